@@ -10,16 +10,16 @@ from pathlib import Path
 from time import monotonic
 
 from bench import raw, report
-from bench.ground import BenchOptions, Ground
 from bench.row import Row
 from bench.rows import ROWS
+from bench.testbed import BenchOptions, Testbed
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Returns the exit code: 1 when a budget of a measured row is missed."""
-    asked = _parser().parse_args(arguments)
-    rows = [row for row in ROWS if not asked.rows or row.name in asked.rows]
-    missed = [] if asked.report else [row.name for row in rows if not _measured(row, asked)]
+    options = _parser().parse_args(arguments)
+    rows = [row for row in ROWS if not options.rows or row.name in options.rows]
+    missed = [] if options.report else [row.name for row in rows if not _measured(row, options)]
     report.write()
     print("· made docs/benchmarks.md of all figures that are kept")
     return 1 if missed else 0
@@ -37,12 +37,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _measured(row: Row, asked: argparse.Namespace) -> bool:
+def _measured(row: Row, options: argparse.Namespace) -> bool:
     """Measure a row and keep its figures; whether it meets its budgets."""
     print(f"· measuring {row.name}", flush=True)
     begun = monotonic()
     with tempfile.TemporaryDirectory(prefix="stager-bench-") as folder:
-        figures = row.measure(Ground(Path(folder), BenchOptions(asked.cycles, not asked.no_peers)))
+        figures = row.measure(Testbed(Path(folder), BenchOptions(options.cycles, not options.no_peers)))
     raw.keep(row.name, figures)
     lines = row.lines(figures)
     for line in lines:

@@ -14,7 +14,7 @@ from typing import Self
 import aiodocker
 import aiohttp
 
-from bench.ground import PORT
+from bench.testbed import PORT
 from stager.domain.application import Application
 from stager.domain.environment import InstanceLabels
 from stager.domain.profile import Limits, ProfileName

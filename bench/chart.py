@@ -44,8 +44,8 @@ def _bar(place: int, chart: Chart, longest: float) -> str:
 
 def _words(chart: Chart) -> str:
     """The chart for those who can't see it."""
-    told = ", ".join(f"{label} {_number(value)} {chart.unit}" for label, value in chart.bars)
-    return f"{chart.title}: {told}"
+    summary = ", ".join(f"{label} {_number(value)} {chart.unit}" for label, value in chart.bars)
+    return f"{chart.title}: {summary}"
 
 
 def _number(value: float) -> str:

@@ -9,7 +9,7 @@ import asyncio
 import sys
 
 from bench.byhand import ByHand
-from bench.ground import app_image
+from bench.testbed import app_image
 from stager.engines.docker.instances import CONCURRENT_STARTS
 
 KEPT = 40

@@ -16,7 +16,7 @@ from time import perf_counter
 import aiohttp
 import httpx
 
-from bench.ground import COMMAND, TOOLS, app_image
+from bench.testbed import COMMAND, TOOLS, app_image
 from tests.integration.stager import docker, until
 from tests.unit.front.harness import free_port
 

@@ -16,7 +16,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from bench.byhand import LOOK_EVERY, ByHand
-from bench.ground import PORT
+from bench.testbed import PORT
 from stager.engines.docker import labels
 from tests.integration.images import base_image
 from tests.integration.stager import PATIENCE, StagerUnderTest, docker
@@ -137,17 +137,17 @@ class Watcher:
         """Wait until a container of Stager's is started. Told by Docker: to ask for its preview all the while
         would take a fifth of a processor from the build, and by hand nobody asks before, either."""
         label = f"{labels.INSTALLATION}={self._stager.installation}"
-        told = await asyncio.create_subprocess_exec(
+        events = await asyncio.create_subprocess_exec(
             *("docker", "events", "--filter", f"label={label}", "--filter", "event=start"),
             stdout=asyncio.subprocess.PIPE,
         )
-        assert told.stdout
+        assert events.stdout
         try:
             async with asyncio.timeout(PATIENCE * 5):
-                await told.stdout.readline()
+                await events.stdout.readline()
         finally:
-            told.kill()
-            await told.wait()
+            events.kill()
+            await events.wait()
 
     async def remove(self, names: Sequence[str]) -> None:
         """Delete branches, and wait until their previews are gone."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.ground import Ground
+from bench.testbed import Testbed
 
 Figures = Mapping[str, Any]
 """Raw figures, as plain JSON types."""
@@ -77,7 +77,7 @@ class Row:
     name: str
     title: str
     about: str
-    measure: Callable[[Ground], dict[str, Any]]
+    measure: Callable[[Testbed], dict[str, Any]]
     lines: Callable[[Figures], list[Line]]
     charts: Callable[[Figures], list[Chart]] = lambda _: []
     missed: str = ""

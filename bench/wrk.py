@@ -57,6 +57,6 @@ def ask(folder: Path, port: int, targets: Sequence[tuple[str, str]], seconds: in
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
-    assert not told["failed"], f"{told['failed']} of {told['requests']} requests failed at port {port}"
-    return int(told["requests"])
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert not result["failed"], f"{result['failed']} of {result['requests']} requests failed at port {port}"
+    return int(result["requests"])

@@ -4,8 +4,9 @@
 # stager-base/node:1 (Node.js with npm, of a wheel that requirements/node.txt locks; git, bash) or
 # stager-base/node-build:1 (the same with a C++ compiler and Python, for npm packages with native code). Each
 # package's files are unpacked into a folder, with all that they depend on, and the folder becomes the image. Nothing
-# of it needs root.
-# usage: scripts/base-image.sh static|python|python-build|node|node-build
+# of it needs root. stager-base/debian:1 is a whole Debian 13 with apt and Python, for Stager's own image: debootstrap
+# makes it, as root.
+# usage: scripts/base-image.sh static|python|python-build|node|node-build|debian
 set -Eeuo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -141,6 +142,22 @@ import() {
       --change 'WORKDIR /app' --change 'CMD ["sh"]' --change "LABEL stager.recipe=$1" - "$2"
 }
 
+# A Debian with apt, in which a Dockerfile installs packages. It trusts the certificates that this machine trusts.
+make_debian() {
+  local mirror
+  # shellcheck disable=SC2016 # apt's own placeholders
+  mirror="$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m 1 '/debian/*$' || true)"
+  quietly as_root debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv trixie "$TREE" ${mirror:+"$mirror"}
+  as_root find "$TREE/var/cache/apt" "$TREE/var/lib/apt/lists" "$TREE/dev" -mindepth 1 -delete
+  as_root install -m 644 /etc/ssl/certs/ca-certificates.crt "$TREE/etc/ssl/machine.crt"
+}
+
+import_debian() {
+  as_root tar --create --directory "$TREE" --numeric-owner . |
+    docker import --change 'ENV SSL_CERT_FILE=/etc/ssl/machine.crt PIP_CERT=/etc/ssl/machine.crt' --change 'CMD ["bash"]' \
+      --change "LABEL stager.recipe=$1" - "$2"
+}
+
 in_image() { docker run --rm --network none "$@"; }
 
 # Compiled once here rather than at each start of each preview, by the very Python that will read it.
@@ -157,20 +174,22 @@ verify() {
   case "$2" in
     python*) in_image "$1" sh -ec 'python3 --version; git --version; bash --version | head -n 1; python3 -c "import ssl, sqlite3, http.server"' ;;&
     python-build) in_image "$1" sh -ec 'pip --version; python3 -m venv /tmp/venv; /tmp/venv/bin/pip --version' ;;
+    debian) in_image "$1" sh -ec 'apt-get --version | head -n 1; python3 -c "import ssl, venv, ensurepip"' ;;
     node*) in_image "$1" sh -ec 'node --version; npm --version; git --version; node -e "require(\"https\")"' ;;&
     node-build) in_image "$1" sh -ec 'c++ --version | head -n 1; make --version | head -n 1; python3 --version; [ -f /usr/include/node/node_api.h ]' ;;
   esac
 }
 
 clean_up() {
-  rm -rf "$folder"
+  rm -rf "$folder" 2>/dev/null || as_root rm -rf "$folder"
   docker rm --force "$BUILDER" >/dev/null 2>&1 || true
   docker rmi --force "$fresh" >/dev/null 2>&1 || true
 }
 
 name="${1:-none}"
-[ -n "${ROOTS[$name]:-}" ] || fail "There is no recipe for a base image \"$name\"." "usage: scripts/base-image.sh static|python|python-build|node|node-build"
-read -ra roots <<<"${ROOTS[$name]}"
+[ "$name" = debian ] || [ -n "${ROOTS[$name]:-}" ] || fail "There is no recipe for a base image \"$name\"." \
+  "usage: scripts/base-image.sh static|python|python-build|node|node-build|debian"
+read -ra roots <<<"${ROOTS[$name]:-}"
 image="stager-base/$name:1"
 recipe="$(cat "$0" "$ROOT/requirements/node.txt" /etc/os-release /etc/ssl/certs/ca-certificates.crt | sha256sum | cut -c1-16)"
 if [ "$(docker image inspect --format '{{index .Config.Labels "stager.recipe"}}' "$image" 2>/dev/null)" = "$recipe" ]; then exit 0; fi
@@ -185,21 +204,28 @@ trap clean_up EXIT
 umask 022
 DEBS="$folder/debs" TREE="$folder/tree"
 mkdir "$DEBS" "$TREE"
-step "downloading the packages for ${roots[*]}"
-fetch_packages "${roots[@]}"
-if [[ "$name" = node* ]]; then
-  step "downloading Node.js"
-  fetch_node
+if [ "$name" = debian ]; then
+  step "installing Debian with debootstrap"
+  make_debian
+  step "importing the image"
+  import_debian "$recipe" "$fresh" >/dev/null
+else
+  step "downloading the packages for ${roots[*]}"
+  fetch_packages "${roots[@]}"
+  if [[ "$name" = node* ]]; then
+    step "downloading Node.js"
+    fetch_node
+  fi
+  step "unpacking the packages"
+  make_skeleton
+  unpack
+  if [[ "$name" = node* ]]; then unpack_node; fi
+  if [ "$name" = node-build ]; then unpack_headers; fi
+  if [ "$name" = python-build ]; then free_pip; fi
+  link_busybox
+  step "importing the image"
+  import "$recipe" "$fresh" >/dev/null
 fi
-step "unpacking the packages"
-make_skeleton
-unpack
-if [[ "$name" = node* ]]; then unpack_node; fi
-if [ "$name" = node-build ]; then unpack_headers; fi
-if [ "$name" = python-build ]; then free_pip; fi
-link_busybox
-step "importing the image"
-import "$recipe" "$fresh" >/dev/null
 if [[ "$name" = python* ]]; then
   step "compiling the Python library"
   compile_python "$fresh"

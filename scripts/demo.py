@@ -45,11 +45,12 @@ class Demo:
 
     Args:
         folder: for all files of the demo.
+        settings: more lines of Stager's configuration.
     """
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, settings: str = "") -> None:
         self.folder = folder
-        self.server = Server(folder, port)
+        self.server = Server(folder, port, settings)
         self.checkout = Checkout(folder / APP, self.server.repository)
 
     def clean_up(self) -> None:

@@ -93,10 +93,10 @@ class Checkout:
 
     Args:
         folder: where it is created.
-        remote: the repository that Stager created.
+        remote: the repository that Stager created, or its URL.
     """
 
-    def __init__(self, folder: Path, remote: Path) -> None:
+    def __init__(self, folder: Path, remote: Path | str) -> None:
         self.folder = folder
         self._remote = remote
 
@@ -149,10 +149,12 @@ class Server:
 
     Args:
         port: where it listens, on 127.0.0.1 only.
+        settings: more lines of its configuration.
     """
 
-    def __init__(self, folder: Path, port: int) -> None:
+    def __init__(self, folder: Path, port: int, settings: str = "") -> None:
         self.port = port
+        self._settings = settings
         self.config = folder / "config.yml"
         self.state = folder / "state"
         self.repository = folder / "git" / f"{APP}.git"
@@ -166,7 +168,7 @@ class Server:
         return False
 
     def start(self) -> None:
-        self.config.write_text(CONFIGURATION.format(port=self.port))
+        self.config.write_text(CONFIGURATION.format(port=self.port) + self._settings)
         self._command("serve", "--detach")
         wait_until(lambda: self.ask("localhost", "/readyz")[0] == 200, "Stager isn't ready (/readyz)")
 

@@ -9,9 +9,9 @@ from time import perf_counter
 from typing import Any
 
 from bench.figures import median, rounded, seconds, times
-from bench.ground import Ground
 from bench.pushing import Author, BuiltByHand, Watcher, built_here
 from bench.row import Chart, Figures, Line, Row
+from bench.testbed import Testbed
 
 PUSHES = 10
 LIMIT = 1.15
@@ -21,16 +21,16 @@ LISTENING = 0.2
 Push = Callable[[str], Awaitable[float]]
 
 
-def measure(ground: Ground) -> dict[str, Any]:
+def measure(testbed: Testbed) -> dict[str, Any]:
     """Raw figures: seconds of each push."""
-    return asyncio.run(_measure(ground))
+    return asyncio.run(_measure(testbed))
 
 
-async def _measure(ground: Ground) -> dict[str, Any]:
+async def _measure(testbed: Testbed) -> dict[str, Any]:
     async with contextlib.AsyncExitStack() as stack:
-        hand = await stack.enter_async_context(BuiltByHand(ground.folder))
-        stager = stack.enter_context(ground.stager(**built_here(ground.folder / "git")))
-        author = Author(ground.folder / "clone", ground.folder / "git" / "shop.git")
+        hand = await stack.enter_async_context(BuiltByHand(testbed.folder))
+        stager = stack.enter_context(testbed.stager(**built_here(testbed.folder / "git")))
+        author = Author(testbed.folder / "clone", testbed.folder / "git" / "shop.git")
         await author.push("main")
         watcher = Watcher(stager, author)
         parties = {

@@ -10,10 +10,10 @@ from time import perf_counter
 from typing import Any
 
 from bench.figures import rounded, seconds, times
-from bench.ground import Ground
 from bench.processes import memory
 from bench.pushing import Author, BuiltByHand, Watcher, built_here
 from bench.row import Figures, Line, Row
+from bench.testbed import Testbed
 from tests.integration.stager import StagerUnderTest
 
 CHANGES, AT_ONCE = 20, 2
@@ -25,17 +25,17 @@ LOOK_EVERY, VISIT_EVERY = 0.5, 0.05
 """Seconds between two looks at each preview, for there are many; between two visits of the one that runs."""
 
 
-def measure(ground: Ground) -> dict[str, Any]:
+def measure(testbed: Testbed) -> dict[str, Any]:
     """Raw figures: when each was live, in the order of their pushes, and the control plane's memory."""
-    return asyncio.run(_measure(ground))
+    return asyncio.run(_measure(testbed))
 
 
-async def _measure(ground: Ground) -> dict[str, Any]:
+async def _measure(testbed: Testbed) -> dict[str, Any]:
     names = [f"change-{number:02}" for number in range(CHANGES)]
     async with contextlib.AsyncExitStack() as stack:
-        hand = await stack.enter_async_context(BuiltByHand(ground.folder))
-        stager = stack.enter_context(ground.stager(**built_here(ground.folder / "git")))
-        author = Author(ground.folder / "clone", ground.folder / "git" / "shop.git")
+        hand = await stack.enter_async_context(BuiltByHand(testbed.folder))
+        stager = stack.enter_context(testbed.stager(**built_here(testbed.folder / "git")))
+        author = Author(testbed.folder / "clone", testbed.folder / "git" / "shop.git")
         await author.push("main")
         watcher = Watcher(stager, author)
         await _warm(hand, author, watcher)

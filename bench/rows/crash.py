@@ -16,8 +16,8 @@ import aiohttp
 
 from bench import hub
 from bench.figures import median, rounded, seconds
-from bench.ground import Ground, versioned
 from bench.row import Figures, Line, Row
+from bench.testbed import Testbed, versioned
 from stager.domain.route import RouteTable
 from stager.front.process.client import FrontClient
 from tests.integration.load import Load
@@ -32,9 +32,9 @@ STILL = 1.0
 """Seconds of load before and after a kill."""
 
 
-def measure(ground: Ground) -> dict[str, Any]:
+def measure(testbed: Testbed) -> dict[str, Any]:
     """Raw figures: requests while the control plane is killed; seconds to serve again once the front is."""
-    with ground.stager(images=versioned()) as stager:
+    with testbed.stager(images=versioned()) as stager:
         stager.launched(VERSION="0")
         for number in range(1, ROUTES):
             # From forks: each has its page and its row in the table, but nothing runs for it.
@@ -43,8 +43,8 @@ def measure(ground: Ground) -> dict[str, Any]:
         control = asyncio.run(_control_killed(stager))
         front, intact = _front_killed(stager)
     figures = {"control": control, "front": rounded(front, 4), "intact": intact, "routes": ROUTES}
-    if ground.options.peers and hub.is_installed():
-        figures["peer"] = rounded(_peer_killed(ground), 4)
+    if testbed.options.peers and hub.is_installed():
+        figures["peer"] = rounded(_peer_killed(testbed), 4)
     return figures
 
 
@@ -107,8 +107,8 @@ def _is_served(port: int, path: str, host: str) -> bool:
         connection.close()
 
 
-def _peer_killed(ground: Ground) -> list[float]:
-    with hub.running_hub(Path(tempfile.mkdtemp(dir=ground.folder))) as running:
+def _peer_killed(testbed: Testbed) -> list[float]:
+    with hub.running_hub(Path(tempfile.mkdtemp(dir=testbed.folder))) as running:
         asyncio.run(_launched(running))
         kill: Callable[[], float] = lambda: _until_served(  # noqa: E731
             running.proxy_pid, running.port, "/user/dev/", f"127.0.0.1:{running.port}"

@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from time import monotonic, sleep
 from typing import Any
 
-from bench.ground import Ground
 from bench.processes import cpu_seconds, memory
 from bench.row import Figures, Line, Row
+from bench.testbed import Testbed
 from tests.integration.pulls import Pull
 from tests.integration.stager import StagerUnderTest, until
 
@@ -19,9 +19,9 @@ SETTLE = 10.0
 PATIENCE = 300.0
 
 
-def measure(ground: Ground) -> dict[str, Any]:
+def measure(testbed: Testbed) -> dict[str, Any]:
     """Raw figures: bytes, and processor time over some seconds."""
-    with ground.stager() as stager:
+    with testbed.stager() as stager:
         _fill(stager)
         sleep(SETTLE)
         pids = {"control": stager.control_pid, "front": stager.front_pid}

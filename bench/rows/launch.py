@@ -15,8 +15,8 @@ import aiohttp
 from bench import hub
 from bench.byhand import ByHand
 from bench.figures import median, rounded, seconds, times
-from bench.ground import Ground, app_image
 from bench.row import Chart, Figures, Line, Row
+from bench.testbed import Testbed, app_image
 from tests.integration.stager import PASSWORD, USER, StagerUnderTest
 
 SINGLE, TOGETHER, ROUNDS = 10, 32, 3
@@ -28,21 +28,21 @@ Remove = Callable[[Sequence[str]], Awaitable[None]]
 Party = tuple[Launch, Remove]
 
 
-def measure(ground: Ground) -> dict[str, Any]:
+def measure(testbed: Testbed) -> dict[str, Any]:
     """Raw figures: seconds of each launch alone, and of the last of those at once."""
-    return asyncio.run(_measure(ground))
+    return asyncio.run(_measure(testbed))
 
 
-async def _measure(ground: Ground) -> dict[str, Any]:
+async def _measure(testbed: Testbed) -> dict[str, Any]:
     async with contextlib.AsyncExitStack() as stack:
         web = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         hand = await stack.enter_async_context(ByHand())
-        stager = stack.enter_context(ground.stager())
+        stager = stack.enter_context(testbed.stager())
         parties = {"floor": _by_hand(hand), "stager": _with_stager(web, stager)}
         versions = {}
-        if ground.options.peers and hub.is_installed():
+        if testbed.options.peers and hub.is_installed():
             versions = hub.versions()
-            folder = Path(tempfile.mkdtemp(dir=ground.folder))
+            folder = Path(tempfile.mkdtemp(dir=testbed.folder))
             parties["peer"] = await _with_hub(web, stack.enter_context(hub.running_hub(folder)))
         alone = await _alone(parties)
         together = await _together(parties)

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.ground import Ground
 from bench.row import Figures, Line, Row
+from bench.testbed import Testbed
 from stager.domain.errors import Retry
 from stager.domain.route import Endpoint, RouteTable
 from stager.engines.docker import labels
@@ -79,11 +79,11 @@ class History:
         assert self._stager.deliver(payload).status_code == 202
 
 
-def measure(ground: Ground) -> dict[str, Any]:
+def measure(testbed: Testbed) -> dict[str, Any]:
     """Raw figures: what happened, what there was, and how much of it is left."""
-    with ground.stager(reconcile_interval="5s") as stager, _watching(ground.folder / "events") as events:
+    with testbed.stager(reconcile_interval="5s") as stager, _watching(testbed.folder / "events") as events:
         history, most = History(stager), Counter[str]()
-        for number in range(ground.options.cycles):
+        for number in range(testbed.options.cycles):
             history.cycle()
             if number % COUNT_EVERY == 0:
                 most |= Counter(_left(stager, events))
@@ -93,7 +93,7 @@ def measure(ground: Ground) -> dict[str, Any]:
         made = {"containers": len(_containers(stager, events)), "volumes": len(_volumes(stager, events))}
         left = _left(stager, events)
     return {
-        "cycles": ground.options.cycles,
+        "cycles": testbed.options.cycles,
         "happened": dict(history.happened),
         "made": made,
         "most": dict(most),
@@ -153,8 +153,8 @@ async def _current(client: FrontClient) -> RouteTable:
 
 
 def _events(path: Path, kind: str, action: str) -> list[dict[str, Any]]:
-    told = [json.loads(line) for line in path.read_text().splitlines()]
-    return [event["Actor"] for event in told if (event["Type"], event["Action"]) == (kind, action)]
+    events = [json.loads(line) for line in path.read_text().splitlines()]
+    return [event["Actor"] for event in events if (event["Type"], event["Action"]) == (kind, action)]
 
 
 def _containers(stager: StagerUnderTest, events: Path) -> set[str]:

@@ -16,9 +16,9 @@ import httpx
 
 from bench import hub, wrk
 from bench.figures import median, rounded, seconds, times
-from bench.ground import Ground
 from bench.processes import children, cpu_seconds
 from bench.row import Chart, Figures, Line, Row
+from bench.testbed import Testbed
 from stager.domain.route import Endpoint, Target
 from tests.integration.nginx import NginxUnderTest, is_open
 from tests.integration.stager import until
@@ -32,23 +32,23 @@ Party = tuple[int, Callable[[], float], list[tuple[str, str]]]
 """A router: its port, its processor time so far, and what is asked of it."""
 
 
-def measure(ground: Ground) -> dict[str, Any]:
+def measure(testbed: Testbed) -> dict[str, Any]:
     """Raw figures: microseconds of processor time a request, by router and round."""
-    return asyncio.run(_measure(ground))
+    return asyncio.run(_measure(testbed))
 
 
-async def _measure(ground: Ground) -> dict[str, Any]:
+async def _measure(testbed: Testbed) -> dict[str, Any]:
     async with contextlib.AsyncExitStack() as stack:
         ports = [free_port() for _ in range(BACKENDS)]
-        stack.enter_context(_nginx(ground.folder / "backend", _backends(ports)))
+        stack.enter_context(_nginx(testbed.folder / "backend", _backends(ports)))
         until(lambda: all(map(is_open, ports)), "the applications listen")
-        parties = {"floor": stack.enter_context(_router(ground.folder / "nginx", ports))}
-        running = await stack.enter_async_context(rig(ground.folder / "front"))
+        parties = {"floor": stack.enter_context(_router(testbed.folder / "nginx", ports))}
+        running = await stack.enter_async_context(rig(testbed.folder / "front"))
         await running.serve(_table(ports))
         parties["stager"] = (running.port, lambda: cpu_seconds(running.hello.pid), _by_host())
-        if ground.options.peers and hub.is_installed():
-            parties["peer"] = stack.enter_context(_chp(ground.folder, ports))
-        return {"routes": ROUTES, "microseconds": await asyncio.to_thread(_rounds, ground.folder, parties)}
+        if testbed.options.peers and hub.is_installed():
+            parties["peer"] = stack.enter_context(_chp(testbed.folder, ports))
+        return {"routes": ROUTES, "microseconds": await asyncio.to_thread(_rounds, testbed.folder, parties)}
 
 
 def _rounds(folder: Path, parties: dict[str, Party]) -> dict[str, list[float]]:

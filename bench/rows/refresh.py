@@ -10,24 +10,24 @@ from typing import Any
 import aiohttp
 
 from bench import hub
-from bench.ground import APPLICATION_COMMAND, Ground, versioned
 from bench.row import Figures, Line, Row
+from bench.testbed import APPLICATION_COMMAND, Testbed, versioned
 from tests.integration.images import application_image
 from tests.integration.load import FRESH, KEPT_ALIVE, Load
 
 REFRESHES, RESTARTS = 50, 5
 
 
-def measure(ground: Ground) -> dict[str, Any]:
+def measure(testbed: Testbed) -> dict[str, Any]:
     """Raw figures: requests, and how many of them failed."""
-    figures: dict[str, Any] = {"stager": asyncio.run(_refreshed(ground))}
-    if ground.options.peers and hub.is_installed():
-        figures["peer"] = asyncio.run(_restarted(ground))
+    figures: dict[str, Any] = {"stager": asyncio.run(_refreshed(testbed))}
+    if testbed.options.peers and hub.is_installed():
+        figures["peer"] = asyncio.run(_restarted(testbed))
     return figures
 
 
-async def _refreshed(ground: Ground) -> dict[str, int]:
-    with ground.stager(images=versioned()) as stager:
+async def _refreshed(testbed: Testbed) -> dict[str, int]:
+    with testbed.stager(images=versioned()) as stager:
         await asyncio.to_thread(stager.launched, VERSION="0")
         async with Load(stager.url, stager.host("test")) as load:
             for version in range(1, REFRESHES + 1):
@@ -36,9 +36,9 @@ async def _refreshed(ground: Ground) -> dict[str, int]:
     return _counted(load, REFRESHES)
 
 
-async def _restarted(ground: Ground) -> dict[str, int]:
+async def _restarted(testbed: Testbed) -> dict[str, int]:
     """The nearest thing that the peer has: stop a user's server, and start it."""
-    folder = Path(tempfile.mkdtemp(dir=ground.folder))
+    folder = Path(tempfile.mkdtemp(dir=testbed.folder))
     with hub.running_hub(folder, application_image(), APPLICATION_COMMAND) as running:
         async with aiohttp.ClientSession() as web:
             await running.add(web, "dev")

@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 
 from bench.figures import seconds
-from bench.ground import Ground
 from bench.processes import cpu_seconds
 from bench.row import Figures, Line, Row
+from bench.testbed import Testbed
 from tests.doubles.github import Recorded
 from tests.integration.github import TOKEN, USER, Github, running_github
 from tests.integration.stager import StagerUnderTest, until
@@ -28,14 +28,14 @@ LOOK_EVERY = 1.0
 PATIENCE = 300.0
 
 
-def measure(ground: Ground) -> dict[str, Any]:
+def measure(testbed: Testbed) -> dict[str, Any]:
     """Raw figures: questions, seconds and processor time of the first resync, and of those after it."""
     with running_github() as github:
         for number in range(OPEN):
             github.open(f"branch-{number}", fork_of=f"stranger-{number}")
         floor = _by_hand(github)
         given = {**github.settings, "statuses": False, "deployments": False, "comments": False}
-        with ground.stager(
+        with testbed.stager(
             github=given, resync_interval=EVERY, images={"shop": {"repo_owner": "acme"}}
         ) as stager:
             begun = github.requests[len(floor["statuses"])].at
@@ -84,7 +84,7 @@ def _statuses(requests: Sequence[Recorded]) -> list[int]:
 def lines(figures: Figures) -> list[Line]:
     """Questions and costs, of the first and of the later ones."""
     floor, first, quiet = figures["floor"], figures["first"], figures["quiet"]
-    pages, asked = len(floor["statuses"]), len(first["statuses"])
+    pages, requests = len(floor["statuses"]), len(first["statuses"])
     counted = [status for status in quiet["statuses"] if status != 304]
     again, charged = len(quiet["statuses"]) / quiet["times"], len(counted) / quiet["times"]
     share = quiet["cpu_seconds"] / USUALLY_EVERY * 100
@@ -93,10 +93,10 @@ def lines(figures: Figures) -> list[Line]:
         Line(
             what=f"Requests to GitHub for the first resync {what}",
             floor=f"{pages} (the list), {seconds(floor['seconds'])}",
-            ours=f"{asked}; all known after {seconds(first['seconds'])} and"
+            ours=f"{requests}; all known after {seconds(first['seconds'])} and"
             f" {first['cpu_seconds']:.1f} s of a processor, Stager's start included",
             budget=f"at most {pages + MOST_MORE}",
-            value=asked,
+            value=requests,
             limit=pages + MOST_MORE,
         ),
         Line(

@@ -9,8 +9,8 @@ from time import perf_counter
 from typing import Any
 
 from bench.figures import median, percentile, rounded, seconds, times
-from bench.ground import Ground
 from bench.row import Figures, Line, Row
+from bench.testbed import Testbed
 from stager.control.routing.route_table import Routes
 from stager.domain.route import Endpoint, RouteTable, Target
 from tests.unit.front.harness import App, Rig, rig
@@ -41,9 +41,9 @@ class Party:
         return took
 
 
-def measure(ground: Ground) -> dict[str, Any]:
+def measure(testbed: Testbed) -> dict[str, Any]:
     """Raw figures: seconds of each change, among few and among many."""
-    return asyncio.run(_measure(ground.folder))
+    return asyncio.run(_measure(testbed.folder))
 
 
 async def _measure(folder: Path) -> dict[str, Any]:

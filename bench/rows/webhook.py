@@ -18,9 +18,9 @@ from typing import Any
 import aiohttp
 
 from bench.figures import median, percentile, rounded, seconds
-from bench.ground import Ground
 from bench.openloop import spread
 from bench.row import Chart, Figures, Line, Row
+from bench.testbed import Testbed
 from stager.domain.route import Endpoint
 from tests.integration.pulls import Pull
 from tests.integration.stager import SECRET, StagerUnderTest, until
@@ -29,18 +29,18 @@ from tests.unit.front.harness import rig
 OPEN, ROUNDS = 200, 3
 DURATION = 1.0
 BATCH = 20
-"""Environments that are opened at once while the ground is prepared: Docker gets slow with more."""
+"""Environments that are opened at once while the row is prepared: Docker gets slow with more."""
 PATIENCE = 600.0
 
 Body = tuple[dict[str, str], bytes]
 Send = Callable[[Body], Awaitable[None]]
 
 
-def measure(ground: Ground) -> dict[str, Any]:
+def measure(testbed: Testbed) -> dict[str, Any]:
     """Raw figures: seconds of each answer, of rounds without and with work that follows; what was lost."""
-    with ground.stager() as stager:
+    with testbed.stager() as stager:
         pulls = [Pull(number, f"branch-{number}") for number in range(1, OPEN + 1)]
-        return asyncio.run(_measure(ground.folder, stager, pulls))
+        return asyncio.run(_measure(testbed.folder, stager, pulls))
 
 
 async def _measure(folder: Path, stager: StagerUnderTest, pulls: Sequence[Pull]) -> dict[str, Any]:

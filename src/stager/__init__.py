@@ -16,8 +16,15 @@ if TYPE_CHECKING:
     from stager.domain.errors import Fault, Refused, Retry, StagerError
     from stager.domain.identity.actor import Actor
     from stager.domain.identity.roles import Role
-    from stager.domain.pull_requests.decisions import Decision, LaunchPreview, RemovePreview, Skip
-    from stager.domain.pull_requests.events import Call, ChangeAction, ChangeEvent
+    from stager.domain.pull_requests.events import (
+        Call,
+        ChangeAction,
+        ChangeEvent,
+        Decision,
+        LaunchPreview,
+        RemovePreview,
+        Skip,
+    )
     from stager.domain.source import Change, Repository, Revision, Trust
     from stager.ports.handlers import (
         AuthenticationStrategy,
@@ -39,8 +46,15 @@ _HOMES = {
     "stager.domain.commands": ("Command", "Kill", "Launch", "Reply"),
     "stager.domain.environment": ("ChangeLink",),
     "stager.domain.errors": ("Fault", "Refused", "Retry", "StagerError"),
-    "stager.domain.pull_requests.decisions": ("Decision", "LaunchPreview", "RemovePreview", "Skip"),
-    "stager.domain.pull_requests.events": ("Call", "ChangeAction", "ChangeEvent"),
+    "stager.domain.pull_requests.events": (
+        "Call",
+        "ChangeAction",
+        "ChangeEvent",
+        "Decision",
+        "LaunchPreview",
+        "RemovePreview",
+        "Skip",
+    ),
     "stager.domain.source": ("Change", "Repository", "Revision", "Trust"),
     "stager.ports.handlers": (
         "AuthenticationStrategy",

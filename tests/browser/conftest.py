@@ -10,9 +10,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.integration.behind import behind, nginx
 from tests.integration.conftest import app_image, make_stager
-from tests.integration.test_building import town
+from tests.integration.test_building import make_rig
 
-__all__ = ["app_image", "behind", "make_stager", "nginx", "town"]
+__all__ = ["app_image", "behind", "make_rig", "make_stager", "nginx"]
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

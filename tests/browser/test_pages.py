@@ -8,7 +8,7 @@ from uuid import uuid4
 from playwright.sync_api import Browser, Page, expect
 
 from tests.integration.stager import PASSWORD, USER
-from tests.integration.test_building import DOCKERFILE, MakeTown, Town
+from tests.integration.test_building import DOCKERFILE, MakeRig, Rig
 
 NASTY = "<img src=x onerror=alert(1)>"
 
@@ -32,19 +32,19 @@ def look(page: Page, url: str) -> None:
     assert page.url == url
 
 
-def test_the_page_follows_a_build_until_it_is_live(town: MakeTown, browser: Browser) -> None:
+def test_the_page_follows_a_build_until_it_is_live(make_rig: MakeRig, browser: Browser) -> None:
     """Nobody reloads anything, and what a build prints is text."""
-    place: Town = town()
-    pushing = threading.Thread(target=lambda: place.branch("feature", {"Dockerfile": slow(15)}))
+    rig: Rig = make_rig()
+    pushing = threading.Thread(target=lambda: rig.branch("feature", {"Dockerfile": slow(15)}))
     pushing.start()
-    environment = place.stager.wait_for("feature", "building")["id"]
+    environment = rig.stager.wait_for("feature", "building")["id"]
     errors: list[str] = []
     with browser.new_context() as context:
         page = context.new_page()
         page.set_default_timeout(60_000)
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.on("dialog", lambda dialog: errors.append(f"a dialog: {dialog.message}"))
-        look(page, f"{place.stager.url}/previews/{environment}")
+        look(page, f"{rig.stager.url}/previews/{environment}")
         expect(page.locator("#status")).to_contain_text("The preview is being built.")
         expect(page.locator("#build pre")).to_contain_text("line 3")
         expect(page.locator("#build pre")).to_contain_text(NASTY)
@@ -53,29 +53,29 @@ def test_the_page_follows_a_build_until_it_is_live(town: MakeTown, browser: Brow
         expect(page.locator("#build pre")).to_contain_text("line 15")
         expect(page.locator("#deployments")).to_contain_text("live")
         assert page.title() == "feature: live"
-        place.push("feature", {"Dockerfile": slow(3)})
+        rig.push("feature", {"Dockerfile": slow(3)})
         expect(page.locator("#deployments tr")).to_have_count(3)
         expect(page.locator("#status")).to_contain_text("The preview is live.")
     pushing.join()
     assert errors == []
 
 
-def test_it_is_for_whoever_is_known(town: MakeTown, page: Page) -> None:
-    place: Town = town()
-    place.branch("feature")
-    place.shows("feature", "feature")
-    answer = page.request.get(f"{place.stager.url}/previews/{place.stager.environment('feature')['id']}")
+def test_it_is_for_whoever_is_known(make_rig: MakeRig, page: Page) -> None:
+    rig: Rig = make_rig()
+    rig.branch("feature")
+    rig.shows("feature", "feature")
+    answer = page.request.get(f"{rig.stager.url}/previews/{rig.stager.environment('feature')['id']}")
 
     assert answer.status == 401
     assert answer.headers["www-authenticate"].startswith("Basic ")
 
 
-def test_it_fits_on_a_telephone(town: MakeTown, browser: Browser) -> None:
-    place: Town = town()
-    place.branch("feature-with-a-name-that-is-rather-long-for-any-telephone")
-    environment = place.stager.wait_for("feature-with-a-name-that-is-rather-long-for-any-telephone", "live")
+def test_it_fits_on_a_telephone(make_rig: MakeRig, browser: Browser) -> None:
+    rig: Rig = make_rig()
+    rig.branch("feature-with-a-name-that-is-rather-long-for-any-telephone")
+    environment = rig.stager.wait_for("feature-with-a-name-that-is-rather-long-for-any-telephone", "live")
     with browser.new_context(viewport={"width": 360, "height": 640}) as context:
         page = context.new_page()
-        look(page, f"{place.stager.url}/previews/{environment['id']}")
+        look(page, f"{rig.stager.url}/previews/{environment['id']}")
         expect(page.get_by_role("heading", level=1)).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth") <= 360

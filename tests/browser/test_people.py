@@ -24,7 +24,7 @@ TELEPHONE: ViewportSize = {"width": 375, "height": 667}
 
 
 @dataclass
-class Place:
+class Rig:
     """A Stager with a private preview, and a GitHub where octocat sits before the browser."""
 
     stager: StagerUnderTest
@@ -52,7 +52,7 @@ class Place:
 
 
 @pytest.fixture(scope="module")
-def place(app_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def rig(app_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     port = free_port()
     with running_login(f"http://localhost:{port}/event_receiver") as github:
         github.rights["octocat", "acme/shop"] = Access.WRITE
@@ -79,7 +79,7 @@ def place(app_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         try:
             stager.start()
             stager.launched("guarded")
-            yield Place(stager, github)
+            yield Rig(stager, github)
         finally:
             print(f"--- {stager.log}\n{stager.log.read_text()[-8000:]}")
             stager.clean_up()
@@ -105,9 +105,9 @@ def assert_fits(page: Page) -> None:
         page.set_viewport_size(before)
 
 
-def test_signing_in_with_a_password(place: Place, page: Page) -> None:
-    page.goto(f"{place.home}/account?from=mail")
-    assert page.url == f"{place.home}/login?to=%2Faccount%3Ffrom%3Dmail"
+def test_signing_in_with_a_password(rig: Rig, page: Page) -> None:
+    page.goto(f"{rig.home}/account?from=mail")
+    assert page.url == f"{rig.home}/login?to=%2Faccount%3Ffrom%3Dmail"
     assert_fits(page)
 
     sign_in(page, "wrong")
@@ -118,62 +118,62 @@ def test_signing_in_with_a_password(place: Place, page: Page) -> None:
 
     sign_in(page)
     expect(page.get_by_role("heading", level=1)).to_have_text(USER)
-    assert page.url == f"{place.home}/account?from=mail"
-    page.goto(f"{place.home}/login?to=/account")
-    assert page.url == f"{place.home}/account", "who is signed in isn't asked again"
+    assert page.url == f"{rig.home}/account?from=mail"
+    page.goto(f"{rig.home}/login?to=/account")
+    assert page.url == f"{rig.home}/account", "who is signed in isn't asked again"
     page.get_by_role("button", name="Sign out", exact=True).click()
-    expect(page).to_have_url(f"{place.home}/")
-    page.goto(f"{place.home}/account")
+    expect(page).to_have_url(f"{rig.home}/")
+    page.goto(f"{rig.home}/account")
     expect(page.get_by_role("heading", level=1)).to_have_text("Sign in")
 
 
-def test_signing_in_with_github(place: Place, page: Page) -> None:
-    page.goto(f"{place.home}/login?to=/account")
+def test_signing_in_with_github(rig: Rig, page: Page) -> None:
+    page.goto(f"{rig.home}/login?to=/account")
     page.get_by_role("link", name="Sign in with GitHub").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("octocat")
-    assert page.url == f"{place.home}/account"
+    assert page.url == f"{rig.home}/account"
     expect(page.get_by_role("row", name="shop developer")).to_be_visible()
 
 
-def test_an_account(place: Place, page: Page, browser: Browser) -> None:
-    page.goto(f"{place.home}/login?to=/account")
+def test_an_account(rig: Rig, page: Page, browser: Browser) -> None:
+    page.goto(f"{rig.home}/login?to=/account")
     sign_in(page)
     page.get_by_label("Token name").fill("nightly <tests>")
     page.get_by_label("Applications", exact=True).select_option("shop")
     page.get_by_role("button", name="Create token").click()
     token = page.locator("code.secret").inner_text()
-    assert place.whoami(token) == 200
+    assert rig.whoami(token) == 200
     expect(page.get_by_role("row", name="nightly <tests>")).to_contain_text("developer")
     assert_fits(page)
 
-    page.goto(f"{place.home}/account")
+    page.goto(f"{rig.home}/account")
     row = page.get_by_role("row", name="nightly <tests>")
     expect(row).to_contain_text("shop")
     assert token not in page.content()
     row.get_by_role("button", name="Revoke").click()
     expect(page.get_by_text("You have no tokens.")).to_be_visible()
-    assert place.whoami(token) == 401
+    assert rig.whoami(token) == 401
 
     with browser.new_context() as elsewhere:
         other = elsewhere.new_page()
         other.set_default_timeout(60_000)
-        other.goto(f"{place.home}/login?to=/account")
+        other.goto(f"{rig.home}/login?to=/account")
         sign_in(other)
         expect(other.get_by_role("heading", level=1)).to_have_text(USER)
         page.reload()
         expect(page.get_by_role("row", name="Chrome on")).to_have_count(2)
         assert_fits(page)
         page.get_by_role("button", name="Sign out everywhere").click()
-        expect(page).to_have_url(f"{place.home}/")
+        expect(page).to_have_url(f"{rig.home}/")
         for tab in (page, other):
-            tab.goto(f"{place.home}/account")
+            tab.goto(f"{rig.home}/account")
             expect(tab.get_by_role("heading", level=1)).to_have_text("Sign in")
 
 
 @pytest.mark.requirement("R102", "R106")
-def test_letting_a_command_line_in(place: Place, page: Page) -> None:
+def test_letting_a_command_line_in(rig: Rig, page: Page) -> None:
     verifier = new_secret()
-    begun = place.post(action="get_oauth_url", challenge=challenge_of(verifier)).json()
+    begun = rig.post(action="get_oauth_url", challenge=challenge_of(verifier)).json()
     asked = {"action": "get_oauth_token", "state": begun["state"], "verifier": verifier}
     page.goto(begun["url"])
     expect(page.get_by_role("heading", level=1)).to_have_text("Authorize the command line?")
@@ -181,23 +181,23 @@ def test_letting_a_command_line_in(place: Place, page: Page) -> None:
     expect(page.locator("main")).to_contain_text("octocat")
     expect(page.locator("main")).to_contain_text("127.0.0.1")
     assert_fits(page)
-    assert place.post(**asked).status_code == 202, "nobody has agreed yet"
+    assert rig.post(**asked).status_code == 202, "nobody has agreed yet"
 
     page.get_by_role("button", name="Authorize").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("The command line is signed in")
     assert_fits(page)
-    assert place.whoami(place.post(**asked).json()["token"]) == 200
-    assert place.post(**asked).status_code == 410, "it is told once"
+    assert rig.whoami(rig.post(**asked).json()["token"]) == 200
+    assert rig.post(**asked).status_code == 410, "it is told once"
 
 
 @pytest.mark.requirement("R102")
-def test_letting_nobody_in(place: Place, page: Page) -> None:
+def test_letting_nobody_in(rig: Rig, page: Page) -> None:
     verifier = new_secret()
-    begun = place.post(action="get_oauth_url", challenge=challenge_of(verifier)).json()
+    begun = rig.post(action="get_oauth_url", challenge=challenge_of(verifier)).json()
     page.goto(begun["url"])
     page.get_by_role("button", name="Deny", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Access denied")
-    gone = place.post(action="get_oauth_token", state=begun["state"], verifier=verifier)
+    gone = rig.post(action="get_oauth_token", state=begun["state"], verifier=verifier)
     assert gone.status_code == 410
 
     page.goto(begun["url"])  # such as from the browser's history
@@ -205,8 +205,8 @@ def test_letting_nobody_in(place: Place, page: Page) -> None:
     assert_fits(page)
 
 
-def test_a_private_preview(place: Place, page: Page, browser: Browser) -> None:
-    page.goto(f"{place.preview}?x=1")
+def test_a_private_preview(rig: Rig, page: Page, browser: Browser) -> None:
+    page.goto(f"{rig.preview}?x=1")
     expect(page.get_by_role("heading", level=1)).to_have_text("This preview is private")
     assert_fits(page)
     page.get_by_label("Password").fill("wrong")
@@ -215,26 +215,26 @@ def test_a_private_preview(place: Place, page: Page, browser: Browser) -> None:
     page.get_by_label("Password").fill(SESAME)
     page.get_by_role("button", name="Open preview").click()
     expect(page.locator("body")).to_have_text("guarded")
-    assert page.url == f"{place.preview}?x=1"
+    assert page.url == f"{rig.preview}?x=1"
 
-    path = f"/environments/{place.stager.environment('guarded')['id']}/share-links"
-    link = place.stager.api(path, "POST", json={"note": "for the customer"})
+    path = f"/environments/{rig.stager.environment('guarded')['id']}/share-links"
+    link = rig.stager.api(path, "POST", json={"note": "for the customer"})
     with browser.new_context() as theirs:
         customer = theirs.new_page()
         customer.set_default_timeout(60_000)
         customer.goto(link["url"])
         expect(customer.locator("body")).to_have_text("guarded")
-        assert customer.url == place.preview, "nobody sends the link on by copying the address"
-        place.stager.api(f"{path}/{link['id']}", "DELETE")
+        assert customer.url == rig.preview, "nobody sends the link on by copying the address"
+        rig.stager.api(f"{path}/{link['id']}", "DELETE")
         customer.reload()
         expect(customer.get_by_role("heading", level=1)).to_have_text("This preview is private")
         customer.goto(link["url"])
         expect(customer.get_by_role("heading", level=1)).to_have_text("This preview is private")
 
 
-def test_whoever_is_known_opens_a_private_preview(place: Place, page: Page) -> None:
-    page.goto(place.preview)
+def test_whoever_is_known_opens_a_private_preview(rig: Rig, page: Page) -> None:
+    page.goto(rig.preview)
     page.get_by_role("link", name="Sign in").click()
     sign_in(page)
     expect(page.locator("body")).to_have_text("guarded")
-    assert page.url == place.preview
+    assert page.url == rig.preview

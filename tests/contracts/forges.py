@@ -241,7 +241,7 @@ class GithubUnderTest:
         return found.reactions
 
     def allow(self, login: str, access: Access) -> None:
-        self._base.places.people[login.lower()] = (access.value, access.value)
+        self._base.state.people[login.lower()] = (access.value, access.value)
 
     def touch(self, at: int, *paths: str) -> None:
         self._pulls[at].files = [{"filename": path} for path in paths]
@@ -249,26 +249,26 @@ class GithubUnderTest:
     def check(self, sha: str, outcome: Checks, context: str = "ci") -> None:
         """As a status; as a check if the context begins with this word."""
         if not context.startswith("check"):
-            states = self._base.places.statuses.setdefault(sha, [])
+            states = self._base.state.statuses.setdefault(sha, [])
             states.append({"context": context, "state": outcome})
             return
         ended = outcome != "pending"
         run = {"name": context, "status": "completed" if ended else "in_progress"}
-        runs = self._base.places.check_runs.setdefault(sha, [])
+        runs = self._base.state.check_runs.setdefault(sha, [])
         runs[:] = [other for other in runs if other["name"] != context]
         runs.append(run | {"conclusion": outcome if ended else None})
 
     def deployments(self) -> list[ShownDeployment]:
         return [
             ShownDeployment(d.environment, d.sha, d.state, d.statuses[-1].get("environment_url", ""))
-            for d in self._base.places.deployments
+            for d in self._base.state.deployments
         ]
 
     def delete_deployments(self) -> None:
-        self._base.places.deployments.clear()
+        self._base.state.deployments.clear()
 
     def statuses(self, sha: str) -> list[tuple[str, Shown, str]]:
-        said = self._base.places.statuses.get(sha, [])
+        said = self._base.state.statuses.get(sha, [])
         return [(s["context"], s["state"], s.get("target_url", "")) for s in said]
 
     def fail(self) -> None:
@@ -286,11 +286,11 @@ class GithubUnderTest:
 @asynccontextmanager
 async def github(*, as_app: bool) -> AsyncIterator[Forge]:
     async with GithubDouble() as double, aiohttp.ClientSession() as session:
-        place = GithubServer(double.api_url, double.web_url, timeout=5.0, pause=0.001)
+        server = GithubServer(double.api_url, double.web_url, timeout=5.0, pause=0.001)
         if as_app:
-            opened = with_app(session, place, AppCredentials(double.app.id, double.app.pem))
+            opened = with_app(session, server, AppCredentials(double.app.id, double.app.pem))
         else:
-            opened = with_token(session, place, "stager-bot", "token")
+            opened = with_token(session, server, "stager-bot", "token")
         yield GithubUnderTest(double, opened)
 
 

@@ -568,11 +568,11 @@ class TestImages:
         ],
     )
     async def test_a_name_that_only_looks_like_ours_stays(self, buildx: BuildxUnderTest, name: str) -> None:
-        told = name.format(buildx.installation)
-        image = unlabelled(buildx, told)
+        reference = name.format(buildx.installation)
+        image = unlabelled(buildx, reference)
         try:
             assert await buildx.builder.sweep([]) == 0
-            assert docker_knows(told)
+            assert docker_knows(reference)
         finally:
             docker("rmi", image)
 

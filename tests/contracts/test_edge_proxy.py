@@ -21,7 +21,7 @@ A, B, C = (f"{name}.{DOMAIN}" for name in "abc")
 SOMEWHERE = Endpoint("10.200.0.1", 80)
 
 
-class Place(Protocol):
+class Rig(Protocol):
     """An outpost under test, and what can be seen of it."""
 
     edge_proxy: EdgeProxy
@@ -36,7 +36,7 @@ class Place(Protocol):
         """Have it take nothing at all from now on."""
 
 
-class FakePlace:
+class FakeRig:
     def __init__(self) -> None:
         self._fake = FakeEdgeProxy()
         self.edge_proxy: EdgeProxy = self._fake
@@ -51,7 +51,7 @@ class FakePlace:
         self._fake.failing = StagerError("It can't.", reason="outpost-away")
 
 
-class NginxPlace:
+class NginxRig:
     def __init__(self, folder: Path) -> None:
         self._sites, self._no = folder / "sites", folder / "no"
         self._sites.mkdir()
@@ -83,8 +83,8 @@ class NginxPlace:
 
 
 @pytest.fixture(params=["memory", "nginx"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
-    return FakePlace() if request.param == "memory" else NginxPlace(tmp_path)
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Rig:
+    return FakeRig() if request.param == "memory" else NginxRig(tmp_path)
 
 
 def table(**ports: int) -> RouteTable:
@@ -95,39 +95,39 @@ def table(**ports: int) -> RouteTable:
     )
 
 
-async def test_it_leads_to_every_door_and_to_no_other(place: Place) -> None:
-    assert await place.edge_proxy.apply(table(a=1, b=2)) == {}
-    assert place.upstreams() == {A: 1, B: 2}
-    assert await place.edge_proxy.apply(table(b=3, c=1)) == {}
-    assert place.upstreams() == {B: 3, C: 1}
-    assert await place.edge_proxy.apply(RouteTable()) == {}
-    assert place.upstreams() == {}
+async def test_it_leads_to_every_door_and_to_no_other(rig: Rig) -> None:
+    assert await rig.edge_proxy.apply(table(a=1, b=2)) == {}
+    assert rig.upstreams() == {A: 1, B: 2}
+    assert await rig.edge_proxy.apply(table(b=3, c=1)) == {}
+    assert rig.upstreams() == {B: 3, C: 1}
+    assert await rig.edge_proxy.apply(RouteTable()) == {}
+    assert rig.upstreams() == {}
 
 
-async def test_what_is_gone_has_no_door(place: Place) -> None:
-    await place.edge_proxy.apply(table(a=1, b=2))
-    await place.edge_proxy.apply(table(a=1, b=2).upsert(A, Page("gone")))
-    assert place.upstreams() == {B: 2}
+async def test_what_is_gone_has_no_door(rig: Rig) -> None:
+    await rig.edge_proxy.apply(table(a=1, b=2))
+    await rig.edge_proxy.apply(table(a=1, b=2).upsert(A, Page("gone")))
+    assert rig.upstreams() == {B: 2}
 
 
-async def test_the_same_again_changes_nothing(place: Place) -> None:
+async def test_the_same_again_changes_nothing(rig: Rig) -> None:
     for _ in range(3):
-        assert await place.edge_proxy.apply(table(a=1)) == {}
-        assert place.upstreams() == {A: 1}
+        assert await rig.edge_proxy.apply(table(a=1)) == {}
+        assert rig.upstreams() == {A: 1}
 
 
-async def test_one_that_it_refuses_costs_no_other(place: Place) -> None:
-    place.refuse(B)
-    problems = await place.edge_proxy.apply(table(a=1, b=2, c=3))
+async def test_one_that_it_refuses_costs_no_other(rig: Rig) -> None:
+    rig.refuse(B)
+    problems = await rig.edge_proxy.apply(table(a=1, b=2, c=3))
     assert problems.keys() == {B}
     assert problems[B].endswith(".")
     assert B not in problems[B]
-    assert place.upstreams() == {A: 1, C: 3}
+    assert rig.upstreams() == {A: 1, C: 3}
 
 
-async def test_what_fails_changes_nothing(place: Place) -> None:
-    await place.edge_proxy.apply(table(a=1, b=2))
-    place.fail()
+async def test_what_fails_changes_nothing(rig: Rig) -> None:
+    await rig.edge_proxy.apply(table(a=1, b=2))
+    rig.fail()
     with pytest.raises(StagerError):
-        await place.edge_proxy.apply(table(b=5, c=3))
-    assert place.upstreams() == {A: 1, B: 2}
+        await rig.edge_proxy.apply(table(b=5, c=3))
+    assert rig.upstreams() == {A: 1, B: 2}

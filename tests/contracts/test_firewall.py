@@ -13,10 +13,9 @@ from typing import Protocol
 
 import pytest
 
-from stager.domain.egress import Egress
 from stager.domain.environment import Instance, InstanceLabels, InstanceState
 from stager.domain.errors import Retry
-from stager.domain.profile import ProfileName
+from stager.domain.profile import Egress, ProfileName
 from stager.domain.source import Trust
 from stager.engines.docker import HelperFirewall
 from stager.engines.docker.network.pool import bridge_of
@@ -24,12 +23,12 @@ from stager.helper_client import HelperClient
 from stager.ports.firewall import UNGUARDED, Blocked, Firewall
 from stager.testing import FakeFirewall
 from tests.contracts.engines import instance_labels
-from tests.integration.places import Helper, Place, join, needs_namespaces
+from tests.integration.namespaces import Helper, Namespace, join, needs_namespaces
 
 INSTALLATION, NETWORK, HOST = "contract", "network-1", "198.51.100.1"
 
 
-class Ground(Protocol):
+class Rig(Protocol):
     """A firewall under test, and what happens to it."""
 
     firewall: Firewall
@@ -44,7 +43,7 @@ class Ground(Protocol):
         """The instance in `NETWORK` tries to connect to a service of its machine."""
 
 
-class FakeGround:
+class FakeRig:
     def __init__(self) -> None:
         self._fake = FakeFirewall()
         self.firewall: Firewall = self._fake
@@ -54,9 +53,9 @@ class FakeGround:
         self._fake.block(Blocked(instance_labels().environment, HOST, 80, "tcp", 1, datetime.now(UTC)))
 
 
-class HelperGround:
+class HelperRig:
     def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
-        host, self._guest = Place(), Place()
+        host, self._guest = Namespace(), Namespace()
         stack.callback(host.close)
         stack.callback(self._guest.close)
         bridge = bridge_of(INSTALLATION, NETWORK, ProfileName.STANDARD)
@@ -78,14 +77,14 @@ class HelperGround:
 
 
 @pytest.fixture(params=["memory", pytest.param("helper", marks=needs_namespaces)])
-def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
+def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     with contextlib.ExitStack() as stack:
-        yield FakeGround() if request.param == "memory" else HelperGround(tmp_path, stack)
+        yield FakeRig() if request.param == "memory" else HelperRig(tmp_path, stack)
 
 
 @pytest.fixture
-def firewall(ground: Ground) -> Firewall:
-    return ground.firewall
+def firewall(rig: Rig) -> Firewall:
+    return rig.firewall
 
 
 def there(born: InstanceLabels) -> tuple[Instance, InstanceLabels]:
@@ -102,9 +101,9 @@ async def test_says_when_an_instance_is_guarded(firewall: Firewall) -> None:
     await firewall.renew([])
 
 
-async def test_while_it_is_away_nobody_is_guarded(ground: Ground, firewall: Firewall) -> None:
+async def test_while_it_is_away_nobody_is_guarded(rig: Rig, firewall: Firewall) -> None:
     await firewall.guard(NETWORK, instance_labels())
-    ground.leave()
+    rig.leave()
     with pytest.raises(Retry) as unguarded:
         await firewall.guard(NETWORK, instance_labels())
     assert unguarded.value.reason == UNGUARDED
@@ -112,15 +111,15 @@ async def test_while_it_is_away_nobody_is_guarded(ground: Ground, firewall: Fire
         await firewall.renew([there(instance_labels())])
     with pytest.raises(Retry):
         await firewall.blocked()
-    ground.come_back()
+    rig.come_back()
     await firewall.guard(NETWORK, instance_labels())
 
 
-async def test_tells_what_was_blocked_of_those_that_it_knows(ground: Ground, firewall: Firewall) -> None:
+async def test_tells_what_was_blocked_of_those_that_it_knows(rig: Rig, firewall: Firewall) -> None:
     await firewall.renew(
         [there(replace(instance_labels("e2"), trust=Trust.FORK, profile=ProfileName.RESTRICTED))]
     )
-    ground.try_it()
+    rig.try_it()
     assert await firewall.blocked() == []
     await firewall.guard(NETWORK, instance_labels())
     for _ in range(100):

@@ -62,8 +62,8 @@ async def made(request: pytest.FixtureRequest) -> AsyncIterator[UnderTest]:
     async with GithubLogin() as double, aiohttp.ClientSession() as session:
 
         def over_http(seconds: float, known: bool) -> GithubSignIn:
-            place = GithubServer(double.url, double.url, timeout=seconds, pause=0.001)
-            return GithubSignIn(session, place, lambda: OAuthClient(ID, SECRET) if known else None)
+            server = GithubServer(double.url, double.url, timeout=seconds, pause=0.001)
+            return GithubSignIn(session, server, lambda: OAuthClient(ID, SECRET) if known else None)
 
         yield UnderTest(double, over_http)
 

@@ -13,7 +13,15 @@ import pytest
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Desired, Environment, EnvironmentKey, RunState
 from stager.domain.source import Change, Repository
-from stager.ports.store import SeenRepository, SetAside, StateKind, Store, Transaction
+from stager.ports.store import (
+    DeliveryRecord,
+    RefusedDeliveries,
+    SeenRepository,
+    SetAsideDelivery,
+    StateKind,
+    Store,
+    Transaction,
+)
 from stager.stores.sqlite.store import open_store
 from stager.testing import MemoryStore
 from tests.contracts.store_samples import (
@@ -335,7 +343,7 @@ class TestBegunDeliveries:
 
         one = delivery(1)
         [found] = await store.read(lambda tx: tx.deliveries_set_aside())
-        assert found == SetAside(one.forge, one.id, one.event, later(1), "it hangs")
+        assert found == SetAsideDelivery(one.forge, one.id, one.event, later(1), "it hangs")
         assert await store.read(lambda tx: tx.next_delivery()) == delivery(2)
 
     async def test_setting_an_unknown_one_aside_has_no_effect(self, store: Store) -> None:
@@ -364,6 +372,47 @@ class TestBegunDeliveries:
         assert await store.write(lambda tx: tx.delete_expired(later(1))) == 0
         assert await store.write(lambda tx: tx.delete_expired(later(2))) == 1
         assert await store.read(lambda tx: tx.deliveries_set_aside()) == []
+
+
+class TestListedDeliveries:
+    async def test_the_newest_come_first(self, store: Store) -> None:
+        assert await store.read(lambda tx: tx.recent_deliveries(5)) == []
+        for number in (1, 2, 3):
+            at = later(number)
+            await store.write(lambda tx, n=number, at=at: tx.add_delivery(delivery(n), at))  # type: ignore[misc]
+        await store.write(lambda tx: tx.finish_delivery(delivery(2), "launched", later(4), "acme/shop#7"))
+        await store.write(lambda tx: tx.set_delivery_aside(delivery(1), "it hangs", later(5)))
+
+        waiting, done, aside = await store.read(lambda tx: tx.recent_deliveries(3))
+        assert waiting == DeliveryRecord("github", delivery(3).id, "pull_request", "", later(3))
+        assert done == DeliveryRecord(
+            "github", delivery(2).id, "pull_request", "acme/shop#7", later(2), later(4), "launched"
+        )
+        assert (aside.outcome, aside.is_set_aside, aside.finished_at) == ("it hangs", True, later(5))
+        assert await store.read(lambda tx: tx.recent_deliveries(2)) == [waiting, done]
+
+    async def test_refused_ones_are_counted_by_cause(self, store: Store) -> None:
+        one = RefusedDeliveries("github", "signature-wrong", 2, later(1), "Wrong.", "Set it.")
+        other = RefusedDeliveries("github", "delivery-unreadable", 1, later(2), "Odd.", "")
+        for each in (one, other, replace(one, count=3, at=later(3), message="Still wrong.")):
+            await store.write(lambda tx, each=each: tx.count_refused(each))  # type: ignore[misc]
+
+        assert await store.read(lambda tx: tx.refused_deliveries()) == [
+            replace(one, count=5, at=later(3), message="Still wrong."),
+            other,
+        ]
+        assert await store.write(lambda tx: tx.delete_expired(later(3))) == 1
+        assert [r.reason for r in await store.read(lambda tx: tx.refused_deliveries())] == ["signature-wrong"]
+
+    async def test_they_are_limited_in_number(self, store: Store) -> None:
+        for number in range(1, 6):
+            await store.write(lambda tx, n=number: tx.add_delivery(delivery(n), NOON))  # type: ignore[misc]
+        for number in (1, 3, 4, 5):
+            await store.write(lambda tx, n=number: tx.finish_delivery(delivery(n), "done", NOON))  # type: ignore[misc]
+
+        assert await store.write(lambda tx: tx.delete_expired(NOON, max_deliveries=2)) == 2
+        left = await store.read(lambda tx: tx.recent_deliveries(9))
+        assert [one.delivery for one in left] == [delivery(n).id for n in (5, 4, 2)], "2 isn't finished"
 
 
 class TestActedOn:
@@ -625,8 +674,8 @@ class TestTransactions:
 
 
 async def test_times_from_any_zone_are_the_same_moments(store: Store) -> None:
-    told = change(updated_at=datetime.fromisoformat("2026-03-01T14:00:00+02:00"))
-    await save(store, told)
+    saved = change(updated_at=datetime.fromisoformat("2026-03-01T14:00:00+02:00"))
+    await save(store, saved)
 
     read = await store.read(lambda tx: tx.change("github:10", 7))
-    assert read == replace(told, updated_at=datetime(2026, 3, 1, 12, 0, tzinfo=UTC))
+    assert read == replace(saved, updated_at=datetime(2026, 3, 1, 12, 0, tzinfo=UTC))

@@ -1,6 +1,6 @@
 """A GitHub of our own on 127.0.0.1: the few REST endpoints that Stager asks, with state and with failures.
 
-It keeps repositories, pull requests and comments (and, in `github_places`, people, checks, deployments and
+It keeps repositories, pull requests and comments (and, in `github_routes`, people, checks, deployments and
 statuses), answers in pages with ETags as GitHub does, demands the credentials of an account or of an App (see
 `github_app`), records every request, and misbehaves where a test asks for it.
 
@@ -34,7 +34,7 @@ from stager.domain.pull_requests.events import Delivery
 from stager.forges.github.webhooks.events import GithubWebhooks
 from tests.doubles.git import served
 from tests.doubles.github_app import GithubApp
-from tests.doubles.github_places import GithubPlaces, Places
+from tests.doubles.github_routes import RepositoryRoutes, RepositoryState
 from tests.doubles.serving import listen
 
 CUT = 499
@@ -52,7 +52,7 @@ class GithubRepository:
     owner: str
     name: str
     visible: bool = True
-    places: GithubPlaces = field(default_factory=GithubPlaces)
+    state: RepositoryState = field(default_factory=RepositoryState)
 
 
 @dataclass
@@ -196,13 +196,13 @@ class GithubDouble:
         number = 1 + sum(pull.base is base for pull in self._pulls)
         pull = GithubPull(base, number, ref, sha or _sha(ref), fork or base, title, author, self._tick())
         self._pulls.append(pull)
-        base.places.shas.add(pull.sha)
+        base.state.shas.add(pull.sha)
         return pull
 
     def push(self, pull: GithubPull, sha: str) -> str:
         """Give it a new head; returns the one before."""
         before, pull.sha, pull.updated_at = pull.sha, sha, self._tick()
-        pull.base.places.shas.add(sha)
+        pull.base.state.shas.add(sha)
         return before
 
     def close(self, pull: GithubPull, *, merged: bool = False) -> None:
@@ -270,7 +270,7 @@ class GithubDouble:
         app.router.add_post(prefix + "/issues/{number}/comments", self._create_comment)
         app.router.add_patch(prefix + "/issues/comments/{comment}", self._edit_comment)
         app.router.add_delete(prefix + "/issues/comments/{comment}", self._delete_comment)
-        Places(self).add_to(app.router, prefix)
+        RepositoryRoutes(self).add_to(app.router, prefix)
         self.app.add_to(app.router, prefix)
         app.router.add_route("*", "/{owner}/{repo}.git/{rest:.*}", self._git)
         return app

@@ -156,7 +156,7 @@ class GithubLogin:
         return _error(request, "access_denied") if login is None else self._given(request, login)
 
     def _given(self, request: web.Request, login: str) -> web.StreamResponse:
-        return told(
+        return respond(
             request, {"access_token": self.token(login), "scope": "repo,gist", "token_type": "bearer"}
         )
 
@@ -166,7 +166,7 @@ class GithubLogin:
         number = len(self._devices)
         secret, code = f"device{number:034d}", f"WDJB-{number:04d}"
         self._devices[secret] = code
-        return told(
+        return respond(
             request,
             {
                 "device_code": secret,
@@ -222,7 +222,7 @@ def running_login(callback: str) -> Iterator[GithubLogin]:
         loop.close()
 
 
-def told(request: web.Request, answer: Mapping[str, Any], status: int = 200) -> web.Response:
+def respond(request: web.Request, answer: Mapping[str, Any], status: int = 200) -> web.Response:
     """As JSON for whoever asks for that, as a form for everybody else."""
     if "json" in request.headers.get("Accept", ""):
         return web.json_response(dict(answer), status=status)
@@ -231,4 +231,4 @@ def told(request: web.Request, answer: Mapping[str, Any], status: int = 200) -> 
 
 def _error(request: web.Request, error: str) -> web.Response:
     about = "https://docs.github.com/developers/apps"
-    return told(request, {"error": error, "error_description": f"It is {error}.", "error_uri": about})
+    return respond(request, {"error": error, "error_description": f"It is {error}.", "error_uri": about})

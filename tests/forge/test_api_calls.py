@@ -84,7 +84,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 
 
 @dataclass
-class Scene:
+class Rig:
     """All of ours that asks GitHub, before Prism, which stands before a GitHub of our own.
 
     Args:
@@ -125,7 +125,7 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     asked: set[str] = set()
 
     async def note(_: object, __: SimpleNamespace, ended: aiohttp.TraceRequestEndParams) -> None:
@@ -137,52 +137,52 @@ async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
         with doubles.prism(github.api_url, tmp_path) as prism:
             # What Prism says of a long answer takes a long header.
             async with aiohttp.ClientSession(trace_configs=[trace], max_field_size=2**16) as session:
-                place = GithubServer(prism.url, github.web_url, pause=0.01)
-                account = with_token(session, place, USER, PASSWORD)
-                app = with_app(session, place, AppCredentials(github.app.id, github.app.pem))
+                server = GithubServer(prism.url, github.web_url, pause=0.01)
+                account = with_token(session, server, USER, PASSWORD)
+                app = with_app(session, server, AppCredentials(github.app.id, github.app.pem))
                 keyring = Keyring(tmp_path / "github-app.json")
-                setup = GithubSetup(anonymous(session, place), keyring, github.web_url, use=lambda _: None)
+                setup = GithubSetup(anonymous(session, server), keyring, github.web_url, use=lambda _: None)
                 shop = github.add_repository("acme", "shop")
-                yield Scene(account, app, setup, session, prism, github, shop, asked)
+                yield Rig(account, app, setup, session, prism, github, shop, asked)
 
 
-async def test_r77_every_call_is_as_github_describes_it(scene: Scene) -> None:
+async def test_r77_every_call_is_as_github_describes_it(rig: Rig) -> None:
     """All that the client asks, well and badly answered, and in several pages."""
-    await asks_for_changes(scene)
-    await keeps_a_comment(scene)
-    await is_an_app(scene)
-    for github in (scene.account, scene.app):
-        await asks_about_people_and_checks(scene, github)
-        await announces(scene, github)
-    await has_lost_deliveries_sent_again(scene)
-    assert scene.asked == EVERY_CALL
-    await scene.ask_wrongly(*WRONG[0])
-    assert len(doubles.violations(scene.prism)) == 1, doubles.violations(scene.prism)
+    await asks_for_changes(rig)
+    await keeps_a_comment(rig)
+    await is_an_app(rig)
+    for github in (rig.account, rig.app):
+        await asks_about_people_and_checks(rig, github)
+        await announces(rig, github)
+    await has_lost_deliveries_sent_again(rig)
+    assert rig.asked == EVERY_CALL
+    await rig.ask_wrongly(*WRONG[0])
+    assert len(doubles.violations(rig.prism)) == 1, doubles.violations(rig.prism)
 
 
-async def asks_for_changes(scene: Scene) -> None:
-    client, github = client_of(scene.account), scene.github
-    pulls = [github.open_pull(scene.shop, f"branch-{number}") for number in range(120)]
+async def asks_for_changes(rig: Rig) -> None:
+    client, github = client_of(rig.account), rig.github
+    pulls = [github.open_pull(rig.shop, f"branch-{number}") for number in range(120)]
     github.close(pulls[0])
-    assert len(await client.open_changes(scene.repository)) == 119
-    assert await client.change(scene.repository, 1) is not None
-    assert await client.change(scene.repository, 121) is None
-    assert await client.repository("acme", "shop") == scene.repository
+    assert len(await client.open_changes(rig.repository)) == 119
+    assert await client.change(rig.repository, 1) is not None
+    assert await client.change(rig.repository, 121) is None
+    assert await client.repository("acme", "shop") == rig.repository
     assert await client.repository("acme", "nothing") is None
     github.fail("GET", "/pulls$", status=500, times=2)
-    assert len(await client.open_changes(scene.repository)) == 119
-    scene.shop.visible = False
+    assert len(await client.open_changes(rig.repository)) == 119
+    rig.shop.visible = False
     with pytest.raises(StagerError):
-        await client.open_changes(scene.repository)
-    scene.shop.visible = True
+        await client.open_changes(rig.repository)
+    rig.shop.visible = True
 
 
-async def keeps_a_comment(scene: Scene) -> None:
-    client, github = client_of(scene.account), scene.github
-    pull = github.open_pull(scene.shop, "commented")
+async def keeps_a_comment(rig: Rig) -> None:
+    client, github = client_of(rig.account), rig.github
+    pull = github.open_pull(rig.shop, "commented")
     for number in range(110):
         github.add_comment(pull, f"comment {number}")
-    link, marker = scene.link(pull), "<!-- stager -->"
+    link, marker = rig.link(pull), "<!-- stager -->"
     first = await client.comment(link, marker=marker, body="starting", known="")
     assert await client.comment(link, marker=marker, body="live ✅ `x`", known=first) == first
     assert await client.comment(link, marker=marker, body="found again", known="") == first
@@ -196,37 +196,37 @@ async def keeps_a_comment(scene: Scene) -> None:
     await client.uncomment(link, marker=marker, known=second)
 
 
-async def is_an_app(scene: Scene) -> None:
+async def is_an_app(rig: Rig) -> None:
     with pytest.raises(Refused):
-        await scene.setup.finish("another-code")
-    assert (await scene.setup.finish(MANIFEST_CODE)).name == scene.github.app.slug
+        await rig.setup.finish("another-code")
+    assert (await rig.setup.finish(MANIFEST_CODE)).name == rig.github.app.slug
     with pytest.raises(Refused):
-        await scene.app.origins.origin(scene.repository, None)
-    scene.github.app.install("acme", "shop")
-    assert (await scene.app.origins.origin(scene.repository, 1)).authorization
-    link = scene.link(scene.github.open_pull(scene.shop, "by-an-app"))
-    made = await client_of(scene.app).comment(link, marker="<!-- app -->", body="live", known="")
-    assert await client_of(scene.app).comment(link, marker="<!-- app -->", body="live", known="") == made
+        await rig.app.origins.origin(rig.repository, None)
+    rig.github.app.install("acme", "shop")
+    assert (await rig.app.origins.origin(rig.repository, 1)).authorization
+    link = rig.link(rig.github.open_pull(rig.shop, "by-an-app"))
+    made = await client_of(rig.app).comment(link, marker="<!-- app -->", body="live", known="")
+    assert await client_of(rig.app).comment(link, marker="<!-- app -->", body="live", known="") == made
 
 
-async def asks_about_people_and_checks(scene: Scene, github: Forge) -> None:
-    scene.shop.places.people = {"mona": ("write", "maintain"), "größe/..": ("none", "none")}
-    pull = scene.github.open_pull(scene.shop, "asked-about", sha=SHA)
+async def asks_about_people_and_checks(rig: Rig, github: Forge) -> None:
+    rig.shop.state.people = {"mona": ("write", "maintain"), "größe/..": ("none", "none")}
+    pull = rig.github.open_pull(rig.shop, "asked-about", sha=SHA)
     pull.files = [{"filename": f"folder/{number}"} for number in range(120)]
-    scene.shop.places.statuses[SHA] = [{"context": f"ci {n}", "state": "success"} for n in range(120)]
-    scene.shop.places.check_runs[SHA] = [{"name": "ci", "status": "queued", "conclusion": None}]
-    assert await github.people.access(scene.repository, "mona") is Access.WRITE
-    assert await github.people.access(scene.repository, "nobody") is Access.NONE
-    assert await github.people.access(scene.repository, "größe/..") is Access.NONE
-    assert len(await github.people.paths(scene.repository, pull.number)) == 120
-    assert await github.people.checks(scene.repository, SHA, "stager/shop") == "pending"
-    assert await github.people.checks(scene.repository, OTHER_SHA, "stager/shop") == "none"
+    rig.shop.state.statuses[SHA] = [{"context": f"ci {n}", "state": "success"} for n in range(120)]
+    rig.shop.state.check_runs[SHA] = [{"name": "ci", "status": "queued", "conclusion": None}]
+    assert await github.people.access(rig.repository, "mona") is Access.WRITE
+    assert await github.people.access(rig.repository, "nobody") is Access.NONE
+    assert await github.people.access(rig.repository, "größe/..") is Access.NONE
+    assert len(await github.people.paths(rig.repository, pull.number)) == 120
+    assert await github.people.checks(rig.repository, SHA, "stager/shop") == "pending"
+    assert await github.people.checks(rig.repository, OTHER_SHA, "stager/shop") == "none"
 
 
-async def announces(scene: Scene, github: Forge) -> None:
-    pull = scene.github.open_pull(scene.shop, "announced", sha=SHA)
-    scene.github.push(pull, OTHER_SHA)
-    link, at = scene.link(pull), github.announcements
+async def announces(rig: Rig, github: Forge) -> None:
+    pull = rig.github.open_pull(rig.shop, "announced", sha=SHA)
+    rig.github.push(pull, OTHER_SHA)
+    link, at = rig.link(pull), github.announcements
     environment = f"preview/shop/pr-{pull.number} größer"
     known = ""
     for sha in (SHA, OTHER_SHA):
@@ -237,26 +237,26 @@ async def announces(scene: Scene, github: Forge) -> None:
     bare = replace(LIVE, environment=environment, sha=SHA, url="", log_url="", description="é" * 500)
     await at.deployment(link, bare, "999999:" + SHA)
     await at.status(link, bare, "stager/shop")
-    comment = scene.github.add_comment(pull, "/stager")
+    comment = rig.github.add_comment(pull, "/stager")
     reactions: list[Reaction] = ["+1", "-1", "confused", "rocket", "eyes", "eyes"]
     for reaction in reactions:
-        await at.react(scene.repository, str(comment.id), reaction)
-    await at.react(scene.repository, "999999", "eyes")
+        await at.react(rig.repository, str(comment.id), reaction)
+    await at.react(rig.repository, "999999", "eyes")
     assert len(comment.reactions) == 5
 
 
-async def has_lost_deliveries_sent_again(scene: Scene) -> None:
+async def has_lost_deliveries_sent_again(rig: Rig) -> None:
     now = datetime.now(UTC)
-    scene.github.app.page = 2
-    scene.github.app.log = [LoggedDelivery(f"lost-{n}", "pull_request", 502, now) for n in range(5)]
-    assert await scene.app.redelivery.redeliver(now - timedelta(hours=1)) == 5
+    rig.github.app.page = 2
+    rig.github.app.log = [LoggedDelivery(f"lost-{n}", "pull_request", 502, now) for n in range(5)]
+    assert await rig.app.redelivery.redeliver(now - timedelta(hours=1)) == 5
 
 
-async def test_a_wrong_request_is_noticed(scene: Scene) -> None:
+async def test_a_wrong_request_is_noticed(rig: Rig) -> None:
     """The judge can say no: otherwise its silence meant nothing."""
-    scene.github.open_pull(scene.shop, "commented")
+    rig.github.open_pull(rig.shop, "commented")
     for wrong in WRONG:
-        await scene.ask_wrongly(*wrong)
+        await rig.ask_wrongly(*wrong)
 
 
 def _template(path: str) -> str:

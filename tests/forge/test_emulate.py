@@ -103,15 +103,15 @@ def says(github: Emulated, number: int, word: str) -> str:
 
 
 def test_gap_a_push_is_not_told_of(github: Emulated) -> None:
-    with deliveries() as (url, told):
+    with deliveries() as (url, received):
         hook = github.add_hook(url)
         number = github.open("pushed")
-        until(lambda: told, "the opening is told of")
+        until(lambda: received, "the opening is told of")
         github.push("pushed")
         github.close(number)
-        until(lambda: len(told) >= 2, "the closing is told of")
+        until(lambda: len(received) >= 2, "the closing is told of")
         github.remove_hook(hook)
-    assert len(told) == 2, "emulate delivers `synchronize` now"
+    assert len(received) == 2, "emulate delivers `synchronize` now"
     pytest.skip("emulate sends no `synchronize`: refreshing is tested with tests.doubles.github and the demo")
 
 
@@ -164,12 +164,12 @@ def test_gap_what_is_hidden_shows(github: Emulated) -> None:
 @contextmanager
 def deliveries() -> Iterator[tuple[str, list[str]]]:
     """A URL, and the events that were delivered to it."""
-    told: list[str] = []
+    received: list[str] = []
 
     class Receiver(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
-            told.append(self.headers["x-github-event"])
+            received.append(self.headers["x-github-event"])
             self.send_response(202)
             self.send_header("content-length", "0")
             self.end_headers()
@@ -181,7 +181,7 @@ def deliveries() -> Iterator[tuple[str, list[str]]]:
         thread = threading.Thread(target=receiver.serve_forever)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{receiver.server_port}/", told
+            yield f"http://127.0.0.1:{receiver.server_port}/", received
         finally:
             receiver.shutdown()
             thread.join()

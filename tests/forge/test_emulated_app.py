@@ -36,7 +36,7 @@ PERMISSIONS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class Rig:
     """The App, which asks emulate over Prism."""
 
     app: Forge
@@ -71,14 +71,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[doubles.Server]
 
 
 @pytest.fixture
-async def scene(server: doubles.Server, tmp_path: Path) -> AsyncIterator[Scene]:
+async def rig(server: doubles.Server, tmp_path: Path) -> AsyncIterator[Rig]:
     emulated = Emulated(server)
     found = emulated.done("GET", "")
     with doubles.prism(server.url, tmp_path) as prism:
         async with aiohttp.ClientSession(max_field_size=2**16) as session:
-            place = GithubServer(prism.url, server.url, pause=0.01)
-            app = with_app(session, place, AppCredentials(APP_ID, pem_of(a_key())))
-            yield Scene(
+            github_server = GithubServer(prism.url, server.url, pause=0.01)
+            app = with_app(session, github_server, AppCredentials(APP_ID, pem_of(a_key())))
+            yield Rig(
                 app,
                 emulated,
                 Repository(repository_id("github", str(found["id"])), OWNER, "shop"),
@@ -89,64 +89,62 @@ async def scene(server: doubles.Server, tmp_path: Path) -> AsyncIterator[Scene]:
     emulated.end()
 
 
-async def opened(scene: Scene, branch: str) -> int:
-    return await asyncio.to_thread(scene.emulated.open, branch)
+async def opened(rig: Rig, branch: str) -> int:
+    return await asyncio.to_thread(rig.emulated.open, branch)
 
 
-async def test_it_sees_pull_requests_and_comments(scene: Scene) -> None:
-    number = await opened(scene, "by-app")
-    change = await client_of(scene.app).change(scene.repository, number)
+async def test_it_sees_pull_requests_and_comments(rig: Rig) -> None:
+    number = await opened(rig, "by-app")
+    change = await client_of(rig.app).change(rig.repository, number)
     assert change is not None
-    assert change in await client_of(scene.app).open_changes(scene.repository)
-    link = scene.link(number)
-    made = await client_of(scene.app).comment(link, marker="<!-- one -->", body="starting", known="")
-    assert await client_of(scene.app).comment(link, marker="<!-- one -->", body="live", known=made) == made
-    assert len(await asyncio.to_thread(scene.emulated.comments, number)) == 1
+    assert change in await client_of(rig.app).open_changes(rig.repository)
+    link = rig.link(number)
+    made = await client_of(rig.app).comment(link, marker="<!-- one -->", body="starting", known="")
+    assert await client_of(rig.app).comment(link, marker="<!-- one -->", body="live", known=made) == made
+    assert len(await asyncio.to_thread(rig.emulated.comments, number)) == 1
 
 
-async def test_gits_token_reads_and_does_nothing_else(scene: Scene) -> None:
-    number = await opened(scene, "for-git")
-    origin = await scene.app.origins.origin(scene.repository, number)
+async def test_gits_token_reads_and_does_nothing_else(rig: Rig) -> None:
+    number = await opened(rig, "for-git")
+    origin = await rig.app.origins.origin(rig.repository, number)
     user, _, token = base64.b64decode(origin.authorization.removeprefix("Basic ")).decode().partition(":")
     assert user == "x-access-token"
     headers = {"authorization": f"Bearer {token}"}
-    path = f"{scene.url}/repos/{OWNER}/shop"
-    async with scene.session.get(path, headers=headers) as answer:
+    path = f"{rig.url}/repos/{OWNER}/shop"
+    async with rig.session.get(path, headers=headers) as answer:
         assert answer.status == 200
     comment = {"body": "I may not."}
-    async with scene.session.post(
-        f"{path}/issues/{number}/comments", headers=headers, json=comment
-    ) as answer:
+    async with rig.session.post(f"{path}/issues/{number}/comments", headers=headers, json=comment) as answer:
         assert answer.status == 403
 
 
-async def test_a_repository_that_it_isnt_installed_on(scene: Scene) -> None:
+async def test_a_repository_that_it_isnt_installed_on(rig: Rig) -> None:
     with pytest.raises(Refused):
-        await scene.app.origins.origin(Repository("github:1", OWNER, "secret"), None)
+        await rig.app.origins.origin(Repository("github:1", OWNER, "secret"), None)
     with pytest.raises(Retry):
-        await client_of(scene.app).open_changes(Repository("github:1", STRANGER, "shop"))
+        await client_of(rig.app).open_changes(Repository("github:1", STRANGER, "shop"))
 
 
-async def test_a_proof_by_another_key_is_refused(scene: Scene) -> None:
-    place = GithubServer(scene.url, "https://github.test", pause=0.01)
-    other = with_app(scene.session, place, AppCredentials(APP_ID, pem_of(a_key(1))))
+async def test_a_proof_by_another_key_is_refused(rig: Rig) -> None:
+    github_server = GithubServer(rig.url, "https://github.test", pause=0.01)
+    other = with_app(rig.session, github_server, AppCredentials(APP_ID, pem_of(a_key(1))))
     with pytest.raises(Refused) as refused:
-        await other.origins.origin(scene.repository, None)
+        await other.origins.origin(rig.repository, None)
     assert refused.value.status == 401
 
 
-async def test_check_runs_are_read(scene: Scene) -> None:
-    number = await opened(scene, "checked")
-    sha = (await asyncio.to_thread(scene.emulated.pull, number))["head"]["sha"]
+async def test_check_runs_are_read(rig: Rig) -> None:
+    number = await opened(rig, "checked")
+    sha = (await asyncio.to_thread(rig.emulated.pull, number))["head"]["sha"]
 
     def check(name: str, **how: str) -> None:
-        scene.emulated.done("POST", "/check-runs", name=name, head_sha=sha, **how)
+        rig.emulated.done("POST", "/check-runs", name=name, head_sha=sha, **how)
 
     await asyncio.to_thread(check, "build", status="completed", conclusion="failure")
     await asyncio.to_thread(check, "lint", status="in_progress")
     path = "/repos/{owner}/{repo}/commits/{sha}/check-runs"
     names = {"owner": OWNER, "repo": "shop", "sha": sha}
-    found = await client_of(scene.app)._rest.read_list(path, names, within="check_runs")
+    found = await client_of(rig.app)._rest.read_list(path, names, within="check_runs")
     states = {(run.name, run.ended, run.outcome) for run in map(responses.read_check_run, found)}
     assert states == {("build", True, "failure"), ("lint", False, "")}
 
@@ -154,24 +152,24 @@ async def test_check_runs_are_read(scene: Scene) -> None:
 # What emulate can't do, or does in another way than GitHub; see test_emulate.
 
 
-async def test_gap_access_is_told_in_other_words(scene: Scene) -> None:
+async def test_gap_access_is_told_in_other_words(rig: Rig) -> None:
     path = f"/collaborators/{OWNER}/permission"
-    told = await asyncio.to_thread(scene.emulated.done, "GET", path)
+    found = await asyncio.to_thread(rig.emulated.done, "GET", path)
     known = {"admin", "write", "read", "none"}
-    if told["permission"] in known:
-        await asyncio.to_thread(scene.emulated.done, "PUT", f"/collaborators/{STRANGER}", permission="push")
-        told = await asyncio.to_thread(scene.emulated.done, "GET", f"/collaborators/{STRANGER}/permission")
-    assert told["permission"] not in known, "emulate speaks as GitHub does now"
+    if found["permission"] in known:
+        await asyncio.to_thread(rig.emulated.done, "PUT", f"/collaborators/{STRANGER}", permission="push")
+        found = await asyncio.to_thread(rig.emulated.done, "GET", f"/collaborators/{STRANGER}/permission")
+    assert found["permission"] not in known, "emulate speaks as GitHub does now"
     pytest.skip("emulate says `push` where GitHub says `write`: access is tested with tests.doubles.github")
 
 
-async def test_gap_there_is_no_combined_status(scene: Scene) -> None:
+async def test_gap_there_is_no_combined_status(rig: Rig) -> None:
     with pytest.raises(Retry):
-        await scene.app.people.checks(scene.repository, "c" * 40, "stager/shop")
+        await rig.app.people.checks(rig.repository, "c" * 40, "stager/shop")
     pytest.skip("emulate has no commit statuses: checks as a whole are tested with tests.doubles.github")
 
 
-async def test_gap_files_arent_known(scene: Scene) -> None:
-    number = await opened(scene, "with-files")
-    assert await scene.app.people.paths(scene.repository, number) == [], "emulate knows what a push changed"
+async def test_gap_files_arent_known(rig: Rig) -> None:
+    number = await opened(rig, "with-files")
+    assert await rig.app.people.paths(rig.repository, number) == [], "emulate knows what a push changed"
     pytest.skip("emulate knows no files of a pull request: paths are tested with tests.doubles.github")

@@ -33,7 +33,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[doubles.Server]
 
 
 @dataclass
-class Scene:
+class Rig:
     """A Stager whose people sign in at the provider."""
 
     web: WebHarness
@@ -58,8 +58,8 @@ class Scene:
         return answer.status_code
 
 
-@pytest.fixture(name="scene")
-async def made_scene(server: doubles.Server) -> AsyncIterator[Scene]:
+@pytest.fixture(name="rig")
+async def made_scene(server: doubles.Server) -> AsyncIterator[Rig]:
     strategy = OpenIDConnectAuthentication(
         OpenIDConnectAuthentication.Settings.model_validate(
             {
@@ -77,7 +77,7 @@ async def made_scene(server: doubles.Server) -> AsyncIterator[Scene]:
     listed = Roles({"oidc:ann": Role.ADMINISTRATOR, "oidc:eve": Role.NONE})
     authentication = [BasicAuthentication({"ann": "pass"}), strategy]
     async with web(domain=HOST, authentication=authentication, roles=listed, rest=False) as opened:
-        yield Scene(opened, server)
+        yield Rig(opened, server)
 
 
 @pytest.mark.parametrize(
@@ -90,30 +90,30 @@ async def made_scene(server: doubles.Server) -> AsyncIterator[Scene]:
     ],
 )
 async def test_a_claim_gives_a_role_unless_the_configuration_does(
-    scene: Scene, name: str, role: str, launched: int
+    rig: Rig, name: str, role: str, launched: int
 ) -> None:
-    answer = await scene.sign_in(name)
+    answer = await rig.sign_in(name)
     assert (answer.status_code, answer.headers["location"]) == (303, "/account")
 
-    who = (await scene.web.client.get("/api/v1/whoami")).json()
+    who = (await rig.web.client.get("/api/v1/whoami")).json()
     assert (who["name"], who["authenticated_by"], who["role"]) == (name, "OpenIDConnectAuthentication", role)
-    assert await scene.launch() == launched
+    assert await rig.launch() == launched
 
 
-async def test_whoever_signs_out_is_out(scene: Scene) -> None:
-    await scene.sign_in("octocat")
-    kept = dict(scene.web.client.cookies)
-    await scene.web.client.post("/logout", headers=OURS)
-    scene.web.client.cookies.update(kept)
+async def test_whoever_signs_out_is_out(rig: Rig) -> None:
+    await rig.sign_in("octocat")
+    kept = dict(rig.web.client.cookies)
+    await rig.web.client.post("/logout", headers=OURS)
+    rig.web.client.cookies.update(kept)
 
-    assert (await scene.web.client.get("/account")).status_code == 401
+    assert (await rig.web.client.get("/account")).status_code == 401
 
 
-async def test_a_command_line_signs_in(scene: Scene) -> None:
-    client, verifier = scene.web.client, new_secret()
+async def test_a_command_line_signs_in(rig: Rig) -> None:
+    client, verifier = rig.web.client, new_secret()
     query = {"action": "get_oauth_url", "provider": "oidc", "challenge": challenge_of(verifier)}
     begun = (await client.get("/event_receiver", params=query)).json()
-    back = await scene.at_provider(begun["url"], "octocat")
+    back = await rig.at_provider(begun["url"], "octocat")
     page = await client.get(back)
     assert begun["code"] in page.text
     await client.post("/login/authorize", data={"state": begun["state"], "answer": "yes"}, headers=OURS)
@@ -129,24 +129,24 @@ async def test_a_command_line_signs_in(scene: Scene) -> None:
     assert (await client.get("/api/v1/whoami", headers=bearer)).json()["role"] == "developer"
 
 
-async def test_another_browser_cant_finish_it(scene: Scene) -> None:
-    away = await scene.web.client.get("/login/oidc")
-    back = await scene.at_provider(away.headers["location"], "octocat")
-    scene.web.client.cookies.clear()
-    answer = await scene.web.client.get(back)
+async def test_another_browser_cant_finish_it(rig: Rig) -> None:
+    away = await rig.web.client.get("/login/oidc")
+    back = await rig.at_provider(away.headers["location"], "octocat")
+    rig.web.client.cookies.clear()
+    answer = await rig.web.client.get(back)
 
     assert answer.status_code == 403
-    assert "stager-session" not in scene.web.client.cookies
+    assert "stager-session" not in rig.web.client.cookies
 
 
-async def test_a_code_for_somebody_elses_sign_in_is_worth_nothing(scene: Scene) -> None:
+async def test_a_code_for_somebody_elses_sign_in_is_worth_nothing(rig: Rig) -> None:
     """Injected into another's sign-in, it meets another verifier and another nonce."""
-    first = await scene.web.client.get("/login/oidc")
-    stolen = await scene.at_provider(first.headers["location"], "octocat")
+    first = await rig.web.client.get("/login/oidc")
+    stolen = await rig.at_provider(first.headers["location"], "octocat")
     code = parse_qs(urlsplit(stolen).query)["code"][0]
-    second = await scene.web.client.get("/login/oidc")
+    second = await rig.web.client.get("/login/oidc")
     state = parse_qs(urlsplit(second.headers["location"]).query)["state"][0]
-    answer = await scene.web.client.get(CALLBACK, params={"code": code, "state": state})
+    answer = await rig.web.client.get(CALLBACK, params={"code": code, "state": state})
 
     assert answer.status_code == 403
     assert "code is unknown to the provider" in answer.text

@@ -31,13 +31,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[doubles.Server]
 
 
 @dataclass
-class Scene:
+class Rig:
     session: aiohttp.ClientSession
     server: doubles.Server
 
     def accounts(self, client: OAuthClient) -> GithubSignIn:
-        place = GithubServer(self.server.url, self.server.url, pause=0.01)
-        return GithubSignIn(self.session, place, lambda: client, SCOPE)
+        github_server = GithubServer(self.server.url, self.server.url, pause=0.01)
+        return GithubSignIn(self.session, github_server, lambda: client, SCOPE)
 
     @property
     def web(self) -> GithubSignIn:
@@ -48,83 +48,81 @@ class Scene:
             return await Visitor(client, self.server.url, name).go(url, **typed)
 
 
-@pytest.fixture(name="scene")
-async def made_scene(server: doubles.Server) -> AsyncIterator[Scene]:
+@pytest.fixture(name="rig")
+async def made_scene(server: doubles.Server) -> AsyncIterator[Rig]:
     async with aiohttp.ClientSession() as session:
-        yield Scene(session, server)
+        yield Rig(session, server)
 
 
 def asked() -> AuthorizationRequest:
     return AuthorizationRequest(new_secret(), new_secret(), CALLBACK, new_secret())
 
 
-async def code_for(scene: Scene, one: AuthorizationRequest, name: str = "octocat") -> str:
-    back = await scene.visit(await scene.web.address(one), name)
+async def code_for(rig: Rig, one: AuthorizationRequest, name: str = "octocat") -> str:
+    back = await rig.visit(await rig.web.address(one), name)
     query = parse_qs(urlsplit(back).query)
     assert back.startswith(CALLBACK)
     assert query["state"] == [one.state]
     return query["code"][0]
 
 
-async def test_a_browser_signs_in(scene: Scene) -> None:
+async def test_a_browser_signs_in(rig: Rig) -> None:
     one = asked()
-    identity = await scene.web.exchange(await code_for(scene, one), one)
+    identity = await rig.web.exchange(await code_for(rig, one), one)
 
     assert identity.name == "octocat"
-    assert await scene.web.who(identity.proof) == "octocat"
-    assert await scene.web.access(identity.proof, "acme", "shop") is Access.WRITE
+    assert await rig.web.who(identity.proof) == "octocat"
+    assert await rig.web.access(identity.proof, "acme", "shop") is Access.WRITE
 
 
 @pytest.mark.parametrize(("name", "access"), [("ann-reader", Access.READ), ("bob-stranger", Access.NONE)])
-async def test_what_somebody_may_do_is_told_by_their_own_token(
-    scene: Scene, name: str, access: Access
-) -> None:
+async def test_what_somebody_may_do_is_told_by_their_own_token(rig: Rig, name: str, access: Access) -> None:
     one = asked()
-    identity = await scene.web.exchange(await code_for(scene, one, name), one)
+    identity = await rig.web.exchange(await code_for(rig, one, name), one)
 
-    assert await scene.web.access(identity.proof, "acme", "shop") is access
+    assert await rig.web.access(identity.proof, "acme", "shop") is access
 
 
-async def test_a_stolen_code_is_worth_nothing_without_the_verifier(scene: Scene) -> None:
+async def test_a_stolen_code_is_worth_nothing_without_the_verifier(rig: Rig) -> None:
     one = asked()
-    code = await code_for(scene, one)
+    code = await code_for(rig, one)
     with pytest.raises(Refused):
-        await scene.web.exchange(code, replace(one, verifier=new_secret()))
+        await rig.web.exchange(code, replace(one, verifier=new_secret()))
 
 
-async def test_a_code_is_good_once(scene: Scene) -> None:
+async def test_a_code_is_good_once(rig: Rig) -> None:
     one = asked()
-    code = await code_for(scene, one)
-    await scene.web.exchange(code, one)
+    code = await code_for(rig, one)
+    await rig.web.exchange(code, one)
     with pytest.raises(Refused):
-        await scene.web.exchange(code, one)
+        await rig.web.exchange(code, one)
 
 
-async def test_nobody_is_sent_elsewhere(scene: Scene) -> None:
+async def test_nobody_is_sent_elsewhere(rig: Rig) -> None:
     one = replace(asked(), redirect="http://127.0.0.1:10/evil")
-    assert await scene.visit(await scene.web.address(one)) == ""
+    assert await rig.visit(await rig.web.address(one)) == ""
 
 
-async def test_another_clients_secret(scene: Scene) -> None:
+async def test_another_clients_secret(rig: Rig) -> None:
     one = asked()
-    code = await code_for(scene, one)
+    code = await code_for(rig, one)
     with pytest.raises(Refused) as refused:
-        await scene.accounts(OAuthClient("web", "other")).exchange(code, one)
+        await rig.accounts(OAuthClient("web", "other")).exchange(code, one)
     assert "other" not in str(refused.value)
 
 
-async def test_a_token_of_nobody(scene: Scene) -> None:
-    assert await scene.web.who("made-up") == ""
-    assert await scene.web.access("made-up", "acme", "shop") is Access.NONE
+async def test_a_token_of_nobody(rig: Rig) -> None:
+    assert await rig.web.who("made-up") == ""
+    assert await rig.web.access("made-up", "acme", "shop") is Access.NONE
 
 
-async def test_a_machine_without_a_browser_signs_in(scene: Scene) -> None:
-    device = scene.accounts(OAuthClient("device", ""))
+async def test_a_machine_without_a_browser_signs_in(rig: Rig) -> None:
+    device = rig.accounts(OAuthClient("device", ""))
     begun = await device.begin()
     assert isinstance(begun, DeviceCode)
     assert isinstance(await device.poll(begun.secret), Pending)
 
-    await scene.visit(begun.verification_uri, user_code=begun.user_code)
+    await rig.visit(begun.verification_uri, user_code=begun.user_code)
     await asyncio.sleep(0)
     identity = await device.poll(begun.secret)
 

@@ -149,9 +149,11 @@ class Server:
 
     async def _token(self, name: str) -> str:
         asked = AuthorizationRequest(new_secret(), new_secret(), f"{self.home}/event_receiver")
-        place = GithubServer(self.provider.url, self.provider.url, pause=0.01)
+        github_server = GithubServer(self.provider.url, self.provider.url, pause=0.01)
         async with aiohttp.ClientSession() as session, httpx.AsyncClient(trust_env=False) as browser:
-            accounts = GithubSignIn(session, place, lambda: OAuthClient("github", CLIENT_SECRET), SCOPE)
+            accounts = GithubSignIn(
+                session, github_server, lambda: OAuthClient("github", CLIENT_SECRET), SCOPE
+            )
             back = await Visitor(browser, self.provider.url, name).go(await accounts.address(asked))
             code = parse_qs(urlsplit(back).query)["code"][0]
             return (await accounts.exchange(code, asked)).proof

@@ -122,15 +122,15 @@ def check_notice(notice: PlainResponse, head: RequestHead) -> None:
     answer = reader.next_event()
     assert isinstance(answer, h11.Response)
     assert answer.status_code == notice.status
-    told = {name.decode(): value.decode() for name, value in answer.headers}
-    assert {name.lower() for name in notice.headers} <= told.keys()
+    headers = {name.decode(): value.decode() for name, value in answer.headers}
+    assert {name.lower() for name in notice.headers} <= headers.keys()
     assert len([name for name, _ in answer.headers if name == b"location"]) <= 1
-    where = urlsplit(told.get("location", "/"))
+    where = urlsplit(headers.get("location", "/"))
     if where.netloc:
-        assert told["location"].startswith(f"{PAGE}?host={HOST}&to=%2F")
+        assert headers["location"].startswith(f"{PAGE}?host={HOST}&to=%2F")
     else:
         assert where.path.startswith("/")
-        assert not told.get("location", "/")[1:].startswith(("/", "\\"))
+        assert not headers.get("location", "/")[1:].startswith(("/", "\\"))
 
 
 @length(100)

@@ -66,7 +66,7 @@ TEXTS = st.one_of(
 )  # fmt: skip
 
 
-def told(body: str) -> CommentAdded | Ignored:
+def event_of(body: str) -> CommentAdded | Ignored:
     """What becomes of a comment that GitHub tells of."""
     payload = GITHUB.comment_event("created", PULL, GithubComment(1, "octocat", body))
     event = WEBHOOKS.read(Delivery("1", "github", "issue_comment", json.dumps(payload)))
@@ -77,7 +77,7 @@ def told(body: str) -> CommentAdded | Ignored:
 @length(200)
 @given(COMMANDS, st.sampled_from(["", " ", "   ", "\n", "\r\n \n"]))
 def test_a_command_is_heard_on_its_whole_way(command: str, before: str) -> None:
-    event = told(before + command)
+    event = event_of(before + command)
     assert isinstance(event, CommentAdded), event
     speech = parse_command(event.text)
     assert speech is not None
@@ -91,13 +91,13 @@ def test_a_command_is_heard_on_its_whole_way(command: str, before: str) -> None:
 def test_what_is_only_shown_asks_for_nothing(command: str, frame: str) -> None:
     shown = frame.format(command)
     assert parse_command(shown) is None
-    assert isinstance(told(shown), Ignored)
+    assert isinstance(event_of(shown), Ignored)
 
 
 @length(300)
 @given(TEXTS)
 def test_any_text_is_heard_by_all_or_none(text: str) -> None:
-    event, speech = told(text), parse_command(text)
+    event, speech = event_of(text), parse_command(text)
     assert isinstance(event, CommentAdded) is (speech is not None)
     if speech is None or not isinstance(event, CommentAdded):
         return

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.doubles.github import GithubDouble, GithubPull, Recorded
 from tests.doubles.github_app import GithubApp
-from tests.doubles.github_places import GithubDeployment
+from tests.doubles.github_routes import GithubDeployment
 
 USER, TOKEN = "bot", "T0ken-of-the-bot-41c"
 
@@ -61,7 +61,7 @@ class Github:
         self._double.git = folder
 
     def let_push(self, login: str) -> None:
-        self._repository.places.people[login] = ("write", "write")
+        self._repository.state.people[login] = ("write", "write")
 
     def say(self, number: int, text: str, author: str) -> dict[str, Any]:
         """Somebody comments; the delivery that tells of it."""
@@ -85,11 +85,11 @@ class Github:
 
     def deployments(self) -> list[GithubDeployment]:
         """Oldest first."""
-        return list(self._repository.places.deployments)
+        return list(self._repository.state.deployments)
 
     def statuses(self, sha: str) -> list[dict[str, Any]]:
         """Whatever was said of a commit, oldest first."""
-        return list(self._repository.places.statuses.get(sha, []))
+        return list(self._repository.state.statuses.get(sha, []))
 
     @property
     def app(self) -> GithubApp:

@@ -54,6 +54,36 @@ class Serving:
         return self._process.exitcode
 
 
+class Starting:
+    """Another command of `stager`, begun likewise.
+
+    Args:
+        arguments: those of `stager`.
+        variables: environment variables besides this process's own.
+    """
+
+    def __init__(self, arguments: list[str], folder: Path, log: Path, variables: dict[str, str]) -> None:
+        log.touch()
+        self._process = _CONTEXT.Process(
+            target=_serve, args=(["stager", *arguments], {**os.environ, **variables}, folder, log)
+        )
+        self._process.start()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def runs(self) -> bool:
+        return self._process.is_alive()
+
+    def wait(self, patience: float) -> int | None:
+        """Wait for its end; returns its exit code."""
+        self._process.join(patience)
+        return self._process.exitcode
+
+
 def _serve(command: list[str], variables: dict[str, str], folder: Path, log: Path) -> None:
     os.environ.clear()
     os.environ.update(variables)

@@ -166,8 +166,8 @@ class StagerUnderTest:
 
     def _front_port(self) -> int:
         """The port that the system chose for the front, which every later start asks for."""
-        told = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
-        url = next(line["url"] for line in told if line["event"] == "serving")
+        entries = [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+        url = next(line["url"] for line in entries if line["event"] == "serving")
         return int(url.rpartition(":")[2])
 
     @property

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -12,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.integration.conftest import MakeStager
-from tests.integration.stager import StagerUnderTest, docker, until
+from tests.integration.stager import PASSWORD, USER, StagerUnderTest, docker, until
 from tests.local_forge.workshop import Clone
 
 DOCKERFILE = """\
@@ -24,7 +27,7 @@ CMD ["httpd", "-f", "-p", "8080", "-h", "/site"]
 PAGE = "site/index.html"
 
 
-class Town:
+class Rig:
     """A Stager that builds one application, `shop`, and somebody who pushes to its repository."""
 
     def __init__(self, stager: StagerUnderTest, clone: Clone) -> None:
@@ -57,20 +60,20 @@ class Town:
         return self.stager.log.read_text().count('"build_started"')
 
 
-MakeTown = Any
+MakeRig = Any
 
 
 @pytest.fixture
-def town(make_stager: MakeStager, tmp_path: Path) -> MakeTown:
+def make_rig(make_stager: MakeStager, tmp_path: Path) -> MakeRig:
     """Makes one, with the keys of the application that are given."""
 
-    def make(**app: Any) -> Town:
+    def make(**app: Any) -> Rig:
         bare = tmp_path / "git" / "shop.git"
         given = {key: value for key, value in {"build": ".", **app}.items() if value is not None}
         stager = make_stager(local_forge=str(bare.parent), images={"shop": given})
         clone = Clone(tmp_path / "clone", bare)
         clone.push("main")
-        return Town(stager, clone)
+        return Rig(stager, clone)
 
     return make
 
@@ -96,81 +99,141 @@ def visitors(stager: StagerUnderTest, name: str) -> Iterator[list[str]]:
         thread.join()
 
 
-def test_a_branch_is_built_refreshed_and_removed(town: MakeTown) -> None:
-    place: Town = town()
-    place.branch("feature")
-    place.shows("feature", "feature")
-    [first] = place.deployments("feature")
+def test_a_branch_is_built_refreshed_and_removed(make_rig: MakeRig) -> None:
+    rig: Rig = make_rig()
+    rig.branch("feature")
+    rig.shows("feature", "feature")
+    [first] = rig.deployments("feature")
     assert first["image"].startswith("sha256:")
 
-    with visitors(place.stager, "feature") as wrong:
-        sha = place.push("feature", {PAGE: "better"})
-        place.shows("feature", "better")
+    with visitors(rig.stager, "feature") as wrong:
+        sha = rig.push("feature", {PAGE: "better"})
+        rig.shows("feature", "better")
     assert wrong == [], "a push drops no request"
-    assert place.stager.environment("feature")["sha"] == sha
+    assert rig.stager.environment("feature")["sha"] == sha
 
-    place.clone.push("--delete", "feature")
-    until(lambda: not place.stager.containers() and not place.stager.networks(), "nothing runs", 90)
+    rig.clone.push("--delete", "feature")
+    until(lambda: not rig.stager.containers() and not rig.stager.networks(), "nothing runs", 90)
 
 
-def test_a_broken_build_takes_nothing_down_and_says_where(town: MakeTown) -> None:
-    place: Town = town()
-    place.branch("feature")
-    place.shows("feature", "feature")
+def test_a_push_shows_the_build_and_how_it_ends(make_rig: MakeRig) -> None:
+    rig: Rig = make_rig()
+    rig.clone.branch("feature")
+    rig.clone.commit("Dockerfile", DOCKERFILE + "RUN echo on the way\n")
+    (rig.clone.folder / PAGE).parent.mkdir()
+    rig.clone.commit(PAGE, "hello")
+    first, *log, last = rig.clone.push("-o", "wait", "feature")
+    url = f"http://{rig.stager.host('feature')}"
+    assert first == f"opened change 1, {url}"
+    assert any("on the way" in line for line in log)
+    assert re.fullmatch(rf"live after \d+ s, {re.escape(url)}", last)
+    assert rig.stager.get("feature").text == "hello", "it was live when the push ended"
+
+    rig.clone.commit("Dockerfile", DOCKERFILE + "RUN echo it breaks && exit 7\n")
+    _, *log, last = rig.clone.push("-o", "wait", "feature")
+    assert any("it breaks" in line for line in log)
+    assert last.startswith("Building failed at step")
+
+    environment = rig.stager.environment("feature")["id"]  # with a request that makes the domain known
+    rig.clone.commit("Dockerfile", DOCKERFILE)
+    updated, hint = rig.clone.push("feature")
+    assert updated == f"updated change 1, {url}"
+    page = f"http://localhost:{rig.stager.port}/previews/{environment}"
+    assert hint == f"its build: {page}, or here with: git push -o wait"
+
+
+def test_an_interrupted_push_stops_only_the_waiting(make_rig: MakeRig) -> None:
+    rig: Rig = make_rig()
+    rig.clone.branch("feature")
+    rig.clone.commit("Dockerfile", DOCKERFILE + "RUN echo begun && sleep 6\n")
+    (rig.clone.folder / PAGE).parent.mkdir()
+    rig.clone.commit(PAGE, "hello")
+    pushing = subprocess.Popen(
+        ["git", "push", "-o", "wait", "stager", "feature"],
+        cwd=rig.clone.folder,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert pushing.stderr is not None
+    assert any("begun" in line for line in pushing.stderr)
+    os.killpg(pushing.pid, signal.SIGTERM)  # as Ctrl-C; background jobs may ignore SIGINT
+    assert pushing.wait(30) != 0
+    pushing.stderr.close()
+    rig.shows("feature", "hello")
+
+
+def test_a_push_over_http_shows_the_build(make_rig: MakeRig) -> None:
+    rig: Rig = make_rig()
+    url = f"http://{USER}:{PASSWORD.replace(':', '%3A')}@127.0.0.1:{rig.stager.port}/git/shop.git"
+    rig.clone.git("remote", "set-url", "stager", url)
+    rig.clone.branch("feature")
+    rig.clone.commit("Dockerfile", DOCKERFILE + "RUN echo on the way\n")
+    (rig.clone.folder / PAGE).parent.mkdir()
+    rig.clone.commit(PAGE, "hello")
+    _, *log, last = rig.clone.push("-o", "wait", "feature")
+    assert any("on the way" in line for line in log)
+    assert last.startswith("live after ")
+
+
+def test_a_broken_build_takes_nothing_down_and_says_where(make_rig: MakeRig) -> None:
+    rig: Rig = make_rig()
+    rig.branch("feature")
+    rig.shows("feature", "feature")
     broken = DOCKERFILE + "RUN echo one && echo two >&2 && exit 7\n"
-    place.push("feature", {"Dockerfile": broken})
+    rig.push("feature", {"Dockerfile": broken})
 
-    found = place.stager.wait_for("feature", "failed-update")
+    found = rig.stager.wait_for("feature", "failed-update")
     assert found["reason"] == "build-failed"
     assert "exit 7" in found["message"]
-    assert place.stager.get("feature").text == "feature"
+    assert rig.stager.get("feature").text == "feature"
 
-    place.branch("other", {"Dockerfile": broken})
-    place.stager.wait_for("other", "failed")
-    until(lambda: place.stager.get("other").status_code == 502, "its page says so")
-    page = place.stager.get("other")
+    rig.branch("other", {"Dockerfile": broken})
+    rig.stager.wait_for("other", "failed")
+    until(lambda: rig.stager.get("other").status_code == 502, "its page says so")
+    page = rig.stager.get("other")
     assert "two" in page.text, "the last lines of the build are shown"
 
 
-def test_the_repository_s_own_file(town: MakeTown) -> None:
-    place: Town = town()
+def test_the_repository_s_own_file(make_rig: MakeRig) -> None:
+    rig: Rig = make_rig()
     hooks = "hooks:\n  after_launch: sh -c 'echo seeded > /site/seed'\nenv: {GREETING: hello}\n"
     serve = 'CMD ["sh", "-c", "echo $GREETING > /site/greeting; exec httpd -f -p 8080 -h /site"]\n'
-    place.branch("feature", {".stager.yml": hooks, "Dockerfile": DOCKERFILE + serve})
-    place.shows("feature", "feature")
-    assert place.stager.get("feature", "/seed").text == "seeded\n"
-    assert place.stager.get("feature", "/greeting").text == "hello\n"
+    rig.branch("feature", {".stager.yml": hooks, "Dockerfile": DOCKERFILE + serve})
+    rig.shows("feature", "feature")
+    assert rig.stager.get("feature", "/seed").text == "seeded\n"
+    assert rig.stager.get("feature", "/greeting").text == "hello\n"
 
-    place.push("feature", {".stager.yml": "port: 8080\nhooks:\n  after_lunch: x\n"})
-    found = place.stager.wait_for("feature", "failed-update")
+    rig.push("feature", {".stager.yml": "port: 8080\nhooks:\n  after_lunch: x\n"})
+    found = rig.stager.wait_for("feature", "failed-update")
     assert "line 3" in found["message"]
     assert "after_launch" in found["message"], "what was meant"
 
 
-def test_a_hook_that_fails_keeps_visitors_away(town: MakeTown) -> None:
-    place: Town = town(hooks={"after_launch": ["sh -c 'echo no such table; exit 3'"]})
-    place.branch("feature")
-    found = place.stager.wait_for("feature", "failed")
+def test_a_hook_that_fails_keeps_visitors_away(make_rig: MakeRig) -> None:
+    rig: Rig = make_rig(hooks={"after_launch": ["sh -c 'echo no such table; exit 3'"]})
+    rig.branch("feature")
+    found = rig.stager.wait_for("feature", "failed")
     assert found["reason"] == "hook-failed"
-    until(lambda: "no such table" in place.stager.get("feature").text, "the page says why")
+    until(lambda: "no such table" in rig.stager.get("feature").text, "the page says why")
 
 
-def test_the_image_s_own_check_counts(town: MakeTown) -> None:
-    place: Town = town()
+def test_the_image_s_own_check_counts(make_rig: MakeRig) -> None:
+    rig: Rig = make_rig()
     check = "HEALTHCHECK --interval=5m CMD test -e /tmp/warm\n"
     warm = 'CMD ["sh", "-c", "httpd -p 8080 -h /site; sleep 3; touch /tmp/warm; sleep 1000"]\n'
-    place.branch("feature", {"Dockerfile": DOCKERFILE + check + warm})
-    place.shows("feature", "feature")
-    [container] = place.stager.containers()
+    rig.branch("feature", {"Dockerfile": DOCKERFILE + check + warm})
+    rig.shows("feature", "feature")
+    [container] = rig.stager.containers()
     docker("exec", container, "test", "-e", "/tmp/warm")
 
 
-def test_a_check_that_the_image_can_t_run_doesnt_count(town: MakeTown) -> None:
-    place: Town = town()
+def test_a_check_that_the_image_can_t_run_doesnt_count(make_rig: MakeRig) -> None:
+    rig: Rig = make_rig()
     check = "HEALTHCHECK --interval=5s --retries=2 CMD curl -fsS http://localhost:8080/ || exit 1\n"
-    place.branch("feature", {"Dockerfile": DOCKERFILE + check})
-    place.shows("feature", "feature")
-    assert "curl: not found" in place.stager.environment("feature")["hint"]
+    rig.branch("feature", {"Dockerfile": DOCKERFILE + check})
+    rig.shows("feature", "feature")
+    assert "curl: not found" in rig.stager.environment("feature")["hint"]
 
 
 UNREADY = {
@@ -182,101 +245,101 @@ UNREADY = {
 
 
 @pytest.mark.parametrize("reason", UNREADY)
-def test_why_an_application_isnt_ready_is_found_out(town: MakeTown, reason: str) -> None:
-    place: Town = town(start_timeout=5, probe_timeout=1)
-    place.branch("feature", {"Dockerfile": f"{DOCKERFILE}CMD {UNREADY[reason]}\n"})
-    assert place.stager.wait_for("feature", "failed")["reason"] == reason
+def test_why_an_application_isnt_ready_is_found_out(make_rig: MakeRig, reason: str) -> None:
+    rig: Rig = make_rig(start_timeout=5, probe_timeout=1)
+    rig.branch("feature", {"Dockerfile": f"{DOCKERFILE}CMD {UNREADY[reason]}\n"})
+    assert rig.stager.wait_for("feature", "failed")["reason"] == reason
 
 
-def test_a_commit_is_built_once_for_all_who_want_it(town: MakeTown) -> None:
-    place: Town = town()
-    place.branch("one")
-    place.clone.git("branch", "two", "one")
-    place.clone.push("two")
-    place.shows("one", "one")
-    place.shows("two", "one")
-    assert place.built() == 1
-    environment = place.stager.environment("one")["id"]
-    place.stager.api(f"/environments/{environment}/redeploy", "POST")
-    until(lambda: len(place.deployments("one")) == 2 and place.deployments("one")[0]["live_at"], "afresh")
-    assert place.built() == 1
+def test_a_commit_is_built_once_for_all_who_want_it(make_rig: MakeRig) -> None:
+    rig: Rig = make_rig()
+    rig.branch("one")
+    rig.clone.git("branch", "two", "one")
+    rig.clone.push("two")
+    rig.shows("one", "one")
+    rig.shows("two", "one")
+    assert rig.built() == 1
+    environment = rig.stager.environment("one")["id"]
+    rig.stager.api(f"/environments/{environment}/redeploy", "POST")
+    until(lambda: len(rig.deployments("one")) == 2 and rig.deployments("one")[0]["live_at"], "afresh")
+    assert rig.built() == 1
 
 
-def test_a_push_ends_the_build_that_it_makes_pointless(town: MakeTown) -> None:
-    place: Town = town()
-    place.branch("feature", {"Dockerfile": DOCKERFILE + "RUN sleep 1234\n"})
+def test_a_push_ends_the_build_that_it_makes_pointless(make_rig: MakeRig) -> None:
+    rig: Rig = make_rig()
+    rig.branch("feature", {"Dockerfile": DOCKERFILE + "RUN sleep 1234\n"})
     until(lambda: _running("sleep 1234"), "the slow build is under way")
-    place.push("feature", {"Dockerfile": DOCKERFILE, PAGE: "quick"})
-    place.shows("feature", "quick")
+    rig.push("feature", {"Dockerfile": DOCKERFILE, PAGE: "quick"})
+    rig.shows("feature", "quick")
     until(lambda: not _running("sleep 1234"), "the slow build has ended")
 
 
-def test_a_build_survives_the_end_of_stager(town: MakeTown) -> None:
-    place: Town = town()
-    place.branch("feature", {"Dockerfile": DOCKERFILE + "RUN sleep 3\n"})
-    until(place.built, "the build has begun")
-    place.stager.restart()
-    place.shows("feature", "feature")
+def test_a_build_survives_the_end_of_stager(make_rig: MakeRig) -> None:
+    rig: Rig = make_rig()
+    rig.branch("feature", {"Dockerfile": DOCKERFILE + "RUN sleep 3\n"})
+    until(rig.built, "the build has begun")
+    rig.stager.restart()
+    rig.shows("feature", "feature")
 
 
-def test_an_image_that_somebody_else_builds_is_waited_for(town: MakeTown) -> None:
-    place: Town = town(
+def test_an_image_that_somebody_else_builds_is_waited_for(make_rig: MakeRig) -> None:
+    rig: Rig = make_rig(
         build=None, image="stager-test/ci:{sha}", port=8080, command="httpd -f -p 8080 -h /etc"
     )
-    sha = place.branch("feature")
+    sha = rig.branch("feature")
     waiting = until(
-        lambda: [e for e in place.stager.api() if e["reason"] == "image-awaited"],
+        lambda: [e for e in rig.stager.api() if e["reason"] == "image-awaited"],
         "it waits for the image",
         90,
     )
     assert sha in waiting[0]["message"]
     docker("tag", "stager-base/static:1", f"stager-test/ci:{sha}")
     try:
-        place.stager.wait_for("feature", "live")
+        rig.stager.wait_for("feature", "live")
     finally:
         docker("rmi", f"stager-test/ci:{sha}")
 
 
-def test_a_launch_by_hand_names_a_branch(town: MakeTown) -> None:
-    place: Town = town()
-    place.clone.git("checkout", "--quiet", "main")
-    place.push("main", {"Dockerfile": DOCKERFILE, PAGE: "of main"})
-    assert place.stager.launched("main").endswith(place.stager.host("main"))
-    assert place.stager.get("main").text == "of main"
+def test_a_launch_by_hand_names_a_branch(make_rig: MakeRig) -> None:
+    rig: Rig = make_rig()
+    rig.clone.git("checkout", "--quiet", "main")
+    rig.push("main", {"Dockerfile": DOCKERFILE, PAGE: "of main"})
+    assert rig.stager.launched("main").endswith(rig.stager.host("main"))
+    assert rig.stager.get("main").text == "of main"
 
 
 SECRETS = {"for_the_build": "S3cret-of-the-build-9f1", "for_the_app": "S3cret-of-the-app-77c"}
 
 
-def test_secrets_are_found_nowhere(town: MakeTown) -> None:
+def test_secrets_are_found_nowhere(make_rig: MakeRig) -> None:
     """In no layer, log, argument of a process, or file of Stager's but the configuration."""
-    place: Town = town(
+    rig: Rig = make_rig(
         build={"secrets": {"token": SECRETS["for_the_build"]}}, secrets={"TOKEN": SECRETS["for_the_app"]}
     )
     use = "RUN --mount=type=secret,id=token cat /run/secrets/token | wc -c > /site/length && sleep 2\n"
-    place.branch("feature", {"Dockerfile": DOCKERFILE.replace("EXPOSE", use + "EXPOSE")})
-    until(place.built, "the build has begun")
+    rig.branch("feature", {"Dockerfile": DOCKERFILE.replace("EXPOSE", use + "EXPOSE")})
+    until(rig.built, "the build has begun")
     seen = b""
-    while place.stager.environment("feature")["state"] != "live":
+    while rig.stager.environment("feature")["state"] != "live":
         seen += b"".join(_command_lines())
-    place.shows("feature", "feature")
-    assert place.stager.get("feature", "/length").text.strip() == str(len(SECRETS["for_the_build"]))
+    rig.shows("feature", "feature")
+    assert rig.stager.get("feature", "/length").text.strip() == str(len(SECRETS["for_the_build"]))
 
-    [deployment] = place.deployments("feature")
+    [deployment] = rig.deployments("feature")
     image = deployment["image"]
     places = {
         "arguments": seen,
         "layers": subprocess.run(["docker", "save", image], capture_output=True, check=True).stdout,
         "history": docker("history", "--no-trunc", image).encode(),
-        "log": place.stager.log.read_bytes(),
-        "workspace": b"".join(f.read_bytes() for f in place.stager.state.rglob("*") if f.is_file()),
+        "log": rig.stager.log.read_bytes(),
+        "workspace": b"".join(f.read_bytes() for f in rig.stager.state.rglob("*") if f.is_file()),
     }
     found = [
         (name, which) for name, text in places.items() for which, s in SECRETS.items() if s.encode() in text
     ]
     assert found == []
-    [container] = place.stager.containers()
-    assert f"TOKEN={SECRETS['for_the_app']}" in place.stager.inspect(container)["Config"]["Env"]
+    [container] = rig.stager.containers()
+    assert f"TOKEN={SECRETS['for_the_app']}" in rig.stager.inspect(container)["Config"]["Env"]
 
 
 def _command_lines() -> Iterator[bytes]:

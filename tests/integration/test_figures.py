@@ -74,10 +74,12 @@ def test_nobody_reads_them_through_the_front_without_credentials(
     make_stager: MakeStager, trusted: list[str]
 ) -> None:
     stager = make_stager(trusted_proxies=trusted)
-    told = {name: asked(stager, text) for name, text in REQUESTS.items()}
-    assert not [name for name, answer in told.items() if "stager_" in answer or " 200 " in answer[:20]], told
+    found = {name: asked(stager, text) for name, text in REQUESTS.items()}
+    assert not [name for name, answer in found.items() if "stager_" in answer or " 200 " in answer[:20]], (
+        found
+    )
     for name in ("plain", "HTTP/1.0", "whole address", "forwarding headers are hop-by-hop", "empty ones"):
-        assert " 401 " in told[name][:20], (name, told[name])
+        assert " 401 " in found[name][:20], (name, found[name])
 
     known = f"Connection: close\r\nAuthorization: {basic(USER, PASSWORD)}\r\n"
     assert "stager_" in asked(stager, REQUESTS["plain"].replace("Connection: close\r\n", known))

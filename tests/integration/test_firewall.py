@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.places import ASK, Helper, Place, helping, join, needs_namespaces
+from tests.integration.namespaces import ASK, Helper, Namespace, helping, join, needs_namespaces
 from tests.unit.docs.pages import samples
 
 pytestmark = needs_namespaces
@@ -26,12 +26,12 @@ HOST = "198.51.100.1"
 
 
 @pytest.fixture
-def places() -> Iterator[dict[str, Place]]:
+def namespaces() -> Iterator[dict[str, Namespace]]:
     """A host with a preview, one from a fork, and what is outside."""
     with contextlib.ExitStack() as stack:
-        made: dict[str, Place] = {}
+        made: dict[str, Namespace] = {}
         for name in ("host", "preview", "fork", "outside"):
-            made[name] = Place()
+            made[name] = Namespace()
             stack.callback(made[name].close)
         host, outside = made["host"], made["outside"]
         for number, (name, bridge) in enumerate((("preview", PREVIEW), ("fork", FORK))):
@@ -63,12 +63,12 @@ def places() -> Iterator[dict[str, Place]]:
 
 
 @pytest.fixture
-def helper(places: dict[str, Place], tmp_path: Path) -> Iterator[Helper]:
+def helper(namespaces: dict[str, Namespace], tmp_path: Path) -> Iterator[Helper]:
     """A helper on that host."""
     dns = tmp_path / "daemon.json"
     dns.write_text(f'{{"dns": ["{RESOLVER}"]}}')
     options = ("--check-every=0.1", f"--docker-config={dns}", "--chains=STAGER-T")
-    with helping(tmp_path, places["host"].enter, *options) as started:
+    with helping(tmp_path, namespaces["host"].enter, *options) as started:
         yield started
 
 
@@ -82,7 +82,7 @@ def group(*bridges: str, egress: str = "private", allow: tuple[tuple[str, int], 
     return {"egress": egress, "allow": allowed, "bridges": bridges}
 
 
-def reached(place: Place) -> set[str]:
+def reached(namespace: Namespace) -> set[str]:
     there = {
         "host": (HOST, 80),
         "host's gateway": ("10.200.0.1", 80),
@@ -95,10 +95,10 @@ def reached(place: Place) -> set[str]:
         "resolver's other port": (RESOLVER, 80),
         "other preview": ("10.200.1.2", 3000),
     }
-    return _reached(place, there)
+    return _reached(namespace, there)
 
 
-def reached6(place: Place) -> set[str]:
+def reached6(namespace: Namespace) -> set[str]:
     there = {
         "host": ("2001:db8::1", 8080),
         "private": (PRIVATE6, 80),
@@ -106,12 +106,12 @@ def reached6(place: Place) -> set[str]:
         "internet": (INTERNET6, 80),
         "other preview": ("fd21::2", 3000),
     }
-    return _reached(place, there)
+    return _reached(namespace, there)
 
 
-def _reached(place: Place, there: dict[str, tuple[str, int]]) -> set[str]:
+def _reached(namespace: Namespace, there: dict[str, tuple[str, int]]) -> set[str]:
     with ThreadPoolExecutor() as pool:
-        found = pool.map(lambda target: place.reaches(*target), there.values())
+        found = pool.map(lambda target: namespace.reaches(*target), there.values())
     return {name for name, is_reached in zip(there, found, strict=True) if is_reached}
 
 
@@ -119,9 +119,9 @@ TRUSTED = {"front", "private", "database", "internet", "resolver", "resolver's o
 UNTRUSTED = {"front", "internet", "resolver"}
 
 
-def test_without_it_previews_reach_everything(places: dict[str, Place]) -> None:
-    assert len(reached(places["preview"])) == 10
-    assert len(reached6(places["preview"])) == 5
+def test_without_it_previews_reach_everything(namespaces: dict[str, Namespace]) -> None:
+    assert len(reached(namespaces["preview"])) == 10
+    assert len(reached6(namespaces["preview"])) == 5
 
 
 @pytest.mark.attack(
@@ -129,14 +129,14 @@ def test_without_it_previews_reach_everything(places: dict[str, Place]) -> None:
     profile="code from a fork",
     result="rejected by the root helper's firewall; trusted code reaches private networks",
 )
-def test_what_previews_reach(places: dict[str, Place], helper: Helper) -> None:
-    assert reached(places["preview"]) == TRUSTED - {"front"}, "before Stager told it anything"
+def test_what_previews_reach(namespaces: dict[str, Namespace], helper: Helper) -> None:
+    assert reached(namespaces["preview"]) == TRUSTED - {"front"}, "before Stager told it anything"
     applied(helper)
-    assert reached(places["preview"]) == TRUSTED
-    assert reached(places["fork"]) - {"other preview"} == UNTRUSTED
-    assert places["preview"].reaches(RESOLVER, 53, ASK)
-    assert places["fork"].reaches(RESOLVER, 53, ASK)
-    assert not places["fork"].reaches(PRIVATE, 53, ASK)
+    assert reached(namespaces["preview"]) == TRUSTED
+    assert reached(namespaces["fork"]) - {"other preview"} == UNTRUSTED
+    assert namespaces["preview"].reaches(RESOLVER, 53, ASK)
+    assert namespaces["fork"].reaches(RESOLVER, 53, ASK)
+    assert not namespaces["fork"].reaches(PRIVATE, 53, ASK)
 
 
 @pytest.mark.attack(
@@ -144,57 +144,59 @@ def test_what_previews_reach(places: dict[str, Place], helper: Helper) -> None:
     profile="code from a fork",
     result="rejected by the same rules",
 )
-def test_the_same_by_ipv6(places: dict[str, Place], helper: Helper) -> None:
+def test_the_same_by_ipv6(namespaces: dict[str, Namespace], helper: Helper) -> None:
     applied(helper)
-    assert reached6(places["preview"]) == {"private", "internet"}
-    assert reached6(places["fork"]) - {"other preview"} == {"internet"}
+    assert reached6(namespaces["preview"]) == {"private", "internet"}
+    assert reached6(namespaces["fork"]) - {"other preview"} == {"internet"}
     # A neighbour is still found after its entry expired.
-    places["preview"].run("ip -6 neigh flush dev eth0")
-    places["host"].run(f"ip -6 neigh flush dev {PREVIEW}")
-    assert places["preview"].reaches(INTERNET6)
+    namespaces["preview"].run("ip -6 neigh flush dev eth0")
+    namespaces["host"].run(f"ip -6 neigh flush dev {PREVIEW}")
+    assert namespaces["preview"].reaches(INTERNET6)
 
 
-def test_the_machine_itself_goes_where_it_likes(places: dict[str, Place], helper: Helper) -> None:
+def test_the_machine_itself_goes_where_it_likes(namespaces: dict[str, Namespace], helper: Helper) -> None:
     applied(helper)
-    host = places["host"]
+    host = namespaces["host"]
     assert host.reaches("10.200.0.2", 3000), "the front reaches a preview"
     assert host.reaches("10.200.1.2", 3000)
     assert host.reaches("fd21::2", 3000)
     assert host.reaches(PRIVATE)
-    assert places["outside"].reaches(HOST, 80), "and is reached by others"
-    assert places["outside"].reaches("10.200.0.2", 3000), "as before: the rules are about what previews do"
+    assert namespaces["outside"].reaches(HOST, 80), "and is reached by others"
+    assert namespaces["outside"].reaches("10.200.0.2", 3000), (
+        "as before: the rules are about what previews do"
+    )
 
 
-def test_what_an_application_says(places: dict[str, Place], helper: Helper) -> None:
+def test_what_an_application_says(namespaces: dict[str, Namespace], helper: Helper) -> None:
     applied(helper, group(PREVIEW, egress="internet"), group(FORK, egress="none"))
-    assert reached(places["preview"]) == UNTRUSTED
-    assert reached(places["fork"]) - {"other preview"} == set()
+    assert reached(namespaces["preview"]) == UNTRUSTED
+    assert reached(namespaces["fork"]) - {"other preview"} == set()
     allow = ((PRIVATE, 5432), (HOST, 80), (PRIVATE6, 80))
     applied(helper, group(PREVIEW, egress="none", allow=allow), group(FORK, egress="internet", allow=allow))
-    assert reached(places["preview"]) == {"database", "host"}
-    assert reached(places["fork"]) - {"other preview"} == {*UNTRUSTED, "database", "host"}
-    assert reached6(places["preview"]) == {"private"}
+    assert reached(namespaces["preview"]) == {"database", "host"}
+    assert reached(namespaces["fork"]) - {"other preview"} == {*UNTRUSTED, "database", "host"}
+    assert reached6(namespaces["preview"]) == {"private"}
     applied(helper)
-    assert reached(places["preview"]) == TRUSTED, "and it is taken back"
-    assert "STAGER-T-OUT-0" not in places["host"].run("iptables-save")
+    assert reached(namespaces["preview"]) == TRUSTED, "and it is taken back"
+    assert "STAGER-T-OUT-0" not in namespaces["host"].run("iptables-save")
 
 
 def test_published_ports_of_other_containers_are_host_services(
-    places: dict[str, Place], helper: Helper
+    namespaces: dict[str, Namespace], helper: Helper
 ) -> None:
     """Docker redirects them before any of our rules."""
-    host = places["host"]
+    host = namespaces["host"]
     there = f"-d {HOST} -p tcp --dport"
     host.run(f"iptables -t nat -A PREROUTING {there} 9000 -j DNAT --to-destination {INTERNET}:80")
     host.run(f"iptables -t nat -A PREROUTING {there} 9443 -j DNAT --to-destination {PRIVATE}:80")
     applied(helper)
-    assert not places["preview"].reaches(HOST, 9000)
+    assert not namespaces["preview"].reaches(HOST, 9000)
     applied(helper, group(PREVIEW, allow=((HOST, 9000),)), ports=(443, 9443))
     # As Docker, which stops whatever goes from one of its networks to another.
     host.run(f"iptables -A FORWARD -i {PREVIEW} -j DROP; iptables -A FORWARD -o {PREVIEW} -j DROP")
-    assert places["preview"].reaches(HOST, 9000)
-    assert places["preview"].reaches(HOST, 9443), "visitors come in there"
-    assert not places["preview"].reaches(INTERNET, 80)
+    assert namespaces["preview"].reaches(HOST, 9000)
+    assert namespaces["preview"].reaches(HOST, 9443), "visitors come in there"
+    assert not namespaces["preview"].reaches(INTERNET, 80)
 
 
 @pytest.mark.parametrize(
@@ -215,73 +217,75 @@ def test_published_ports_of_other_containers_are_host_services(
         "nft flush ruleset || { iptables -F; iptables -X; ip6tables -F; ip6tables -X; }",
     ],
 )
-def test_rules_that_went_come_back(places: dict[str, Place], helper: Helper, deed: str) -> None:
+def test_rules_that_went_come_back(namespaces: dict[str, Namespace], helper: Helper, deed: str) -> None:
     applied(helper)
     before = helper.ask("hello")["result"]["features"]["firewall"]
-    places["host"].run(deed)
+    namespaces["host"].run(deed)
     time.sleep(1.0)
     assert before == helper.ask("hello")["result"]["features"]["firewall"] == ""
-    assert not places["preview"].reaches(HOST, 80)
-    assert not places["preview"].reaches(METADATA, 80)
-    assert not places["preview"].reaches("2001:db8::1", 8080)
+    assert not namespaces["preview"].reaches(HOST, 80)
+    assert not namespaces["preview"].reaches(METADATA, 80)
+    assert not namespaces["preview"].reaches("2001:db8::1", 8080)
     assert "have been restored" in helper.log
     writes = helper.log.count("set again")
     time.sleep(0.5)
     assert helper.log.count("set again") == writes, "it rests then"
 
 
-def test_an_application_of_it_repairs_at_once(places: dict[str, Place], tmp_path: Path) -> None:
-    with helping(tmp_path, places["host"].enter, "--check-every=600") as helper:
+def test_an_application_of_it_repairs_at_once(namespaces: dict[str, Namespace], tmp_path: Path) -> None:
+    with helping(tmp_path, namespaces["host"].enter, "--check-every=600") as helper:
         asked = {"tag": TAG, "ports": [443], "groups": [], "builder_allow": []}
         assert helper.ask("firewall-apply", **asked)["result"] == {"changed": True}
         assert helper.ask("firewall-apply", **asked)["result"] == {"changed": False}
-        places["host"].run("iptables -F DOCKER-USER")
-        assert places["preview"].reaches(METADATA, 80)
+        namespaces["host"].run("iptables -F DOCKER-USER")
+        assert namespaces["preview"].reaches(METADATA, 80)
         assert helper.ask("firewall-apply", **asked)["result"] == {"changed": True}
-        assert not places["preview"].reaches(METADATA, 80)
+        assert not namespaces["preview"].reaches(METADATA, 80)
 
 
 def test_the_rules_outlive_the_helper_and_the_next_one_knows_them(
-    places: dict[str, Place], helper: Helper
+    namespaces: dict[str, Namespace], helper: Helper
 ) -> None:
     applied(helper, group(PREVIEW, allow=((HOST, 80),)))
     for end in (helper.stop, helper.kill9):
         end()
-        assert reached(places["preview"]) == {*TRUSTED, "host"}
+        assert reached(namespaces["preview"]) == {*TRUSTED, "host"}
         helper.start()
-        assert reached(places["preview"]) == {*TRUSTED, "host"}
-    assert not places["fork"].reaches(HOST, 80)
+        assert reached(namespaces["preview"]) == {*TRUSTED, "host"}
+    assert not namespaces["fork"].reaches(HOST, 80)
 
 
-def test_two_helpers_get_along(places: dict[str, Place], helper: Helper, tmp_path: Path) -> None:
+def test_two_helpers_get_along(namespaces: dict[str, Namespace], helper: Helper, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     options = ("--check-every=0.1", "--chains=STAGER-U", "--tag=0000", "--log-group=718")
     applied(helper)
-    with helping(tmp_path / "other", places["host"].enter, *options) as other:
+    with helping(tmp_path / "other", namespaces["host"].enter, *options) as other:
         answer = other.ask("firewall-apply", tag=TAG, ports=[80], groups=[], builder_allow=[])
         assert answer["reason"] == "other-installation"
         time.sleep(0.5)
         before = helper.log.count("set again"), other.log.count("set again")
         time.sleep(0.5)
         assert (helper.log.count("set again"), other.log.count("set again")) == before
-        assert reached(places["preview"]) == TRUSTED
+        assert reached(namespaces["preview"]) == TRUSTED
 
 
-def test_what_is_blocked_is_rejected_at_once_and_told(places: dict[str, Place], helper: Helper) -> None:
+def test_what_is_blocked_is_rejected_at_once_and_told(
+    namespaces: dict[str, Namespace], helper: Helper
+) -> None:
     applied(helper)
     began = time.monotonic()
     for _ in range(3):
-        assert not places["preview"].reaches(HOST, 80)
-    assert not places["fork"].reaches(PRIVATE6, 80)
-    assert not places["fork"].reaches(PRIVATE, 53, ASK)
+        assert not namespaces["preview"].reaches(HOST, 80)
+    assert not namespaces["fork"].reaches(PRIVATE6, 80)
+    assert not namespaces["fork"].reaches(PRIVATE, 53, ASK)
     assert time.monotonic() - began < 2.5, "rejected, not dropped"
     deadline = time.monotonic() + 5
     rows: list[dict[str, Any]] = []
     while len(rows) < 3 and time.monotonic() < deadline:
         time.sleep(0.1)
         rows = helper.ask("firewall-blocked", tag=TAG)["result"]["blocked"]
-    told = {(r["bridge"], r["address"], r["port"], r["protocol"], r["count"]) for r in rows}
-    assert told == {
+    rejected = {(r["bridge"], r["address"], r["port"], r["protocol"], r["count"]) for r in rows}
+    assert rejected == {
         (PREVIEW, HOST, 80, "tcp", 3),
         (FORK, PRIVATE6, 80, "tcp", 1),
         (FORK, PRIVATE, 53, "udp", 1),
@@ -289,21 +293,23 @@ def test_what_is_blocked_is_rejected_at_once_and_told(places: dict[str, Place], 
     assert helper.ask("firewall-blocked", tag="0000")["result"]["blocked"] == []
 
 
-def test_the_capabilities_of_the_documented_unit_are_enough(places: dict[str, Place], tmp_path: Path) -> None:
+def test_the_capabilities_of_the_documented_unit_are_enough(
+    namespaces: dict[str, Namespace], tmp_path: Path
+) -> None:
     [unit] = [sample.text for sample in samples("ini") if sample.page.name == "root-helper.md"]
     [names] = [line.split("=")[1] for line in unit.splitlines() if line.startswith("CapabilityBoundingSet=")]
     kept = ",".join(f"+{name.removeprefix('CAP_').lower()}" for name in names.split())
     confined = ["setpriv", f"--bounding-set=-all,{kept}", "--no-new-privs", "--pdeathsig=TERM"]
-    with helping(tmp_path, [*places["host"].enter, *confined], "--user=nobody") as helper:
+    with helping(tmp_path, [*namespaces["host"].enter, *confined], "--user=nobody") as helper:
         assert helper.socket.stat().st_uid == pwd.getpwnam("nobody").pw_uid
         applied(helper)
-        assert reached(places["preview"]) >= {"front", "internet"}
-        assert "host" not in reached(places["preview"])
+        assert reached(namespaces["preview"]) >= {"front", "internet"}
+        assert "host" not in reached(namespaces["preview"])
         assert helper.ask("firewall-blocked", tag=TAG)["result"]["unavailable"] == ""
 
 
 def test_without_the_kernels_log_the_rules_hold_all_the_same(
-    places: dict[str, Place], tmp_path: Path
+    namespaces: dict[str, Namespace], tmp_path: Path
 ) -> None:
     """One that lacks hashlimit, played by an iptables-restore that refuses it."""
     tools = tmp_path / "tools"
@@ -318,12 +324,12 @@ def test_without_the_kernels_log_the_rules_hold_all_the_same(
         "import sys; from stager.helper.firewall import iptables; from stager.helper.__main__ import main;"
         " iptables.PATH = sys.argv.pop(1) + ':' + iptables.PATH; main()"
     )
-    with helping(tmp_path, places["host"].enter) as helper:
+    with helping(tmp_path, namespaces["host"].enter) as helper:
         helper.stop()
         at = helper._command.index("-m")
         helper._command[at : at + 2] = ["-c", code, str(tools)]
         helper.start()
         applied(helper)
-        assert reached(places["preview"]) == TRUSTED
+        assert reached(namespaces["preview"]) == TRUSTED
         assert "no hashlimit" in helper.ask("firewall-blocked", tag=TAG)["result"]["unavailable"]
         assert helper.ask("hello")["result"]["features"]["firewall"] == ""

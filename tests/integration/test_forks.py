@@ -47,7 +47,7 @@ def files(page: str, greeting: str) -> dict[str, object]:
     return {"Dockerfile": DOCKERFILE, "page": page, ".stager.yml": f"env: {{GREETING: {greeting}}}\n"}
 
 
-class Town:
+class Rig:
     """A Stager that builds acme/shop, and a stranger's fork with a pull request."""
 
     def __init__(self, stager: StagerUnderTest, github: Github, repository: BareRepository) -> None:
@@ -112,20 +112,20 @@ class Town:
         until(lambda: not self.stager.containers(), "nothing runs")
 
 
-MakeTown = Any
+MakeRig = Any
 
 
 @pytest.fixture
-def town(
+def make_rig(
     make_stager: MakeStager, github: Github, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[MakeTown]:
+) -> Iterator[MakeRig]:
     """Makes one, with the keys of the application that are given.
 
     `builds` is the section `forks` of the configuration; `helper` says whether a root helper has a builder.
     """
     monkeypatch.setenv("A_SECRET_ELSEWHERE", SECRETS["env by reference"])
 
-    def make(builds: dict[str, Any] | None = None, helper: bool = True, **app: Any) -> Town:
+    def make(builds: dict[str, Any] | None = None, helper: bool = True, **app: Any) -> Rig:
         repository = BareRepository(tmp_path / "git" / "acme" / "shop.git")
         github.serve(tmp_path / "git")
         given = {
@@ -150,43 +150,43 @@ def town(
         else:
             stager.more["helper"] = "off"
         stager.start()
-        return Town(stager, github, repository)
+        return Rig(stager, github, repository)
 
     with contextlib.ExitStack() as stack:
         yield make
 
 
-def test_a_commit_is_approved_and_another_one_is_not(town: MakeTown) -> None:
-    place: Town = town()
-    first = place.open()
-    place.commented(f"/stager approve {first}")
-    assert "API\\_KEY, DATABASE, npm" in place.comment(), "what it would go without"
-    until(lambda: "from a fork" in place.get(), "its page says why it waits")
-    assert place.environment["reason"] == "approval"
+def test_a_commit_is_approved_and_another_one_is_not(make_rig: MakeRig) -> None:
+    rig: Rig = make_rig()
+    first = rig.open()
+    rig.commented(f"/stager approve {first}")
+    assert "API\\_KEY, DATABASE, npm" in rig.comment(), "what it would go without"
+    until(lambda: "from a fork" in rig.get(), "its page says why it waits")
+    assert rig.environment["reason"] == "approval"
 
-    assert place.say(f"/stager approve {first}", "mallory") == "refused: no push access"
-    assert OTHER_COMMIT in place.say(f"/stager approve {first[:7]}{'0' * 33}", "olga")
-    assert "isn't a full commit id" in place.say(f"/stager approve {first[:7]}", "olga")
-    assert "doesn't name a commit" in place.say("/stager approve", "olga")
-    assert "comes from a fork" in place.say("/stager launch", "olga")
-    assert place.stager.containers() == []
-    assert "build_started" not in place.stager.log.read_text()
+    assert rig.say(f"/stager approve {first}", "mallory") == "refused: no push access"
+    assert OTHER_COMMIT in rig.say(f"/stager approve {first[:7]}{'0' * 33}", "olga")
+    assert "isn't a full commit id" in rig.say(f"/stager approve {first[:7]}", "olga")
+    assert "doesn't name a commit" in rig.say("/stager approve", "olga")
+    assert "comes from a fork" in rig.say("/stager launch", "olga")
+    assert rig.stager.containers() == []
+    assert "build_started" not in rig.stager.log.read_text()
 
-    place.say(f"/stager approve {first}", "olga")
-    place.stager.wait_for(NAME, "live")
-    assert place.get() == "first"
-    assert place.get("/greeting") == "of-the-base\n", "a stranger's .stager.yml decides nothing"
-    assert place.environment["withheld"] == ["API_KEY", "DATABASE", "npm"]
+    rig.say(f"/stager approve {first}", "olga")
+    rig.stager.wait_for(NAME, "live")
+    assert rig.get() == "first"
+    assert rig.get("/greeting") == "of-the-base\n", "a stranger's .stager.yml decides nothing"
+    assert rig.environment["withheld"] == ["API_KEY", "DATABASE", "npm"]
 
-    second = place.push()
-    place.commented(f"/stager approve {second}")
-    place.nothing_runs()
-    assert place.get() not in ("first", "second")
-    assert OTHER_COMMIT in place.say(f"/stager approve {first}", "olga")
-    assert place.stager.containers() == []
-    place.say(f"/stager approve {second}", "olga")
-    place.stager.wait_for(NAME, "live")
-    assert place.get() == "second"
+    second = rig.push()
+    rig.commented(f"/stager approve {second}")
+    rig.nothing_runs()
+    assert rig.get() not in ("first", "second")
+    assert OTHER_COMMIT in rig.say(f"/stager approve {first}", "olga")
+    assert rig.stager.containers() == []
+    rig.say(f"/stager approve {second}", "olga")
+    rig.stager.wait_for(NAME, "live")
+    assert rig.get() == "second"
 
 
 @pytest.mark.attack(
@@ -195,82 +195,82 @@ def test_a_commit_is_approved_and_another_one_is_not(town: MakeTown) -> None:
     result="not built (untrusted-builder-missing)",
 )
 def test_without_a_builder_of_its_own_it_is_not_built(
-    town: MakeTown, capfd: pytest.CaptureFixture[str]
+    make_rig: MakeRig, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    place: Town = town(helper=False, forks="open")
-    place.stager.configure(helper="off")
-    place.stager.restart()
-    place.open()
-    failed = place.stager.wait_for(NAME, "failed")
+    rig: Rig = make_rig(helper=False, forks="open")
+    rig.stager.configure(helper="off")
+    rig.stager.restart()
+    rig.open()
+    failed = rig.stager.wait_for(NAME, "failed")
     assert failed["reason"] == "untrusted-builder-missing"
     assert "stager-helper" in failed["hint"]
-    place.commented("the builder for untrusted code isn't set up")
-    until(lambda: "the builder for untrusted code isn" in place.get(), "its page says so")
-    assert "untrusted-builder-missing" in place.stager.log.read_text()
-    assert place.stager.containers() == []
+    rig.commented("the builder for untrusted code isn't set up")
+    until(lambda: "the builder for untrusted code isn" in rig.get(), "its page says so")
+    assert "untrusted-builder-missing" in rig.stager.log.read_text()
+    assert rig.stager.containers() == []
 
 
-def test_the_shared_builder_is_used_only_by_name_and_shown(town: MakeTown) -> None:
-    place: Town = town(builds={"unsafe_shared_builder": True}, helper=False, forks="open")
-    place.open()
-    place.stager.wait_for(NAME, "live")
-    assert place.get() == "first"
-    place.commented("built together with trusted code")
-    [warning] = place.environment["warnings"]
+def test_the_shared_builder_is_used_only_by_name_and_shown(make_rig: MakeRig) -> None:
+    rig: Rig = make_rig(builds={"unsafe_shared_builder": True}, helper=False, forks="open")
+    rig.open()
+    rig.stager.wait_for(NAME, "live")
+    assert rig.get() == "first"
+    rig.commented("built together with trusted code")
+    [warning] = rig.environment["warnings"]
     assert "forks.unsafe_shared_builder" in warning
-    page = place.stager.preview_page(place.environment["id"])
+    page = rig.stager.preview_page(rig.environment["id"])
     assert "built together with trusted code" in page
 
-    own = place.repository.commit(files("own", "x"), "refs/heads/own", "refs/pull/2/head")
-    place.stager.deliver(place.github.event("opened", place.github.open("own", own)))
-    place.stager.wait_for("own", "live")
-    assert place.stager.environment("own")["warnings"] == []
+    own = rig.repository.commit(files("own", "x"), "refs/heads/own", "refs/pull/2/head")
+    rig.stager.deliver(rig.github.event("opened", rig.github.open("own", own)))
+    rig.stager.wait_for("own", "live")
+    assert rig.stager.environment("own")["warnings"] == []
 
 
-def test_off(town: MakeTown) -> None:
-    place: Town = town(helper=False, forks="off")
-    sha = place.open()
-    place.commented("comes from a fork")
-    assert "/stager approve" not in place.comment()
-    assert place.say(f"/stager approve {sha}", "olga").startswith("refused: No preview")
-    assert place.environment["reason"] == "fork"
-    assert place.stager.containers() == []
+def test_off(make_rig: MakeRig) -> None:
+    rig: Rig = make_rig(helper=False, forks="off")
+    sha = rig.open()
+    rig.commented("comes from a fork")
+    assert "/stager approve" not in rig.comment()
+    assert rig.say(f"/stager approve {sha}", "olga").startswith("refused: No preview")
+    assert rig.environment["reason"] == "fork"
+    assert rig.stager.containers() == []
 
 
-def test_no_secret_is_found_anywhere(town: MakeTown) -> None:
+def test_no_secret_is_found_anywhere(make_rig: MakeRig) -> None:
     """With `open`, so that nobody need be asked; and next to it, a branch of the repository's own that has
     them, or else this would find nothing where nothing is."""
-    place: Town = town(forks="open")
-    place.open()
-    arguments = place.arguments_until_live(NAME)
-    assert place.get("/length").strip() == "0", "the build had no secret"
-    [container] = place.stager.containers()
-    strangers = place.stager.inspect(container)
+    rig: Rig = make_rig(forks="open")
+    rig.open()
+    arguments = rig.arguments_until_live(NAME)
+    assert rig.get("/length").strip() == "0", "the build had no secret"
+    [container] = rig.stager.containers()
+    strangers = rig.stager.inspect(container)
     variables = dict(line.split("=", 1) for line in strangers["Config"]["Env"])
     assert variables["MODE"] == "preview"
     assert not variables.keys() & {"API_KEY", "DATABASE"}
 
-    own = place.repository.commit(files("own", "x"), "refs/heads/own", "refs/pull/2/head")
-    number = place.github.open("own", own)
-    place.stager.deliver(place.github.event("opened", number))
-    arguments += place.arguments_until_live("own")
-    assert place.stager.get("own", "/length").text.strip() == str(len(SECRETS["build secrets"]))
-    [trusted] = set(place.stager.containers()) - {container}
-    environment = " ".join(place.stager.inspect(trusted)["Config"]["Env"])
+    own = rig.repository.commit(files("own", "x"), "refs/heads/own", "refs/pull/2/head")
+    number = rig.github.open("own", own)
+    rig.stager.deliver(rig.github.event("opened", number))
+    arguments += rig.arguments_until_live("own")
+    assert rig.stager.get("own", "/length").text.strip() == str(len(SECRETS["build secrets"]))
+    [trusted] = set(rig.stager.containers()) - {container}
+    environment = " ".join(rig.stager.inspect(trusted)["Config"]["Env"])
     assert SECRETS["secrets"] in environment
     assert SECRETS["env by reference"] in environment
 
-    images = {strangers["Image"], place.stager.inspect(trusted)["Image"]}
-    comments = [*place.github.comments(place.number), *place.github.comments(number)]
+    images = {strangers["Image"], rig.stager.inspect(trusted)["Image"]}
+    comments = [*rig.github.comments(rig.number), *rig.github.comments(number)]
     places = {
         "the fork's container": str(strangers).encode(),
         "arguments of processes": arguments,
         "layers": subprocess.run(["docker", "save", *images], capture_output=True, check=True).stdout,
         "history": "".join(docker("history", "--no-trunc", image) for image in images).encode(),
-        "log": place.stager.log.read_bytes(),
-        "state, with the builds' logs": _below(place.stager.state),
+        "log": rig.stager.log.read_bytes(),
+        "state, with the builds' logs": _below(rig.stager.state),
         "comments": "".join(comments).encode(),
-        "API": str(place.stager.api()).encode(),
+        "API": str(rig.stager.api()).encode(),
     }
     assert all(places.values()), "there is something of each to look at"
     found = [(where, s) for where, text in places.items() for s in SECRETS if SECRETS[s].encode() in text]

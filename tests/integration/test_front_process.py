@@ -492,19 +492,19 @@ class TestLimits:
             assert (await asyncio.wait_for(read_response(reader), 2)).status == 200
 
     async def test_that_it_is_unresponsive_is_told_at_once_and_that_it_is_over(self, strict: Rig) -> None:
-        told: asyncio.Queue[str] = asyncio.Queue()
+        changed: asyncio.Queue[str] = asyncio.Queue()
 
         async def listen() -> None:
             async for host in strict.client.unreachable():
-                told.put_nowait(host)
+                changed.put_nowait(host)
 
         listening = asyncio.create_task(listen())
-        assert await asyncio.wait_for(told.get(), 5) == ""
+        assert await asyncio.wait_for(changed.get(), 5) == ""
         await asyncio.gather(*(strict.ask("/silence") for _ in range(3)))
-        assert await asyncio.wait_for(told.get(), 5) == HOST
+        assert await asyncio.wait_for(changed.get(), 5) == HOST
         assert (await strict.client.health()).unresponsive == {HOST}
         await strict.ask("/")
-        assert await asyncio.wait_for(told.get(), 5) == HOST
+        assert await asyncio.wait_for(changed.get(), 5) == HOST
         assert (await strict.client.health()).unresponsive == set()
         listening.cancel()
 

@@ -331,11 +331,11 @@ class TestPages:
         await front.serve({HOST: Endpoint("127.0.0.1", free_port())})
         events = front.client.events()
         assert (await anext(events))["event"] == "connected"
-        told = asyncio.ensure_future(anext(events))
+        changed = asyncio.ensure_future(anext(events))
         await asyncio.sleep(0.1)
         response = await front.ask()
         assert (response.status, response.json["state"]) == (502, "unreachable")
-        assert await asyncio.wait_for(told, 5) == {"event": "unreachable", "host": HOST}
+        assert await asyncio.wait_for(changed, 5) == {"event": "unreachable", "host": HOST}
         await events.aclose()
 
     async def test_a_body_that_nobody_wants(self, front: Rig) -> None:

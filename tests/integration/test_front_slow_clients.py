@@ -153,8 +153,8 @@ class TestSlowApplications:
         while not all(task.done() for task in asked):
             assert (await front.ask(host=OTHER)).status == 200
             await asyncio.sleep(0.05)
-        told = {(task.result().status, task.result().json["state"]) for task in asked}
-        assert {said for _, said in told} == {state}
+        responses = {(task.result().status, task.result().json["state"]) for task in asked}
+        assert {said for _, said in responses} == {state}
         assert (await front.client.stats())["open"] == {}
 
     async def test_one_that_says_nothing(self, front: Rig, app: App) -> None:

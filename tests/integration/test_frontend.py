@@ -23,7 +23,7 @@ from tests.contracts.builders import remove_images, why_no_buildx
 from tests.contracts.engines import why_no_docker
 from tests.integration.own_builder import OwnBuilder, own_builder
 from tests.integration.stager import docker, until
-from tests.integration.test_untrusted_builds import BASE, Place, Server, certificate, file_of, unique
+from tests.integration.test_untrusted_builds import BASE, Rig, Server, certificate, file_of, unique
 
 IMAGE = """\
 FROM stager-base/python:1
@@ -110,9 +110,9 @@ def frontend(builder: OwnBuilder, tmp_path_factory: pytest.TempPathFactory) -> I
     made = Frontend(folder, free_port())
     try:
         made.publish()
-        place = Place(folder, builder, f"test-{secrets.token_hex(4)}")
-        place.build(unique())  # so that the builder and its network are there
-        remove_images(place.installation)
+        rig = Rig(folder, builder, f"test-{secrets.token_hex(4)}")
+        rig.build(unique())  # so that the builder and its network are there
+        remove_images(rig.installation)
         made.serve(lambda command: builder.nsenter(*command), tls=True)
         yield made
     finally:
@@ -120,8 +120,8 @@ def frontend(builder: OwnBuilder, tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 @pytest.fixture
-def place(builder: OwnBuilder, tmp_path: Path) -> Iterator[Place]:
-    made = Place(tmp_path, builder, f"test-{secrets.token_hex(4)}")
+def rig(builder: OwnBuilder, tmp_path: Path) -> Iterator[Rig]:
+    made = Rig(tmp_path, builder, f"test-{secrets.token_hex(4)}")
     yield made
     remove_images(made.installation)
 
@@ -139,16 +139,16 @@ def free_port() -> int:
 )
 @pytest.mark.parametrize("namespace", ["", "team"])
 @pytest.mark.parametrize("own", [False, True])
-def test_cache_mounts_by_a_frontend(place: Place, frontend: Frontend, own: bool, namespace: str) -> None:
+def test_cache_mounts_by_a_frontend(rig: Rig, frontend: Frontend, own: bool, namespace: str) -> None:
     name = secrets.token_hex(8)
     trusted = Recipe(arguments={"BUILDKIT_CACHE_MOUNT_NS": namespace} if namespace else {})
     mount = f"RUN --mount=type=cache,id={name},target=/kept"
-    place.build(unique(f"{mount} echo trusted > /kept/file\n"), stranger=False, recipe=trusted)
-    theirs = place.build(frontend.line(cache=f"{namespace}/{name}"), own=own)
+    rig.build(unique(f"{mount} echo trusted > /kept/file\n"), stranger=False, recipe=trusted)
+    theirs = rig.build(frontend.line(cache=f"{namespace}/{name}"), own=own)
     assert file_of(theirs, "/found").split() == ([] if own else ["file", "trusted"])
-    again = place.build(frontend.line(cache=f"{namespace}/{name}"), own=own)
+    again = rig.build(frontend.line(cache=f"{namespace}/{name}"), own=own)
     assert "strange" in file_of(again, "/found").split(), "it keeps what is its own"
-    ours = place.build(unique(f"{mount} ls /kept > /found\n"), stranger=False, recipe=trusted)
+    ours = rig.build(unique(f"{mount} ls /kept > /found\n"), stranger=False, recipe=trusted)
     assert file_of(ours, "/found").split() == (["file"] if own else ["file", "stranger"])
 
 
@@ -157,37 +157,37 @@ def test_cache_mounts_by_a_frontend(place: Place, frontend: Frontend, own: bool,
     profile="build of a fork",
     result="refused; Docker 20.10 would give it one",
 )
-def test_the_host_s_network_by_a_frontend(place: Place, frontend: Frontend, tmp_path: Path) -> None:
+def test_the_host_s_network_by_a_frontend(rig: Rig, frontend: Frontend, tmp_path: Path) -> None:
     service = Server(tmp_path, lambda *command: subprocess.Popen(command), free_port())
     fetch = f"wget -q -O - http://{service.url}/metrics 2>&1"
     try:
         if is_old():
-            found = file_of(place.build(frontend.line(command=fetch), own=False), "/found")
+            found = file_of(rig.build(frontend.line(command=fetch), own=False), "/found")
             assert "of the host" in found, "the shared builder, an old one, gives it one"
         before = len(service.requests)
-        found = file_of(place.build(frontend.line(command=fetch)), "/found")
+        found = file_of(rig.build(frontend.line(command=fetch)), "/found")
         assert "network.host is not allowed" in found
         assert len(service.requests) == before
     finally:
         service.close()
 
 
-def test_a_step_in_the_host_s_network_by_a_frontend(place: Place, frontend: Frontend) -> None:
-    assert "network.host" in place.fails(frontend.line(step="host"))
+def test_a_step_in_the_host_s_network_by_a_frontend(rig: Rig, frontend: Frontend) -> None:
+    assert "network.host" in rig.fails(frontend.line(step="host"))
 
 
 @pytest.mark.parametrize("own", [False, True])
-def test_a_privileged_container_by_a_frontend(place: Place, frontend: Frontend, own: bool) -> None:
+def test_a_privileged_container_by_a_frontend(rig: Rig, frontend: Frontend, own: bool) -> None:
     """CVE-2024-23653, which Debian's 20.10 doesn't have, either. CAP_SYS_ADMIN is the bit 21."""
     line = frontend.line(command="grep CapEff /proc/self/status", privileged="yes")
-    found = file_of(place.build(line, own=own), "/found")
+    found = file_of(rig.build(line, own=own), "/found")
     refused = "security.insecure is not allowed" in found
     assert refused or not int(found.split("CapEff:")[1].split()[0], 16) >> 21 & 1
 
 
-def test_an_image_without_labels_by_a_frontend(place: Place, frontend: Frontend) -> None:
+def test_an_image_without_labels_by_a_frontend(rig: Rig, frontend: Frontend) -> None:
     with pytest.raises(Fault) as refused:
-        place.build(frontend.line(unlabelled="yes"))
+        rig.build(frontend.line(unlabelled="yes"))
     assert refused.value.reason == "image-refused"
 
 

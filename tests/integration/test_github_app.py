@@ -29,7 +29,7 @@ def form_of(page: httpx.Response) -> tuple[str, dict[str, Any]]:
     return html.unescape(target), json.loads(html.unescape(manifest))
 
 
-def told(stager: StagerUnderTest, payload: dict[str, Any], secret: str) -> int:
+def status_of(stager: StagerUnderTest, payload: dict[str, Any], secret: str) -> int:
     """The answer to a delivery with this secret."""
     headers, _ = signed("pull_request", payload, secret)
     given = {"X-Hub-Signature-256": headers["x-hub-signature-256"]}
@@ -42,7 +42,7 @@ def test_an_app_with_one_click(make_stager: MakeStager, github: Github) -> None:
     stager = make_stager(github=settings, images={"shop": {"repo": "acme/shop"}}, event_listeners=None)
     browser = httpx.Client(base_url=stager.url, auth=(USER, PASSWORD), trust_env=False, timeout=30)
     number = github.open("my-branch")
-    assert told(stager, github.event("opened", number), APP_SECRET) == 401
+    assert status_of(stager, github.event("opened", number), APP_SECRET) == 401
 
     # The page sends us to GitHub, which asks us, makes the App, and sends us back.
     target, manifest = form_of(browser.get("/setup/github"))
@@ -62,7 +62,7 @@ def test_an_app_with_one_click(make_stager: MakeStager, github: Github) -> None:
 
     # It is in use at once, without a restart and without names of handlers in the configuration.
     github.app.install("acme", "shop")
-    assert told(stager, github.event("opened", number), APP_SECRET) == 202
+    assert status_of(stager, github.event("opened", number), APP_SECRET) == 202
     live = stager.wait_for("my-branch", "live")
     until(lambda: live["url"] in "".join(github.comments(number)), "the comment says where it is")
     assert github.commenters(number) == ["stager-acme[bot]"]

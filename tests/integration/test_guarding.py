@@ -21,7 +21,7 @@ from stager.domain.profile import ProfileName
 from stager.engines.docker.network.pool import bridge_of, tag_of
 from tests.integration.conftest import MakeStager
 from tests.integration.images import application_image, base_image
-from tests.integration.places import CONNECT, Helper, Place, needs_namespaces
+from tests.integration.namespaces import CONNECT, Helper, Namespace, needs_namespaces
 from tests.integration.stager import StagerUnderTest, docker, until
 
 pytestmark = [pytest.mark.docker, needs_namespaces]
@@ -276,7 +276,7 @@ def test_a_launch_costs_little_more(guarded: Guarded, make_stager: MakeStager) -
 @pytest.mark.skipif(not shutil.which("dockerd"), reason="needs dockerd")
 def test_a_restart_of_docker_leaves_nothing_open(tmp_path: Path) -> None:
     """An engine with its own iptables, in a namespace of the test's own."""
-    host = Place()
+    host = Namespace()
     with contextlib.ExitStack() as stack:
         stack.callback(host.close)
         work = Path(stack.enter_context(_short_folder()))
@@ -342,7 +342,7 @@ def _short_folder() -> Iterator[str]:
 
 
 class _Engine:
-    def __init__(self, host: Place, folder: Path) -> None:
+    def __init__(self, host: Namespace, folder: Path) -> None:
         self.docker = ["docker", "--host", f"unix://{folder}/docker.sock"]
         self._command = [
             *host.enter, "setpriv", "--pdeathsig", "TERM", "unshare", "--mount", "--propagation", "private",
@@ -382,7 +382,7 @@ class _Engine:
 
 
 @contextlib.contextmanager
-def _engine(host: Place, folder: Path) -> Iterator[_Engine]:
+def _engine(host: Namespace, folder: Path) -> Iterator[_Engine]:
     engine = _Engine(host, folder)
     try:
         yield engine

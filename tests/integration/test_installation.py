@@ -17,11 +17,11 @@ import pytest
 from tests.integration.conftest import MakeStager
 from tests.integration.github import Github
 from tests.integration.installed import USER
-from tests.integration.places import CONNECT
+from tests.integration.namespaces import CONNECT
 from tests.integration.stager import StagerUnderTest, docker, until
-from tests.integration.test_forks import NAME, Town, town
+from tests.integration.test_forks import NAME, Rig, make_rig
 
-__all__ = ["town"]  # a fixture
+__all__ = ["make_rig"]  # a fixture
 
 pytestmark = pytest.mark.docker
 
@@ -81,15 +81,15 @@ def test_a_pull_request_lives_and_goes(make_stager: MakeStager, github: Github) 
     until(lambda: not stager.containers(), "nothing runs")
 
 
-def test_a_forks_commit_is_built_apart_and_runs(town: Any) -> None:
-    place: Town = town()
-    sha = place.open()
-    place.commented(f"/stager approve {sha}")
-    place.say(f"/stager approve {sha}", "olga")
-    place.stager.wait_for(NAME, "live")
-    assert place.get() == "first"
-    assert place.environment["warnings"] == []
-    [container] = place.stager.containers()
+def test_a_forks_commit_is_built_apart_and_runs(make_rig: Any) -> None:
+    namespace: Rig = make_rig()
+    sha = namespace.open()
+    namespace.commented(f"/stager approve {sha}")
+    namespace.say(f"/stager approve {sha}", "olga")
+    namespace.stager.wait_for(NAME, "live")
+    assert namespace.get() == "first"
+    assert namespace.environment["warnings"] == []
+    [container] = namespace.stager.containers()
     name = '{{index .Options "com.docker.network.bridge.name"}}'
-    assert docker("network", "inspect", "--format", name, *place.stager.networks()).startswith("pvf")
-    assert place.stager.inspect(container)["State"]["Running"]
+    assert docker("network", "inspect", "--format", name, *namespace.stager.networks()).startswith("pvf")
+    assert namespace.stager.inspect(container)["State"]["Running"]

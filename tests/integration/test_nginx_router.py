@@ -41,7 +41,7 @@ def shipped(nginx: NginxUnderTest) -> str:
 
 
 @dataclass
-class House:
+class NginxRig:
     """An nginx, and what tells it."""
 
     nginx: NginxUnderTest
@@ -64,11 +64,11 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
+def nginx_rig(tmp_path: Path) -> Iterator[NginxRig]:
     with running_nginx(tmp_path / "nginx") as nginx:
-        house = House(nginx, tmp_path / "scratch", None)  # type: ignore[arg-type]
-        house.router = house.another()
-        yield house
+        nginx_rig = NginxRig(nginx, tmp_path / "scratch", None)  # type: ignore[arg-type]
+        nginx_rig.router = nginx_rig.another()
+        yield nginx_rig
         assert nginx.refuses() == "", "whatever happened, nginx can be started again"
 
 
@@ -108,7 +108,7 @@ async def soon(nginx: NginxUnderTest, host: str, wanted: int, path: str = "/") -
 
 
 class TestFiles:
-    async def test_each_preview_has_one_and_is_reached_by_it(self, house: House, front: Rig) -> None:
+    async def test_each_preview_has_one_and_is_reached_by_it(self, nginx_rig: NginxRig, front: Rig) -> None:
         async with application("first") as first, application("second") as second:
             served = RouteTable(
                 {A: first.endpoint, B: second.endpoint, C: Page("stopped", "c")},
@@ -117,30 +117,30 @@ class TestFiles:
                 {free_port(): A, free_port(): B, free_port(): C},
             )
             await front.client.apply(served)
-            assert await house.router.apply(served) == {}
-            assert house.nginx.files() == ["a", "b"]
-            seen = json.loads(await soon(house.nginx, A, 200))
+            assert await nginx_rig.router.apply(served) == {}
+            assert nginx_rig.nginx.files() == ["a", "b"]
+            seen = json.loads(await soon(nginx_rig.nginx, A, 200))
             assert seen["app"] == "first"
             assert seen["headers"]["host"] == A
             assert seen["headers"]["x-forwarded-proto"] == "http"
-            assert json.loads(await soon(house.nginx, B, 200))["app"] == "second"
+            assert json.loads(await soon(nginx_rig.nginx, B, 200))["app"] == "second"
 
-    async def test_a_visitor_can_t_say_who_he_is(self, house: House, front: Rig) -> None:
+    async def test_a_visitor_can_t_say_who_he_is(self, nginx_rig: NginxRig, front: Rig) -> None:
         async with application("app") as app:
             served = RouteTable({A: app.endpoint}, DOMAIN, None, {free_port(): A})
             await front.client.apply(served)
-            await house.router.apply(served)
-            await soon(house.nginx, A, 200)
+            await nginx_rig.router.apply(served)
+            await soon(nginx_rig.nginx, A, 200)
             lies = {"X-Forwarded-For": "6.6.6.6", "X-Real-IP": "6.6.6.6", "Forwarded": "for=6.6.6.6"}
-            seen = (await asyncio.to_thread(lambda: house.nginx.get(A, **lies))).text
+            seen = (await asyncio.to_thread(lambda: nginx_rig.nginx.get(A, **lies))).text
             assert "6.6.6.6" not in seen
 
-    async def test_any_template_works_whatever_host_it_sends(self, house: House, front: Rig) -> None:
+    async def test_any_template_works_whatever_host_it_sends(self, nginx_rig: NginxRig, front: Rig) -> None:
         bare = (
-            f"server {{ listen 127.0.0.1:{house.nginx.port}; server_name {{{{ slug }}}}.{{{{ host }}}};"
+            f"server {{ listen 127.0.0.1:{nginx_rig.nginx.port}; server_name {{{{ slug }}}}.{{{{ host }}}};"
             " location / { proxy_pass http://127.0.0.1:{{ port }}; } }"
         )
-        router = house.another(bare, name="bare.conf")
+        router = nginx_rig.another(bare, name="bare.conf")
         async with application("first") as first, application("second") as second:
             served = RouteTable(
                 {A: first.endpoint, B: second.endpoint}, DOMAIN, None, {free_port(): A, free_port(): B}
@@ -148,44 +148,44 @@ class TestFiles:
             await front.client.apply(served)
             assert await router.apply(served) == {}
             for host, app in ((A, "first"), (B, "second")):
-                seen = json.loads(await soon(house.nginx, host, 200))
+                seen = json.loads(await soon(nginx_rig.nginx, host, 200))
                 assert (seen["app"], seen["headers"]["host"]) == (app, host)
 
-    async def test_doing_the_same_again_does_nothing(self, house: House) -> None:
-        told = house.another(reload_command=["sh", "-c", f"echo told >> {house.scratch}/told"])
-        await told.apply(table(A, B))
-        stat = (house.nginx.sites / "a").stat()
-        await told.apply(table(A, B))
-        assert (house.nginx.sites / "a").stat() == stat
-        assert (house.scratch / "told").read_text() == "told\n"
-        await told.apply(table(B, first=4002))
-        assert house.nginx.files() == ["b"]
-        assert (house.scratch / "told").read_text() == "told\ntold\n"
+    async def test_doing_the_same_again_does_nothing(self, nginx_rig: NginxRig) -> None:
+        marker = nginx_rig.another(reload_command=["sh", "-c", f"echo told >> {nginx_rig.scratch}/told"])
+        await marker.apply(table(A, B))
+        stat = (nginx_rig.nginx.sites / "a").stat()
+        await marker.apply(table(A, B))
+        assert (nginx_rig.nginx.sites / "a").stat() == stat
+        assert (nginx_rig.scratch / "told").read_text() == "told\n"
+        await marker.apply(table(B, first=4002))
+        assert nginx_rig.nginx.files() == ["b"]
+        assert (nginx_rig.scratch / "told").read_text() == "told\ntold\n"
 
-    async def test_whatever_was_done_to_them_is_put_right(self, house: House) -> None:
-        await house.router.apply(table(A, B))
-        right = house.read("a"), house.read("b")
-        (house.nginx.sites / "a").unlink()
-        (house.nginx.sites / "b").write_text(right[1] + "# mine\n")
-        assert await house.router.apply(table(A, B)) == {}
-        assert (house.read("a"), house.read("b")) == right
+    async def test_whatever_was_done_to_them_is_put_right(self, nginx_rig: NginxRig) -> None:
+        await nginx_rig.router.apply(table(A, B))
+        right = nginx_rig.read("a"), nginx_rig.read("b")
+        (nginx_rig.nginx.sites / "a").unlink()
+        (nginx_rig.nginx.sites / "b").write_text(right[1] + "# mine\n")
+        assert await nginx_rig.router.apply(table(A, B)) == {}
+        assert (nginx_rig.read("a"), nginx_rig.read("b")) == right
 
-    async def test_strangers_are_never_touched(self, house: House) -> None:
-        sites = house.nginx.sites
+    async def test_strangers_are_never_touched(self, nginx_rig: NginxRig) -> None:
+        sites = nginx_rig.nginx.sites
         (sites / "b").write_text("# mine\n")
-        (sites / "c").symlink_to(house.nginx.folder / "elsewhere")
+        (sites / "c").symlink_to(nginx_rig.nginx.folder / "elsewhere")
         (sites / "theirs").write_text(
             "# Made by Stager test-other for x.y by 1; what is changed here is lost.\n"
         )
-        (house.nginx.folder / "elsewhere").write_text(
+        (nginx_rig.nginx.folder / "elsewhere").write_text(
             "# Made by Stager test-me for x.y by 1; what is changed here is lost.\n"
         )
-        problems = await house.router.apply(table(A, B, C))
+        problems = await nginx_rig.router.apply(table(A, B, C))
         assert problems.keys() == {B, C}
         assert "wasn't created by Stager" in problems[B]
-        assert house.nginx.files() == ["a", "b", "c", "theirs"]
-        await house.router.apply(table())
-        assert house.nginx.files() == ["b", "c", "theirs"]
+        assert nginx_rig.nginx.files() == ["a", "b", "c", "theirs"]
+        await nginx_rig.router.apply(table())
+        assert nginx_rig.nginx.files() == ["b", "c", "theirs"]
         assert (sites / "b").read_text() == "# mine\n"
         assert (sites / "c").is_symlink()
 
@@ -193,28 +193,30 @@ class TestFiles:
         "slug",
         ["..", "../../etc/x", "a b", "a;}", "$(reboot)", "", ".hidden", "-t", "a/b", "ü", "a\nb", "default"],
     )
-    async def test_a_name_that_could_mean_something_else_is_left_out(self, house: House, slug: str) -> None:
-        before = sorted(house.nginx.folder.rglob("*"))
+    async def test_a_name_that_could_mean_something_else_is_left_out(
+        self, nginx_rig: NginxRig, slug: str
+    ) -> None:
+        before = sorted(nginx_rig.nginx.folder.rglob("*"))
         host = f"{slug}.{DOMAIN}"
-        problems = await house.router.apply(table(host, A))
+        problems = await nginx_rig.router.apply(table(host, A))
         assert problems.keys() == {host}
-        assert house.nginx.files() == ["a"]
-        after = [path for path in house.nginx.folder.rglob("*") if path.name != "error.log"]
-        assert set(after) - set(before) <= {house.nginx.sites / "a"}
+        assert nginx_rig.nginx.files() == ["a"]
+        after = [path for path in nginx_rig.nginx.folder.rglob("*") if path.name != "error.log"]
+        assert set(after) - set(before) <= {nginx_rig.nginx.sites / "a"}
 
-    async def test_a_name_that_is_too_long_for_nginx_costs_nobody_else(self, house: House) -> None:
+    async def test_a_name_that_is_too_long_for_nginx_costs_nobody_else(self, nginx_rig: NginxRig) -> None:
         long = f"{'x' * 63}.{DOMAIN}"
-        problems = await house.router.apply(table(long, A, B))
+        problems = await nginx_rig.router.apply(table(long, A, B))
         assert problems.keys() == {long}
         assert "you should increase server_names_hash_bucket_size" in problems[long]
-        (house.nginx.sites / "00-base").write_text("server_names_hash_bucket_size 256;\n")
-        assert await house.router.apply(table(long, A, B)) == {}
+        (nginx_rig.nginx.sites / "00-base").write_text("server_names_hash_bucket_size 256;\n")
+        assert await nginx_rig.router.apply(table(long, A, B)) == {}
 
-    async def test_hosts_of_an_earlier_domain_keep_their_names(self, house: House) -> None:
+    async def test_hosts_of_an_earlier_domain_keep_their_names(self, nginx_rig: NginxRig) -> None:
         old = "a.earlier.test"
-        await house.router.apply(table(A, old))
-        assert house.nginx.files() == ["a", "a.earlier.test"]
-        assert f"server_name {old};" in house.read("a.earlier.test")
+        await nginx_rig.router.apply(table(A, old))
+        assert nginx_rig.nginx.files() == ["a", "a.earlier.test"]
+        assert f"server_name {old};" in nginx_rig.read("a.earlier.test")
 
 
 async def open_ingress_ports(front: Rig, app: App, hosts: list[str]) -> RouteTable:
@@ -261,42 +263,42 @@ async def _led_to(nginx: NginxUnderTest, host: str) -> str:
 class TestThreeHundredPreviews:
     HOSTS: ClassVar = [f"branch-{number}.{DOMAIN}" for number in range(300)]
 
-    async def test_with_a_file_each(self, house: House, front: Rig) -> None:
+    async def test_with_a_file_each(self, nginx_rig: NginxRig, front: Rig) -> None:
         async with application("app") as app:
             served = await open_ingress_ports(front, app, self.HOSTS)
-            assert await house.router.apply(served) == {}
-            assert len(house.nginx.files()) == 300
-            await assert_led_to(house.nginx, self.HOSTS)
-            house.nginx.kill9()
-            house.nginx.start()
-            await assert_led_to(house.nginx, self.HOSTS)
+            assert await nginx_rig.router.apply(served) == {}
+            assert len(nginx_rig.nginx.files()) == 300
+            await assert_led_to(nginx_rig.nginx, self.HOSTS)
+            nginx_rig.nginx.kill9()
+            nginx_rig.nginx.start()
+            await assert_led_to(nginx_rig.nginx, self.HOSTS)
             gone = set(self.HOSTS[::2])
             fewer = functools.reduce(RouteTable.delete, gone, served)
             await front.client.apply(fewer)
-            assert await house.router.apply(fewer) == {}
-            assert house.nginx.files() == sorted(h.partition(".")[0] for h in self.HOSTS if h not in gone)
-            await assert_led_to(house.nginx, self.HOSTS[1::2])
+            assert await nginx_rig.router.apply(fewer) == {}
+            assert nginx_rig.nginx.files() == sorted(h.partition(".")[0] for h in self.HOSTS if h not in gone)
+            await assert_led_to(nginx_rig.nginx, self.HOSTS[1::2])
 
-    async def test_with_one_server_for_all(self, house: House, front: Rig) -> None:
-        (house.nginx.sites / "default").write_text(one_server(house, front))
-        house.nginx.reload()
+    async def test_with_one_server_for_all(self, nginx_rig: NginxRig, front: Rig) -> None:
+        (nginx_rig.nginx.sites / "default").write_text(one_server(nginx_rig, front))
+        nginx_rig.nginx.reload()
         async with application("app") as app:
             routes = dict.fromkeys(self.HOSTS, app.endpoint)
             await front.serve(dict(routes))
-            await assert_led_to(house.nginx, self.HOSTS)
-            house.nginx.kill9()
-            house.nginx.start()
+            await assert_led_to(nginx_rig.nginx, self.HOSTS)
+            nginx_rig.nginx.kill9()
+            nginx_rig.nginx.start()
             await front.serve({host: routes[host] for host in self.HOSTS[1:]})
-            await assert_led_to(house.nginx, self.HOSTS[1:])
-            await soon(house.nginx, self.HOSTS[0], 404)
+            await assert_led_to(nginx_rig.nginx, self.HOSTS[1:])
+            await soon(nginx_rig.nginx, self.HOSTS[0], 404)
 
 
-def one_server(house: House, front: Rig) -> str:
+def one_server(nginx_rig: NginxRig, front: Rig) -> str:
     """What an administrator gives nginx once, where there is one server for all."""
     return server_for_all(
         front=f"127.0.0.1:{front.port}",
         names=[DOMAIN, f"*.{DOMAIN}"],
-        listen=[f"127.0.0.1:{house.nginx.port}"],
+        listen=[f"127.0.0.1:{nginx_rig.nginx.port}"],
     )
 
 
@@ -305,21 +307,21 @@ class TestWhatPassesThrough:
     """Both files that Stager ships let pass what a preview may be made of."""
 
     @asynccontextmanager
-    async def served(self, house: House, front: Rig, vhosts: bool) -> AsyncIterator[App]:
+    async def served(self, nginx_rig: NginxRig, front: Rig, vhosts: bool) -> AsyncIterator[App]:
         async with application("app") as app:
             table = RouteTable({A: app.endpoint}, DOMAIN, None, {free_port(): A})
             await front.client.apply(table)
             if vhosts:
-                await house.router.apply(table)
+                await nginx_rig.router.apply(table)
             else:
-                (house.nginx.sites / "default").write_text(one_server(house, front))
-                house.nginx.reload()
-            await soon(house.nginx, A, 200)
+                (nginx_rig.nginx.sites / "default").write_text(one_server(nginx_rig, front))
+                nginx_rig.nginx.reload()
+            await soon(nginx_rig.nginx, A, 200)
             yield app
 
-    async def test_websockets(self, house: House, front: Rig, vhosts: bool) -> None:
-        async with self.served(house, front, vhosts):
-            reader, writer = await asyncio.open_connection("127.0.0.1", house.nginx.port)
+    async def test_websockets(self, nginx_rig: NginxRig, front: Rig, vhosts: bool) -> None:
+        async with self.served(nginx_rig, front, vhosts):
+            reader, writer = await asyncio.open_connection("127.0.0.1", nginx_rig.nginx.port)
             writer.write(request("/ws", "Connection: Upgrade", "Upgrade: websocket", host=A))
             assert b"101 Switching" in await reader.readuntil(b"\r\n\r\n")
             assert await reader.readexactly(2) == b"hi"
@@ -327,9 +329,9 @@ class TestWhatPassesThrough:
             assert await reader.readexactly(4) == b"ping"
             writer.close()
 
-    async def test_streams_are_not_held_back(self, house: House, front: Rig, vhosts: bool) -> None:
-        async with self.served(house, front, vhosts) as app:
-            reader, writer = await asyncio.open_connection("127.0.0.1", house.nginx.port)
+    async def test_streams_are_not_held_back(self, nginx_rig: NginxRig, front: Rig, vhosts: bool) -> None:
+        async with self.served(nginx_rig, front, vhosts) as app:
+            reader, writer = await asyncio.open_connection("127.0.0.1", nginx_rig.nginx.port)
             writer.write(request("/sse", host=A))
             async with asyncio.timeout(10):
                 await reader.readuntil(b"data: 0\n\n")
@@ -337,9 +339,9 @@ class TestWhatPassesThrough:
                 await reader.readuntil(b"data: 1\n\n")
             writer.close()
 
-    async def test_large_bodies_and_headers(self, house: House, front: Rig, vhosts: bool) -> None:
-        async with self.served(house, front, vhosts):
-            reader, writer = await asyncio.open_connection("127.0.0.1", house.nginx.port)
+    async def test_large_bodies_and_headers(self, nginx_rig: NginxRig, front: Rig, vhosts: bool) -> None:
+        async with self.served(nginx_rig, front, vhosts):
+            reader, writer = await asyncio.open_connection("127.0.0.1", nginx_rig.nginx.port)
             body = bytes(20 << 20)
             writer.write(request("/", f"Cookie: {'x' * 6000}", method="POST", host=A, body=body))
             async with asyncio.timeout(30):
@@ -357,108 +359,116 @@ class TestRefusals:
         " server_name {{ slug }}.{{ host }}; return 204; }"
     )
 
-    async def test_one_bad_file_costs_nobody_else(self, house: House) -> None:
-        router = house.another(self.BROKEN_FOR_B.replace("PORT", str(house.nginx.port)), name="x.conf")
+    async def test_one_bad_file_costs_nobody_else(self, nginx_rig: NginxRig) -> None:
+        router = nginx_rig.another(
+            self.BROKEN_FOR_B.replace("PORT", str(nginx_rig.nginx.port)), name="x.conf"
+        )
         problems = await router.apply(table(A, B, C))
         assert problems.keys() == {B}
         assert 'unknown directive "nonsense", in line 1 of the rendered template' in problems[B]
-        assert house.nginx.files() == ["a", "c"]
-        await soon(house.nginx, A, 204)
-        await soon(house.nginx, C, 204)
+        assert nginx_rig.nginx.files() == ["a", "c"]
+        await soon(nginx_rig.nginx, A, 204)
+        await soon(nginx_rig.nginx, C, 204)
 
-    async def test_what_only_shows_with_everything_else_is_rolled_back(self, house: House) -> None:
-        (house.nginx.sites / "00-mine").write_text("upstream stager_4002 { server 127.0.0.1:9; }\n")
-        await house.router.apply(table(A))
-        before = house.read("a")
-        problems = await house.router.apply(table(A, B, C))
+    async def test_what_only_shows_with_everything_else_is_rolled_back(self, nginx_rig: NginxRig) -> None:
+        (nginx_rig.nginx.sites / "00-mine").write_text("upstream stager_4002 { server 127.0.0.1:9; }\n")
+        await nginx_rig.router.apply(table(A))
+        before = nginx_rig.read("a")
+        problems = await nginx_rig.router.apply(table(A, B, C))
         assert problems.keys() == {B}
         assert 'duplicate upstream "stager_4002"' in problems[B]
-        assert house.nginx.files() == ["00-mine", "a", "c"]
-        assert house.read("a") == before
+        assert nginx_rig.nginx.files() == ["00-mine", "a", "c"]
+        assert nginx_rig.read("a") == before
 
-    async def test_a_file_that_was_good_stays_when_its_successor_is_refused(self, house: House) -> None:
-        await house.router.apply(table(A, B))
-        before = house.read("a"), house.read("b")
+    async def test_a_file_that_was_good_stays_when_its_successor_is_refused(
+        self, nginx_rig: NginxRig
+    ) -> None:
+        await nginx_rig.router.apply(table(A, B))
+        before = nginx_rig.read("a"), nginx_rig.read("b")
         # Ports that are none: the whole of nginx says no to both, the files alone do as well.
-        router = house.another(shipped(house.nginx).replace("127.0.0.1:<%= port %>", "127.0.0.1:99999"))
+        router = nginx_rig.another(
+            shipped(nginx_rig.nginx).replace("127.0.0.1:<%= port %>", "127.0.0.1:99999")
+        )
         problems = await router.apply(table(A, B))
         assert problems.keys() == {A, B}
-        assert (house.read("a"), house.read("b")) == before
+        assert (nginx_rig.read("a"), nginx_rig.read("b")) == before
 
-    async def test_no_file_is_left_that_leads_to_another_s_ingress_port(self, house: House) -> None:
-        await house.router.apply(table(A, B))
-        router = house.another(self.BROKEN_FOR_B.replace("PORT", str(house.nginx.port)), name="x.conf")
+    async def test_no_file_is_left_that_leads_to_another_s_ingress_port(self, nginx_rig: NginxRig) -> None:
+        await nginx_rig.router.apply(table(A, B))
+        router = nginx_rig.another(
+            self.BROKEN_FOR_B.replace("PORT", str(nginx_rig.nginx.port)), name="x.conf"
+        )
         # B's ingress port is A's from now on, and B's new file is refused.
         problems = await router.apply(RouteTable({A: NOWHERE, B: NOWHERE}, DOMAIN, None, {4002: A, 4001: B}))
         assert problems.keys() == {B}
-        assert house.nginx.files() == ["a"]
+        assert nginx_rig.nginx.files() == ["a"]
 
-    async def test_a_configuration_that_others_broke_is_said_to_be(self, house: House) -> None:
-        await house.router.apply(table(A))
-        (house.nginx.sites / "zz-mine").write_text("nonsense;\n")
+    async def test_a_configuration_that_others_broke_is_said_to_be(self, nginx_rig: NginxRig) -> None:
+        await nginx_rig.router.apply(table(A))
+        (nginx_rig.nginx.sites / "zz-mine").write_text("nonsense;\n")
         with pytest.raises(Fault, match=r'unknown directive "nonsense" in .*/zz-mine:1') as caught:
-            await house.router.apply(table(A, B))
+            await nginx_rig.router.apply(table(A, B))
         assert caught.value.reason == "nginx-refused"
-        assert house.nginx.files() == ["a", "zz-mine"]
-        (house.nginx.sites / "zz-mine").unlink()
-        assert await house.router.apply(table(A, B)) == {}
-        assert house.nginx.files() == ["a", "b"]
+        assert nginx_rig.nginx.files() == ["a", "zz-mine"]
+        (nginx_rig.nginx.sites / "zz-mine").unlink()
+        assert await nginx_rig.router.apply(table(A, B)) == {}
+        assert nginx_rig.nginx.files() == ["a", "b"]
 
-    async def test_a_reload_that_is_refused_is_taken_back(self, house: House) -> None:
-        await house.router.apply(table(A, B))
-        before = house.read("a"), house.read("b")
-        sulking = house.another(reload_command=["sh", "-c", "echo 'not today' >&2; exit 1"])
+    async def test_a_reload_that_is_refused_is_taken_back(self, nginx_rig: NginxRig) -> None:
+        await nginx_rig.router.apply(table(A, B))
+        before = nginx_rig.read("a"), nginx_rig.read("b")
+        sulking = nginx_rig.another(reload_command=["sh", "-c", "echo 'not today' >&2; exit 1"])
         with pytest.raises(Fault, match="not today") as caught:
             await sulking.apply(table(B, C, first=5001))
         assert caught.value.reason == "nginx-reload"
         assert "reload_command" in caught.value.hint
-        assert house.nginx.files() == ["a", "b"]
-        assert (house.read("a"), house.read("b")) == before
-        await soon(house.nginx, A, 502)
-        assert await house.router.apply(table(B, C, first=5001)) == {}
-        assert house.nginx.files() == ["b", "c"]
+        assert nginx_rig.nginx.files() == ["a", "b"]
+        assert (nginx_rig.read("a"), nginx_rig.read("b")) == before
+        await soon(nginx_rig.nginx, A, 502)
+        assert await nginx_rig.router.apply(table(B, C, first=5001)) == {}
+        assert nginx_rig.nginx.files() == ["b", "c"]
 
-    async def test_no_nginx_at_all(self, house: House) -> None:
-        router = house.another(test_command=["no-such-nginx", "-t"])
+    async def test_no_nginx_at_all(self, nginx_rig: NginxRig) -> None:
+        router = nginx_rig.another(test_command=["no-such-nginx", "-t"])
         with pytest.raises(Fault, match="no-such-nginx") as caught:
             await router.apply(table(A))
         assert caught.value.reason == "nginx-missing"
         assert "apt-get install nginx" in caught.value.hint
-        assert house.nginx.files() == []
+        assert nginx_rig.nginx.files() == []
 
-    async def test_a_folder_that_isn_t_there(self, house: House) -> None:
-        house.nginx.sites.rmdir()
-        assert await house.router.apply(table()) == {}
+    async def test_a_folder_that_isn_t_there(self, nginx_rig: NginxRig) -> None:
+        nginx_rig.nginx.sites.rmdir()
+        assert await nginx_rig.router.apply(table()) == {}
         with pytest.raises(Fault, match="can't be written to") as caught:
-            await house.router.apply(table(A))
+            await nginx_rig.router.apply(table(A))
         assert caught.value.reason == "nginx-target"
-        house.nginx.sites.mkdir()
-        assert await house.router.apply(table(A)) == {}
+        nginx_rig.nginx.sites.mkdir()
+        assert await nginx_rig.router.apply(table(A)) == {}
 
-    async def test_nginx_killed_and_started_again(self, house: House, front: Rig) -> None:
+    async def test_nginx_killed_and_started_again(self, nginx_rig: NginxRig, front: Rig) -> None:
         async with application("app") as app:
             served = RouteTable({A: app.endpoint}, DOMAIN, None, {free_port(): A})
             await front.client.apply(served)
-            await house.router.apply(served)
-            house.nginx.kill9()
+            await nginx_rig.router.apply(served)
+            nginx_rig.nginx.kill9()
             more = RouteTable(
                 {A: app.endpoint, B: app.endpoint}, DOMAIN, None, {**served.ports, free_port(): B}
             )
             await front.client.apply(more)
             with pytest.raises(Retry, match="isn't running") as caught:
-                await house.router.apply(more)
+                await nginx_rig.router.apply(more)
             assert caught.value.reason == "nginx-stopped"
-            assert house.nginx.files() == ["a", "b"]
-            house.nginx.start()
-            await soon(house.nginx, A, 200)
-            await soon(house.nginx, B, 200)
-            assert await house.router.apply(more) == {}
-            assert not (house.scratch / "reload-due").exists()
+            assert nginx_rig.nginx.files() == ["a", "b"]
+            nginx_rig.nginx.start()
+            await soon(nginx_rig.nginx, A, 200)
+            await soon(nginx_rig.nginx, B, 200)
+            assert await nginx_rig.router.apply(more) == {}
+            assert not (nginx_rig.scratch / "reload-due").exists()
 
-    async def test_commands_may_be_left_out(self, house: House) -> None:
-        router = house.another(test_command=[], reload_command=[])
+    async def test_commands_may_be_left_out(self, nginx_rig: NginxRig) -> None:
+        router = nginx_rig.another(test_command=[], reload_command=[])
         assert await router.apply(table(A)) == {}
-        assert house.nginx.files() == ["a"]
+        assert nginx_rig.nginx.files() == ["a"]
 
 
 class TestTemplate:
@@ -490,23 +500,23 @@ class TestTemplate:
         ],
     )
     async def test_what_nginx_would_refuse_is_refused_at_the_start(
-        self, house: House, text: str, words: str
+        self, nginx_rig: NginxRig, text: str, words: str
     ) -> None:
         with pytest.raises(Fault) as caught:
-            await house.another(text, name="x.conf").check()
+            await nginx_rig.another(text, name="x.conf").check()
         assert words in caught.value.message
         assert caught.value.reason == "nginx-template"
 
-    async def test_what_a_file_alone_can_t_tell_is_left_to_the_whole(self, house: House) -> None:
-        (house.nginx.sites / "00-mine").write_text("log_format mine '$host';\n")
+    async def test_what_a_file_alone_can_t_tell_is_left_to_the_whole(self, nginx_rig: NginxRig) -> None:
+        (nginx_rig.nginx.sites / "00-mine").write_text("log_format mine '$host';\n")
         text = (
-            f"server {{ listen 127.0.0.1:{house.nginx.port}; server_name {{{{ slug }}}}.{{{{ host }}}};"
-            f" access_log {house.nginx.folder}/mine.log mine; }}"
+            f"server {{ listen 127.0.0.1:{nginx_rig.nginx.port}; server_name {{{{ slug }}}}.{{{{ host }}}};"
+            f" access_log {nginx_rig.nginx.folder}/mine.log mine; }}"
         )
-        router = house.another(text, name="x.conf")
+        router = nginx_rig.another(text, name="x.conf")
         await router.check()
         assert await router.apply(table(A)) == {}
-        assert house.nginx.files() == ["00-mine", "a"]
+        assert nginx_rig.nginx.files() == ["00-mine", "a"]
 
     async def test_the_shipped_one_stands_in_for_one_that_isn_t_there(self, tmp_path: Path) -> None:
         shipped = load_template(tmp_path / "request_handlers" / "nginx.conf.erb")
@@ -566,30 +576,38 @@ asyncio.run(router.apply(RouteTable(routes, "stage.test", None, ports)))
 
 
 @pytest.mark.parametrize("at", ["write", "rename", "test", "reload", "reloaded"])
-async def test_killed_at_any_line_the_next_pass_heals(house: House, tmp_path: Path, at: str) -> None:
-    await house.router.apply(table(A, B))
+async def test_killed_at_any_line_the_next_pass_heals(nginx_rig: NginxRig, tmp_path: Path, at: str) -> None:
+    await nginx_rig.router.apply(table(A, B))
     template = tmp_path / "template.erb"
-    template.write_text(shipped(house.nginx))
-    commands = [" ".join(command) for command in house.nginx.settings.values()]  # type: ignore[arg-type]
-    program = [sys.executable, "-c", KILLED, str(house.nginx.sites), str(house.scratch), str(template), at]
+    template.write_text(shipped(nginx_rig.nginx))
+    commands = [" ".join(command) for command in nginx_rig.nginx.settings.values()]  # type: ignore[arg-type]
+    program = [
+        sys.executable,
+        "-c",
+        KILLED,
+        str(nginx_rig.nginx.sites),
+        str(nginx_rig.scratch),
+        str(template),
+        at,
+    ]
     done = await asyncio.to_thread(subprocess.run, [*program, *commands], check=False)
     assert done.returncode == -signal.SIGKILL
-    assert house.nginx.refuses() == ""
-    told = house.scratch / "told"
-    heard = house.another(reload_command=["sh", "-c", f"touch {told}; {commands[1]}"])
-    assert await heard.apply(table(B, C, first=5001)) == {}
-    assert house.nginx.files() == ["b", "c"]
-    assert "127.0.0.1:5001" in house.read("b")
-    assert told.exists(), "nobody knows whether nginx has read them"
-    assert not (house.scratch / "journal.json").exists()
-    assert not (house.scratch / "reload-due").exists()
+    assert nginx_rig.nginx.refuses() == ""
+    marker = nginx_rig.scratch / "told"
+    reloading = nginx_rig.another(reload_command=["sh", "-c", f"touch {marker}; {commands[1]}"])
+    assert await reloading.apply(table(B, C, first=5001)) == {}
+    assert nginx_rig.nginx.files() == ["b", "c"]
+    assert "127.0.0.1:5001" in nginx_rig.read("b")
+    assert marker.exists(), "nobody knows whether nginx has read them"
+    assert not (nginx_rig.scratch / "journal.json").exists()
+    assert not (nginx_rig.scratch / "reload-due").exists()
 
 
-async def test_the_documentation_s_template_works(house: House) -> None:
+async def test_the_documentation_s_template_works(nginx_rig: NginxRig) -> None:
     [sample] = [s.text for s in samples("nginx") if s.page.name == "nginx-and-https.md"]
-    router = house.another(
-        sample.replace("listen 80;", f"listen 127.0.0.1:{house.nginx.port};"), name="x.conf"
+    router = nginx_rig.another(
+        sample.replace("listen 80;", f"listen 127.0.0.1:{nginx_rig.nginx.port};"), name="x.conf"
     )
     await router.check()
     assert await router.apply(table(A, B)) == {}
-    assert house.nginx.files() == ["a", "b"]
+    assert nginx_rig.nginx.files() == ["a", "b"]

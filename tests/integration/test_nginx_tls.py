@@ -65,8 +65,8 @@ async def test_what_the_application_is_told_is_one_story(nginx: NginxUnderTest, 
         status, body = await asyncio.to_thread(ask, nginx, "/", *arguments)
         assert status == "200"
         headers = json.loads(body)["headers"]
-        told = {name: value for name, value in headers.items() if "forwarded" in name or name == "x-real-ip"}
-        assert told == {
+        sent = {name: value for name, value in headers.items() if "forwarded" in name or name == "x-real-ip"}
+        assert sent == {
             "x-forwarded-for": "127.0.0.1, 127.0.0.1",
             "x-forwarded-proto": "https",
             "x-forwarded-host": HOST,

@@ -81,8 +81,8 @@ def test_one_that_ends_the_process_is_set_aside_after_the_second_time(make_stage
     [finding] = [f for f in stager.api("/doctor") if f["subject"] == "deliveries"]
     assert finding["verdict"] == "warning"
     assert "bad-one (pull_request) was set aside: Stager crashed or hung 2 times" in finding["message"]
-    told = [json.loads(line) for line in stager.log.read_text().splitlines() if line.startswith("{")]
-    assert [line["delivery"] for line in told if line["event"] == "delivery_set_aside"] == ["bad-one"]
+    entries = [json.loads(line) for line in stager.log.read_text().splitlines() if line.startswith("{")]
+    assert [line["delivery"] for line in entries if line["event"] == "delivery_set_aside"] == ["bad-one"]
 
     assert stager.deliver(bad, delivery="bad-one").text == "accepted", "GitHub's redelivery"
     end_by(stager)

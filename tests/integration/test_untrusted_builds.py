@@ -50,7 +50,7 @@ def builder() -> Iterator[OwnBuilder]:
 
 
 @dataclass
-class Place:
+class Rig:
     """An installation that builds in both ways."""
 
     folder: Path
@@ -96,8 +96,8 @@ class Place:
 
 
 @pytest.fixture
-def place(builder: OwnBuilder, tmp_path: Path) -> Iterator[Place]:
-    made = Place(tmp_path, builder, f"test-{secrets.token_hex(4)}")
+def rig(builder: OwnBuilder, tmp_path: Path) -> Iterator[Rig]:
+    made = Rig(tmp_path, builder, f"test-{secrets.token_hex(4)}")
     yield made
     remove_images(made.installation)
 
@@ -162,24 +162,22 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_it_builds_and_leaves_nothing_there(place: Place) -> None:
-    image = place.build(
-        unique("COPY page /site/page\nRUN cat /proc/self/uid_map > /site/ids\n"), page="hello"
-    )
+def test_it_builds_and_leaves_nothing_there(rig: Rig) -> None:
+    image = rig.build(unique("COPY page /site/page\nRUN cat /proc/self/uid_map > /site/ids\n"), page="hello")
     assert file_of(image, "/site/page") == "hello"
     first = file_of(image, "/site/ids").split()[1]
     assert int(first) >= 0x70000000, "root in a step is no user of this machine"
     [tag] = json.loads(docker("image", "inspect", image))[0]["RepoTags"]
-    assert tag.startswith(f"stager/{place.installation}-shop:")
+    assert tag.startswith(f"stager/{rig.installation}-shop:")
     there = docker(
-        "--host", f"unix://{place.builder.folder}/builder.sock", "images", "--format", "{{.Repository}}"
+        "--host", f"unix://{rig.builder.folder}/builder.sock", "images", "--format", "{{.Repository}}"
     )
     assert there.split() == ["stager-base/static"]
 
 
-def test_its_socket_is_stager_s_alone(place: Place, tmp_path: Path) -> None:
+def test_its_socket_is_stager_s_alone(rig: Rig, tmp_path: Path) -> None:
     with own_builder(user="nobody") as helper:
-        Place(tmp_path, helper, place.installation).build(unique())
+        Rig(tmp_path, helper, rig.installation).build(unique())
         facts = (helper.folder / "builder.sock").stat()
         assert (facts.st_uid, facts.st_mode & 0o777) == (pwd.getpwnam("nobody").pw_uid, 0o600)
 
@@ -189,25 +187,23 @@ def test_its_socket_is_stager_s_alone(place: Place, tmp_path: Path) -> None:
     profile="build of a fork",
     result="refused; the machine's own Docker would fetch it",
 )
-def test_a_service_of_the_host(place: Place, on_the_host: Server) -> None:
+def test_a_service_of_the_host(rig: Rig, on_the_host: Server) -> None:
     line = f"ADD http://{on_the_host.url}/metrics /site/metrics\n"
-    image = place.build(unique(line), own=False)
+    image = rig.build(unique(line), own=False)
     assert "of the host" in file_of(image, "/site/metrics"), "the shared builder fetches it from the host"
     before = len(on_the_host.requests)
-    assert "refused" in place.fails(unique(line))
+    assert "refused" in rig.fails(unique(line))
     assert len(on_the_host.requests) == before
 
 
-def test_a_service_of_the_host_by_the_link_s_address(
-    place: Place, builder: OwnBuilder, tmp_path: Path
-) -> None:
-    place.build(unique())  # so that the link is there
+def test_a_service_of_the_host_by_the_link_s_address(rig: Rig, builder: OwnBuilder, tmp_path: Path) -> None:
+    rig.build(unique())  # so that the link is there
     port = 28_471
     notes = tmp_path / "notes"
     server = subprocess.Popen([sys.executable, str(STAND_IN), str(port), str(notes), builder.outside])
     try:
         until(notes.exists, "it listens")
-        assert "refused" in place.fails(unique(f"ADD http://{builder.outside}:{port}/x /site/x\n"))
+        assert "refused" in rig.fails(unique(f"ADD http://{builder.outside}:{port}/x /site/x\n"))
         assert notes.read_text() == ""
     finally:
         server.terminate()
@@ -219,15 +215,15 @@ def test_a_service_of_the_host_by_the_link_s_address(
     profile="build of a fork",
     result="not found, unless forks.base_images lends it",
 )
-def test_the_images_of_the_host(place: Place) -> None:
+def test_the_images_of_the_host(rig: Rig) -> None:
     private = f"stager-test/private-{secrets.token_hex(4)}:1"
     docker("tag", BASE, private)
     try:
         for dockerfile in (f"FROM {private}\n", unique(f"COPY --from={private} /bin/busybox /stolen\n")):
-            place.build(dockerfile, own=False)
-            assert "stager-test/private" in place.fails(dockerfile)
-        place.build(f"FROM {private}\n", lent=(BASE, "stager-test/private-*:1"))
-        assert "stager-test/private" in place.fails(f"FROM {private}\n"), (
+            rig.build(dockerfile, own=False)
+            assert "stager-test/private" in rig.fails(dockerfile)
+        rig.build(f"FROM {private}\n", lent=(BASE, "stager-test/private-*:1"))
+        assert "stager-test/private" in rig.fails(f"FROM {private}\n"), (
             "what isn't lent any more is taken back"
         )
     finally:
@@ -240,15 +236,15 @@ def test_the_images_of_the_host(place: Place) -> None:
     result="the trusted build makes its own",
 )
 @pytest.mark.parametrize("own", [False, True])
-def test_layers_that_a_stranger_built_first(place: Place, own: bool) -> None:
+def test_layers_that_a_stranger_built_first(rig: Rig, own: bool) -> None:
     """Whether there is an optional secret doesn't count for BuildKit's cache; so the stranger's layer, made
     without, would be the trusted build's as well."""
     step = (
         "RUN --mount=type=secret,id=npm test -s /run/secrets/npm && echo mine > /who || echo strange > /who\n"
     )
     dockerfile = unique(step)
-    place.build(dockerfile, own=own)
-    ours = place.build(dockerfile, own=own, stranger=False, recipe=Recipe(secrets={"npm": "a-secret"}))
+    rig.build(dockerfile, own=own)
+    ours = rig.build(dockerfile, own=own, stranger=False, recipe=Recipe(secrets={"npm": "a-secret"}))
     assert file_of(ours, "/who") == ("mine" if own else "strange")
 
 
@@ -258,11 +254,11 @@ def test_layers_that_a_stranger_built_first(place: Place, own: bool) -> None:
     result="the trusted build makes its own",
 )
 @pytest.mark.parametrize("own", [False, True])
-def test_proxies_that_a_stranger_built_with(place: Place, own: bool) -> None:
+def test_proxies_that_a_stranger_built_with(rig: Rig, own: bool) -> None:
     """Nor do proxy arguments count."""
     dockerfile = unique('RUN echo "by ${http_proxy:-nobody}" > /who\n')
-    place.build(dockerfile, own=own, recipe=Recipe(arguments={"http_proxy": "http://127.0.0.1:9/evil"}))
-    ours = place.build(dockerfile, own=own, stranger=False)
+    rig.build(dockerfile, own=own, recipe=Recipe(arguments={"http_proxy": "http://127.0.0.1:9/evil"}))
+    ours = rig.build(dockerfile, own=own, stranger=False)
     assert file_of(ours, "/who") == ("by nobody" if own else "by http://127.0.0.1:9/evil")
 
 
@@ -271,15 +267,15 @@ def test_proxies_that_a_stranger_built_with(place: Place, own: bool) -> None:
     profile="build of a fork",
     result="it is empty",
 )
-def test_cache_mounts(place: Place) -> None:
+def test_cache_mounts(rig: Rig) -> None:
     """What a trusted build keeps, by the id that a frontend of the stranger's could name."""
     name = secrets.token_hex(8)
     mount = f"RUN --mount=type=cache,id={name},target=/kept"
-    place.build(unique(f"{mount} echo trusted > /kept/file\n"), stranger=False)
+    rig.build(unique(f"{mount} echo trusted > /kept/file\n"), stranger=False)
     look = unique(f"{mount} ls /kept > /found\n")
-    seen = place.build(look, own=False, stranger=False)
+    seen = rig.build(look, own=False, stranger=False)
     assert file_of(seen, "/found") == "file", "one builder has one cache"
-    assert file_of(place.build(look), "/found") == ""
+    assert file_of(rig.build(look), "/found") == ""
 
 
 @pytest.fixture
@@ -300,24 +296,22 @@ def docker_configuration(tmp_path: Path, free_port: int, monkeypatch: pytest.Mon
     result="none are sent",
 )
 @pytest.mark.usefixtures("docker_configuration")
-def test_credentials_for_registries(
-    place: Place, builder: OwnBuilder, free_port: int, tmp_path: Path
-) -> None:
+def test_credentials_for_registries(rig: Rig, builder: OwnBuilder, free_port: int, tmp_path: Path) -> None:
     dockerfile = f"FROM 127.0.0.1:{free_port}/private/{secrets.token_hex(4)}:1\n"
     registry = Server(tmp_path, lambda *command: subprocess.Popen(command), free_port)
     try:
         with pytest.raises(Fault):
-            place.build(dockerfile, own=False)
+            rig.build(dockerfile, own=False)
         assert any(PASSWORD in _decoded(request) for request in registry.requests), (
             "the shared one sends them"
         )
     finally:
         registry.close()
-    place.build(unique())  # so that the builder runs
+    rig.build(unique())  # so that the builder runs
     # Docker 20.10 asks the loopback interface without TLS, newer ones with.
     registry = Server(tmp_path, builder.nsenter, free_port, tls=True)
     try:
-        place.fails(dockerfile)
+        rig.fails(dockerfile)
         assert registry.requests, "it was asked"
         assert not any(request["authorization"] for request in registry.requests)
     finally:
@@ -335,16 +329,16 @@ def _decoded(request: dict[str, str]) -> str:
     result="the build has no proxy",
 )
 @pytest.mark.usefixtures("docker_configuration")
-def test_proxies_with_passwords(place: Place) -> None:
+def test_proxies_with_passwords(rig: Rig) -> None:
     dockerfile = unique("RUN env > /variables\n")
-    assert PASSWORD in file_of(place.build(dockerfile, own=False), "/variables")
-    assert PASSWORD not in file_of(place.build(unique("RUN env > /variables\n")), "/variables")
+    assert PASSWORD in file_of(rig.build(dockerfile, own=False), "/variables")
+    assert PASSWORD not in file_of(rig.build(unique("RUN env > /variables\n")), "/variables")
 
 
-def test_the_variables_of_the_server(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_variables_of_the_server(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", f"http://proxy:{PASSWORD}@127.0.0.1:9")
     monkeypatch.setenv("DOCKER_AUTH_CONFIG", json.dumps({"auths": {}}))
-    image = place.build(unique("RUN env > /variables\n"))
+    image = rig.build(unique("RUN env > /variables\n"))
     assert PASSWORD not in file_of(image, "/variables")
 
 
@@ -353,9 +347,9 @@ def test_the_variables_of_the_server(place: Place, monkeypatch: pytest.MonkeyPat
     profile="build of a fork",
     result="the step gets no such file",
 )
-def test_secrets_go_nowhere(place: Place) -> None:
+def test_secrets_go_nowhere(rig: Rig) -> None:
     dockerfile = unique("RUN --mount=type=secret,id=npm cat /run/secrets/npm > /secret || true\n")
-    image = place.build(dockerfile, recipe=Recipe(secrets={"npm": PASSWORD}))
+    image = rig.build(dockerfile, recipe=Recipe(secrets={"npm": PASSWORD}))
     assert file_of(image, "/secret") == ""
 
 
@@ -364,18 +358,18 @@ def test_secrets_go_nowhere(place: Place) -> None:
     profile="build of a fork",
     result="the file stays; Docker 20.10 would remove it",
 )
-def test_an_empty_file_of_the_host(place: Place) -> None:
+def test_an_empty_file_of_the_host(rig: Rig) -> None:
     """A link in the place of a mount's folder made old engines remove what it led to (CVE-2024-23652)."""
-    victim = place.folder / "victim"
+    victim = rig.folder / "victim"
     victim.touch()
     step = "RUN --mount=type=bind,source=page,target=/d/victim mv /d /e && ln -s HERE /d\n".replace(
         "HERE", str(victim.parent)
     )
     if int(docker("version", "--format", "{{.Server.Version}}").split(".")[0]) < 25:
-        place.build(unique(step), own=False, page="x")
+        rig.build(unique(step), own=False, page="x")
         assert not victim.exists(), "the shared builder, an old one, removes it"
         victim.touch()
-    place.build(unique(step), page="x")
+    rig.build(unique(step), page="x")
     assert victim.exists()
 
 
@@ -384,9 +378,9 @@ def test_an_empty_file_of_the_host(place: Place) -> None:
     profile="build of a fork",
     result="refused",
 )
-def test_the_host_s_network(place: Place) -> None:
+def test_the_host_s_network(rig: Rig) -> None:
     step = "RUN --network=host cat /proc/net/dev > /devices\n"
-    assert "network.host" in place.fails(unique(step))
+    assert "network.host" in rig.fails(unique(step))
 
 
 @pytest.mark.attack(
@@ -394,9 +388,9 @@ def test_the_host_s_network(place: Place) -> None:
     profile="build of a fork",
     result="the builder's own disk is full; the machine's is not",
 )
-def test_a_build_can_t_fill_the_disk(place: Place, tmp_path: Path) -> None:
+def test_a_build_can_t_fill_the_disk(rig: Rig, tmp_path: Path) -> None:
     with own_builder("1G") as small:
-        crowded = Place(tmp_path / "small", small, place.installation)
+        crowded = Rig(tmp_path / "small", small, rig.installation)
         crowded.folder.mkdir()
         free = shutil.disk_usage(small.folder).free
         said = crowded.fails(unique("RUN dd if=/dev/zero of=/big bs=1M count=3000\n"))
@@ -424,36 +418,36 @@ def cgroup() -> Iterator[str]:
             folder.rmdir()
 
 
-def test_a_build_can_t_take_the_memory(place: Place, cgroup: str) -> None:
+def test_a_build_can_t_take_the_memory(rig: Rig, cgroup: str) -> None:
     """`builds.cgroup_parent` holds in it, whatever the machine's own Docker does."""
     greedy = unique("RUN dd if=/dev/zero of=/dev/null bs=200M count=1; echo $? > /ended\n")
-    assert file_of(place.build(greedy), "/ended") == "0"
-    place.cgroup = cgroup
+    assert file_of(rig.build(greedy), "/ended") == "0"
+    rig.cgroup = cgroup
     greedy = unique("RUN dd if=/dev/zero of=/dev/null bs=200M count=1; echo $? > /ended\n")
-    assert file_of(place.build(greedy), "/ended") == "137"
+    assert file_of(rig.build(greedy), "/ended") == "137"
 
 
-def test_what_is_killed_leaves_nothing(place: Place, builder: OwnBuilder) -> None:
-    place.build(unique())
+def test_what_is_killed_leaves_nothing(rig: Rig, builder: OwnBuilder) -> None:
+    rig.build(unique())
     subprocess.run(["kill", "-9", str(builder.engine)], check=True)
-    assert file_of(place.build(unique("RUN echo again > /x\n")), "/x") == "again"
+    assert file_of(rig.build(unique("RUN echo again > /x\n")), "/x") == "again"
     builder.kill9()
     assert builder.runs(), "the engine outlives its helper"
     builder.start()
     until(lambda: not builder.left_over(), f"nothing is left: {builder.left_over()}")
-    assert file_of(place.build(unique("RUN echo again > /x\n")), "/x") == "again"
+    assert file_of(rig.build(unique("RUN echo again > /x\n")), "/x") == "again"
     builder.stop()
     until(lambda: not builder.left_over(), f"nothing is left: {builder.left_over()}")
     builder.start()
 
 
-def test_it_isn_t_started_without_the_firewall(place: Place, tmp_path: Path) -> None:
+def test_it_isn_t_started_without_the_firewall(rig: Rig, tmp_path: Path) -> None:
     """Rules that somebody took away are put back first; where they can't be, there is no builder."""
     with own_builder() as guarded:
         chain = f"STAGER-{guarded.tag.upper()}-OUT"
         guarded.stop()
         guarded.start("--check-every", "600")
         subprocess.run(["iptables", "-w", "-D", "DOCKER-USER", "-j", chain], check=True)
-        Place(tmp_path, guarded, place.installation).build(unique())
+        Rig(tmp_path, guarded, rig.installation).build(unique())
         rules = subprocess.run(["iptables-save"], capture_output=True, text=True, check=True).stdout
         assert f"-A DOCKER-USER -j {chain}" in rules

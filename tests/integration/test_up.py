@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from stager.cli.up import state_of
+from stager.cli.up.session import state_of
 from tests.integration.stager import PATIENCE, docker, until
 
 DOCKERFILE = """\

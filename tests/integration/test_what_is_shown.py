@@ -13,9 +13,9 @@ import pytest
 from tests.integration.conftest import MakeStager
 from tests.integration.github import Github
 from tests.integration.stager import StagerUnderTest, until
-from tests.integration.test_building import DOCKERFILE, MakeTown, Town, town
+from tests.integration.test_building import DOCKERFILE, MakeRig, Rig, make_rig
 
-__all__ = ["town"]
+__all__ = ["make_rig"]
 
 SLOW = f"{DOCKERFILE}RUN echo {uuid4()}; for i in $(seq 15); do echo line $i; sleep 1; done\n"
 """Of another id each time, or BuildKit would have it in its cache."""
@@ -108,21 +108,21 @@ def test_each_can_be_switched_off(make_stager: MakeStager, github: Github, off: 
         assert github.statuses(github.sha(number)) == []
 
 
-def test_a_build_is_followed_over_http_and_in_a_terminal(town: MakeTown) -> None:
-    place: Town = town()
-    pushing = threading.Thread(target=lambda: place.branch("feature", {"Dockerfile": SLOW}))
+def test_a_build_is_followed_over_http_and_in_a_terminal(make_rig: MakeRig) -> None:
+    rig: Rig = make_rig()
+    pushing = threading.Thread(target=lambda: rig.branch("feature", {"Dockerfile": SLOW}))
     pushing.start()
-    place.stager.wait_for("feature", "building")
-    command = [sys.executable, "-m", "stager", "build-log", "feature", "-f", "-c", str(place.stager.config)]
+    rig.stager.wait_for("feature", "building")
+    command = [sys.executable, "-m", "stager", "build-log", "feature", "-f", "-c", str(rig.stager.config)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as terminal:
         assert terminal.stdout is not None
         seen = next(line for line in terminal.stdout if "line 2" in line)
-        assert place.stager.environment("feature")["state"] == "building", "it is followed as it goes"
+        assert rig.stager.environment("feature")["state"] == "building", "it is followed as it goes"
         rest = terminal.stdout.read()
     assert terminal.returncode == 0
     pushing.join()
-    environment = place.stager.environment("feature")["id"]
-    whole = place.stager.text(f"/environments/{environment}/build-log?follow=true")
+    environment = rig.stager.environment("feature")["id"]
+    whole = rig.stager.text(f"/environments/{environment}/build-log?follow=true")
 
     assert seen in whole
     assert "line 15" in rest

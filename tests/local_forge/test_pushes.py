@@ -9,8 +9,8 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -24,6 +24,7 @@ from stager.forges.local.push_client import DELIVERY, REPOSITORY, SIGNATURE, sig
 from stager.forges.local.repository import LocalRepository
 from stager.ports.source import Origin
 from stager.sources import GitSources, Limits
+from stager.web.forges import push_progress
 from tests.local_forge.workshop import Clone, Ear, listening
 
 OPENED, SYNCHRONIZE, REOPENED, CLOSED = (
@@ -33,6 +34,17 @@ OPENED, SYNCHRONIZE, REOPENED, CLOSED = (
     ChangeAction.CLOSED,
 )
 SHOP = Repository("local:shop", "local", "shop")
+
+
+@contextmanager
+def patched(variables: dict[str, str]) -> Iterator[None]:
+    """Environment variables, as git sets them for a hook."""
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            del os.environ[name]
 
 
 @pytest.fixture
@@ -59,6 +71,65 @@ def clone(tmp_path: Path, bare: Path) -> Clone:
 
 def told(ear: Ear) -> list[tuple[ChangeAction, int, str]]:
     return [(event.action, event.change.number, event.change.head_ref) for event in ear.heard]
+
+
+class TestWait:
+    """Pushes with the option `wait`, which print a response that goes on."""
+
+    async def test_the_protocol_is_the_server_s(self) -> None:
+        ours = (push_client.WAIT, push_client.END, push_client.LONGEST_WAIT)
+        assert ours == (push_progress.WAIT, push_progress.END, push_progress.LONGEST_WAIT)
+
+    async def test_asks_to_wait_only_with_the_option(self, clone: Clone, ear: Ear) -> None:
+        clone.branch("x")
+        clone.push("main", "x")
+        clone.commit("y", "1")
+        clone.push("-o", "other", "x")
+        assert ear.waits == [False, False]
+        clone.commit("y", "2")
+        ear.answer = "{} it\nbuilding\n\nlive\n" + push_client.END
+        assert clone.push("-o", "ci.skip", "-o", "wait", "x") == [f"{SYNCHRONIZE} it", "building", "live"]
+        assert ear.waits[-1]
+
+    async def test_says_that_the_connection_was_lost(self, clone: Clone, ear: Ear) -> None:
+        ear.answer = "{} it\nbuilding\n"
+        clone.branch("x")
+        assert clone.push("-o", "wait", "main", "x") == [f"{OPENED} it", "building", push_client.LOST]
+
+    async def test_says_why_the_push_was_refused(self, clone: Clone, ear: Ear, bare: Path) -> None:
+        (bare / "stager" / "secret").write_text("other")
+        clone.branch("x")
+        lines = clone.push("-o", "wait", "main", "x")
+        assert lines == ["The delivery's signature doesn't match its body."]
+
+    async def test_says_that_stager_isnt_running(self, clone: Clone, forge: LocalForge) -> None:
+        await forge.open("http://127.0.0.1:1")
+        clone.branch("x")
+        assert clone.push("-o", "wait", "main", "x") == [push_client.AWAY]
+
+    async def test_lines_come_as_they_are_written(self, bare: Path, forge: LocalForge) -> None:
+        said: list[str] = []
+        is_said = threading.Event()
+
+        def say(line: str) -> None:
+            said.append(line)
+            is_said.set()
+
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            await forge.open(f"http://127.0.0.1:{server.getsockname()[1]}")
+            refs = [f"{'0' * 40} {'1' * 40} refs/heads/x\n"]
+            with patched({"GIT_PUSH_OPTION_COUNT": "1", "GIT_PUSH_OPTION_0": "wait"}):
+                worker = threading.Thread(target=push_client.report_push, args=(bare, refs, say))
+                worker.start()
+                connection, _ = server.accept()
+                connection.recv(65_536)
+                connection.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Type: text/plain\r\n\r\nopened\nbuil")
+                assert await asyncio.to_thread(is_said.wait, 30)
+                assert said == ["opened"]
+                connection.sendall(b"ding \x1b[31m\n\x00")
+                connection.close()
+                await asyncio.to_thread(worker.join, 30)
+        assert said == ["opened", "building  [31m"]
 
 
 class TestPush:

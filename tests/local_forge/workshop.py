@@ -15,6 +15,7 @@ from pathlib import Path
 from stager.domain.errors import Refused, Retry
 from stager.domain.pull_requests.events import ChangeEvent
 from stager.forges.local.forge import LocalForge
+from stager.forges.local.push_client import WAIT
 from stager.git import environment
 from tests.doubles.git import WHO
 
@@ -27,6 +28,7 @@ class Ear:
         answer: what it says of each; `{}` becomes the action.
         heard: the events, in order.
         refused: why others weren't believed.
+        waits: whether each push waits for its previews.
         pause: set, it answers only when it is.
         media_type: of its answers.
     """
@@ -36,10 +38,12 @@ class Ear:
     answer: str = "{} it, http://feature.localhost:8000"
     heard: list[ChangeEvent] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    waits: list[bool] = field(default_factory=list)
     pause: threading.Event | None = None
     media_type: str = "text/plain; charset=utf-8"
 
     def hear(self, headers: dict[str, str], body: bytes) -> tuple[int, str]:
+        self.waits.append(WAIT in headers)
         try:
             told = [self.forge.read(d) for d in asyncio.run(self.forge.receive(headers, body))]
         except Refused as error:

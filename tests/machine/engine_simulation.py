@@ -1,4 +1,4 @@
-"""A town with a Docker engine of its own, so that this may go as well, and all that is left in it is ours."""
+"""A simulation with a Docker engine of its own, which it stops, kills and starts again."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ VOLUME: dict[str, Any] = {"container_create_params": {"Volumes": {"/data": {}}}}
 """What gives each instance a volume without a name."""
 
 
-class EngineTown(Simulation):
-    """A town in which Docker is stopped, killed and started again.
+class EngineSimulation(Simulation):
+    """Stager and its previews while Docker is stopped, killed and started again.
 
     Args:
         engine: where `stager` runs its instances, each with a volume.

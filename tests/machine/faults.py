@@ -9,8 +9,8 @@ from stager.domain.environment import Instance
 from stager.domain.route import RouteTable
 from stager.testing import FaultMode
 from stager.testing.fakes.sources import SourceFaultMode
+from tests.machine.base import BaseMachine
 from tests.machine.expected import Held
-from tests.machine.ground import Ground
 
 PASSES = st.sampled_from([0.0, 0.05, 0.5, 3.0, 45.0, 400.0])
 """Seconds: within a step, between two, until the next pass, until the next resync."""
@@ -31,7 +31,7 @@ SOURCE_MOODS = st.sampled_from([SourceFaultMode.WELL, SourceFaultMode.SLOW, Sour
 CALLS = st.sampled_from(["find", "find_with_labels", "create", "start", "remove", "answers", "logs"])
 
 
-class Faults(Ground):
+class Faults(BaseMachine):
     """Nothing is spared."""
 
     @rule(fuse=FUSES, database_lost=st.sampled_from([False, False, True]), passing=PASSES)

@@ -11,9 +11,9 @@ from hypothesis.stateful import initialize
 from stager.domain.pull_requests.events import ChangeAction, ChangeEvent, Event
 from stager.domain.pull_requests.rules import Rules
 from stager.domain.source import Change
+from tests.machine.base import Terms, end_all_tasks
 from tests.machine.expected import Held
 from tests.machine.faults import FUSES
-from tests.machine.ground import Terms, end_all_tasks
 from tests.machine.rest import Rest
 
 RULES = st.sampled_from([Rules(), Rules(labels=("preview",), drafts=False), Rules(without_labels=("wip",))])
@@ -65,14 +65,14 @@ class OutOfTouch(Machine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.told: dict[int, Change] = {}
+        self.reported: dict[int, Change] = {}
 
     @initialize(fuse=FUSES, forks=FORKS, rules=RULES)
     def begin_somehow(self, fuse: int | None, **terms: Any) -> None:
         self.begin(1.0, fuse, Terms(**terms))
 
     def _truths(self) -> list[Change]:
-        return list(self.told.values())
+        return list(self.reported.values())
 
     def _know(self, event: ChangeEvent) -> None:
         """What happens is nothing until it is told."""
@@ -82,10 +82,10 @@ class OutOfTouch(Machine):
         if not isinstance(event, ChangeEvent):
             return
         change = event.change
-        known = self.told.get(change.number)
+        known = self.reported.get(change.number)
         if known is not None and known.updated_at >= change.updated_at:
             return
-        self.told[change.number] = change
+        self.reported[change.number] = change
         is_more = known is None or (known.head_sha, known.is_open) != (change.head_sha, change.is_open)
         if is_more or event.action is ChangeAction.REOPENED:
             self.expected.hold(change.number, Held.NO)

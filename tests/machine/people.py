@@ -16,9 +16,9 @@ from stager.domain.identity.actor import Actor
 from stager.domain.pull_requests.comment_command import Verb, parse_command
 from stager.domain.pull_requests.events import ChangeEvent, CommentAdded
 from stager.testing import FaultMode
+from tests.machine.base import OURS, STRANGERS
 from tests.machine.expected import Held
-from tests.machine.ground import OURS, STRANGERS
-from tests.machine.pulls import CHANGES, ENOUGH, MESSAGES, TELLINGS, Pulls, Telling, Told
+from tests.machine.pulls import CHANGES, ENOUGH, MESSAGES, SENT, Events, Pulls, Sent
 
 T = TypeVar("T")
 
@@ -83,30 +83,30 @@ class People(Pulls):
 
     @rule(target=MESSAGES, change=CHANGES)
     @precondition(lambda self: self._alive)
-    def approve_and_push(self, change: ChangeEvent) -> Told:
+    def approve_and_push(self, change: ChangeEvent) -> Events:
         """What was approved comes up, and then its author pushes what nobody has read."""
         self.approve(change)
         self.do(self.harness.rest(ENOUGH))
         return self.push_and_wait(change)
 
-    @rule(target=MESSAGES, change=CHANGES, author=AUTHORS, stale=st.booleans(), told=TELLINGS)
+    @rule(target=MESSAGES, change=CHANGES, author=AUTHORS, stale=st.booleans(), sent=SENT)
     def approve_by_comment(
-        self, change: ChangeEvent, author: str = OURS, stale: bool = False, told: Telling = Telling.YES
+        self, change: ChangeEvent, author: str = OURS, stale: bool = False, sent: Sent = Sent.YES
     ) -> CommentAdded:
         sha = self._read(change, stale=stale)
-        return self._said(change, f"/stager approve {sha}", author, told)
+        return self._said(change, f"/stager approve {sha}", author, sent)
 
-    @rule(target=MESSAGES, change=CHANGES, author=AUTHORS, verb=VERBS, told=TELLINGS)
+    @rule(target=MESSAGES, change=CHANGES, author=AUTHORS, verb=VERBS, sent=SENT)
     def comment(
-        self, change: ChangeEvent, verb: Verb, author: str = OURS, told: Telling = Telling.YES
+        self, change: ChangeEvent, verb: Verb, author: str = OURS, sent: Sent = Sent.YES
     ) -> CommentAdded:
-        return self._said(change, f"/stager {verb}", author, told)
+        return self._said(change, f"/stager {verb}", author, sent)
 
-    def _said(self, change: ChangeEvent, text: str, author: str, told: Telling) -> CommentAdded:
+    def _said(self, change: ChangeEvent, text: str, author: str, sent: Sent) -> CommentAdded:
         event = self.harness.forge.say(change, text, author)
         calm = self._is_calm(event)
-        self._told(event, told)
-        if calm and told is Telling.YES:
+        self._send(event, sent)
+        if calm and sent is Sent.YES:
             self._is_heard_out(event)
         return event
 

@@ -16,23 +16,23 @@ from stager.domain.pull_requests.events import ChangeAction, ChangeEvent, Commen
 from stager.domain.source import Change, Repository
 from stager.ports.forge import Checks
 from stager.testing.fakes.builder import Result
+from tests.machine.base import BaseMachine
 from tests.machine.expected import Held
-from tests.machine.ground import Ground
 
 REFS = st.sampled_from(["red", "feature/x", "feature-x", "default"])
 """Two of them make the same slug, and one is reserved."""
 OWNERS, REPOSITORY_NAMES = st.sampled_from(["acme", "acme-corp"]), st.sampled_from(["shop", "store"])
 LABELS = st.sampled_from([(), ("preview",), ("preview", "docs"), ("wip",)])
 
-Told = ChangeEvent | MultipleResults[ChangeEvent]
+Events = ChangeEvent | MultipleResults[ChangeEvent]
 
 
-class Telling(Enum):
-    """Whether the forge's message arrives."""
+class Sent(Enum):
+    """Whether the forge sends a delivery, and whether it arrives."""
 
     YES = auto()
     LOST = auto()
-    """Not at the first try, which the forge remembers."""
+    """The first attempt fails, which the forge records."""
     NO = auto()
 
 
@@ -44,7 +44,7 @@ class Built(Enum):
     NEVER = auto()
 
 
-TELLINGS = st.sampled_from([Telling.YES, Telling.YES, Telling.LOST, Telling.NO])
+SENT = st.sampled_from([Sent.YES, Sent.YES, Sent.LOST, Sent.NO])
 BUILT = st.sampled_from([Built.SOON, Built.SOON, Built.LATE, Built.NEVER])
 FORKS = st.sampled_from([None, None, None, 0, 1])
 ENOUGH = 5.0
@@ -54,7 +54,7 @@ ENOUGH = 5.0
 CHANGES, MESSAGES = Bundle("changes"), Bundle("messages")
 
 
-class Pulls(Ground):
+class Pulls(BaseMachine):
     """Pull requests come, change and go."""
 
     def __init__(self) -> None:
@@ -62,9 +62,7 @@ class Pulls(Ground):
         self.repeated = 0
         self.checked: set[str] = set()
 
-    @rule(
-        target=CHANGES, ref=REFS, fork=FORKS, labels=LABELS, draft=st.booleans(), built=BUILT, told=TELLINGS
-    )
+    @rule(target=CHANGES, ref=REFS, fork=FORKS, labels=LABELS, draft=st.booleans(), built=BUILT, sent=SENT)
     def open(
         self,
         ref: str,
@@ -72,74 +70,74 @@ class Pulls(Ground):
         labels: tuple[str, ...] = (),
         draft: bool = False,
         built: Built = Built.SOON,
-        told: Telling = Telling.YES,
+        sent: Sent = Sent.YES,
     ) -> ChangeEvent:
-        return self._opened(ref, self._commit(built), fork, labels, draft, told)
+        return self._opened(ref, self._commit(built), fork, labels, draft, sent)
 
     @rule(target=CHANGES, ref=REFS, fork=st.sampled_from([None, None, 0]))
     def open_and_wait(self, ref: str, fork: int | None) -> ChangeEvent:
         """As on most days, with the time that it takes to come up: much can only go wrong with what runs."""
-        event = self._opened(ref, self._commit(Built.SOON), fork, ("preview",), False, Telling.YES)
+        event = self._opened(ref, self._commit(Built.SOON), fork, ("preview",), False, Sent.YES)
         self.do(self.harness.rest(ENOUGH))
         return event
 
     @rule(target=MESSAGES, change=CHANGES)
-    def push_and_wait(self, change: ChangeEvent) -> Told:
-        told = self.push(change)
+    def push_and_wait(self, change: ChangeEvent) -> Events:
+        sent = self.push(change)
         self.do(self.harness.rest(ENOUGH))
-        return told
+        return sent
 
-    @rule(target=CHANGES, ref=REFS, fork=FORKS, like=CHANGES, told=TELLINGS)
-    def open_like_another(self, ref: str, fork: int | None, like: ChangeEvent, told: Telling) -> ChangeEvent:
+    @rule(target=CHANGES, ref=REFS, fork=FORKS, like=CHANGES, sent=SENT)
+    def open_like_another(self, ref: str, fork: int | None, like: ChangeEvent, sent: Sent) -> ChangeEvent:
         """With the very commit of another one, which may be a stranger's."""
         change = self._now(like)
-        return self._opened(ref, change.head_sha, fork, change.labels, change.draft, told)
+        return self._opened(ref, change.head_sha, fork, change.labels, change.draft, sent)
 
     def _opened(
-        self, ref: str, sha: str, fork: int | None, labels: tuple[str, ...], draft: bool, told: Telling
+        self, ref: str, sha: str, fork: int | None, labels: tuple[str, ...], draft: bool, sent: Sent
     ) -> ChangeEvent:
         forge, head = self.harness.forge, None if fork is None else self.forks[fork]
         event = forge.open(self._repository(), ref, sha, fork=head, labels=labels, draft=draft)
         if fork is not None:
             self.foreign.add(event.change.number)
-        return self._happened(event, told)
+        return self._happened(event, sent)
 
-    @rule(target=MESSAGES, change=CHANGES, built=BUILT, told=TELLINGS)
-    def push(self, change: ChangeEvent, built: Built = Built.SOON, told: Telling = Telling.YES) -> Told:
+    @rule(target=MESSAGES, change=CHANGES, built=BUILT, sent=SENT)
+    def push(self, change: ChangeEvent, built: Built = Built.SOON, sent: Sent = Sent.YES) -> Events:
         if not self._is_open(change):
             return multiple()
-        return self._happened(self.harness.forge.push(change, self._commit(built)), told)
+        return self._happened(self.harness.forge.push(change, self._commit(built)), sent)
 
-    @rule(target=MESSAGES, change=CHANGES, merged=st.booleans(), head_goes=st.booleans(), told=TELLINGS)
+    @rule(target=MESSAGES, change=CHANGES, merged=st.booleans(), head_goes=st.booleans(), sent=SENT)
     def close(
         self,
         change: ChangeEvent,
         merged: bool = False,
         head_goes: bool = False,
-        told: Telling = Telling.YES,
-    ) -> Told:
+        sent: Sent = Sent.YES,
+    ) -> Events:
         if not self._is_open(change):
             return multiple()
         event = self.harness.forge.close(change, merged=merged)
         if head_goes:
             self.harness.forge.delete_head(change)
-        return self._happened(event, told)
+        return self._happened(event, sent)
 
-    @rule(target=MESSAGES, change=CHANGES, told=TELLINGS)
-    def reopen(self, change: ChangeEvent, told: Telling = Telling.YES) -> Told:
+    @rule(target=MESSAGES, change=CHANGES, sent=SENT)
+    def reopen(self, change: ChangeEvent, sent: Sent = Sent.YES) -> Events:
         if self._is_open(change):
             return multiple()
-        return self._happened(self.harness.forge.reopen(change), told)
+        return self._happened(self.harness.forge.reopen(change), sent)
 
-    @rule(target=MESSAGES, change=CHANGES, labels=LABELS, draft=st.booleans(), told=TELLINGS)
+    @rule(target=MESSAGES, change=CHANGES, labels=LABELS, draft=st.booleans(), sent=SENT)
     def edit(
-        self, change: ChangeEvent, labels: tuple[str, ...], draft: bool, told: Telling = Telling.YES
+        self, change: ChangeEvent, labels: tuple[str, ...], draft: bool, sent: Sent = Sent.YES
     ) -> ChangeEvent:
-        return self._happened(self.harness.forge.edit(change, labels=labels, draft=draft), told)
+        return self._happened(self.harness.forge.edit(change, labels=labels, draft=draft), sent)
 
-    @rule(change=CHANGES, outcome=st.sampled_from(["pending", "success", "failure"]), told=TELLINGS)
+    @rule(change=CHANGES, outcome=st.sampled_from(["pending", "success", "failure"]), sent=SENT)
     @precondition(lambda self: self.terms.rules.wait_for_checks)
-    def checks_end(self, change: ChangeEvent, outcome: Checks, told: Telling) -> None:
+    def checks_end(self, change: ChangeEvent, outcome: Checks, sent: Sent) -> None:
         """As no commit's checks end twice, it is clear what should come of it."""
         sha = self._now(change).head_sha
         if sha in self.checked:
@@ -148,7 +146,7 @@ class Pulls(Ground):
             self.checked.add(sha)
         if outcome == "success":
             self.passed.add(sha)
-        self._told(self.harness.forge.check(self._repository(), sha, outcome), told)
+        self._send(self.harness.forge.check(self._repository(), sha, outcome), sent)
 
     @rule(change=CHANGES)
     def head_repository_is_deleted(self, change: ChangeEvent) -> None:
@@ -177,14 +175,14 @@ class Pulls(Ground):
     def deliver(self, message: ChangeEvent | CommentAdded, afresh: bool) -> None:
         """Late, or once more, with the id that it had or with another one."""
         self.repeated += afresh
-        self._tell(message, f"again-{self.repeated}" if afresh else "")
+        self._deliver(message, f"again-{self.repeated}" if afresh else "")
 
     @rule()
     def lost_ones_arrive(self) -> None:
         """Those that the forge was asked to send again."""
         again, self.harness.forge.redelivered = self.harness.forge.redelivered, []
         for delivery in again:
-            self._tell(self.harness.forge.read(delivery), delivery.id)
+            self._deliver(self.harness.forge.read(delivery), delivery.id)
 
     def _set_aside_ones_arrive(self) -> None:
         """A person has the forge send again what was set aside. Comments are out of date by then."""
@@ -192,27 +190,27 @@ class Pulls(Ground):
         for found in self._peek(lambda tx: tx.deliveries_set_aside()):
             event = self.harness.forge.read(receipts[found.forge, found.delivery].delivery)
             if isinstance(event, ChangeEvent):
-                self._tell(event, found.delivery)
+                self._deliver(event, found.delivery)
 
-    def _happened(self, event: ChangeEvent, told: Telling) -> ChangeEvent:
+    def _happened(self, event: ChangeEvent, sent: Sent) -> ChangeEvent:
         self._witness(event)
         self._know(event)
-        self._told(event, told)
+        self._send(event, sent)
         return event
 
-    def _told(self, event: Event, told: Telling) -> None:
-        match told:
-            case Telling.YES:
-                self._tell(event)
-            case Telling.LOST:
+    def _send(self, event: Event, sent: Sent) -> None:
+        match sent:
+            case Sent.YES:
+                self._deliver(event)
+            case Sent.LOST:
                 self.harness.forge.lose(event)
-            case Telling.NO:
+            case Sent.NO:
                 pass
 
-    def _tell(self, event: Event, delivery_id: str = "") -> None:
+    def _deliver(self, event: Event, delivery_id: str = "") -> None:
         delivery = self.harness.forge.delivery(event, delivery_id)
         if self._alive:
-            self._answered(self.harness.running.webhooks.receive(delivery))
+            self._answered(self.harness.running.inbox.receive(delivery))
         if (delivery.forge, delivery.id) in self.harness.store._tables.receipts:
             self._heard(event)
 

@@ -11,10 +11,10 @@ from stager.domain.source import Change, Trust
 from stager.domain.status import State
 from stager.ports.builder import BuildOrder
 from stager.ports.engine import InstanceSpec
+from tests.machine.base import SAID_BY_BASE, SAID_BY_HEAD, SECRET
 from tests.machine.conftest import Mishaps
 from tests.machine.expected import Held
 from tests.machine.faults import Faults
-from tests.machine.ground import SAID_BY_BASE, SAID_BY_HEAD, SECRET
 from tests.machine.people import People
 
 RESYNCED = 700.0

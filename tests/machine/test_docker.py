@@ -15,7 +15,7 @@ from tests.integration.github import Github
 from tests.integration.nginx import NginxUnderTest
 from tests.integration.own_engine import OwnEngine
 from tests.integration.stager import StagerUnderTest
-from tests.machine.engine_simulation import VOLUME, EngineTown
+from tests.machine.engine_simulation import VOLUME, EngineSimulation
 from tests.machine.simulation import Simulation
 
 __all__ = ["app_image", "behind", "engine", "github", "make_stager", "nginx", "second_engine"]
@@ -35,14 +35,14 @@ def installation(behind: Behind, github: Github, **app: object) -> StagerUnderTe
     )
 
 
-def play(town: Simulation) -> None:
+def play(simulation: Simulation) -> None:
     try:
         for _ in range(ROUNDS):
             for _ in range(STEPS):
-                town.step()
-            town.rest()
+                simulation.step()
+            simulation.rest()
     finally:
-        print("\n".join(town.history))
+        print("\n".join(simulation.history))
 
 
 @pytest.mark.requirement("R30", "R68")
@@ -58,4 +58,4 @@ def test_any_history_ends_with_what_is_open_running(
 def test_and_so_it_does_when_docker_goes(
     engine: OwnEngine, behind: Behind, nginx: NginxUnderTest, github: Github, seed: int
 ) -> None:
-    play(EngineTown(installation(behind, github, **VOLUME), github, nginx, engine, seed))
+    play(EngineSimulation(installation(behind, github, **VOLUME), github, nginx, engine, seed))

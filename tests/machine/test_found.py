@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.machine.installation import Installation, OutOfTouch
-from tests.machine.pulls import Telling
+from tests.machine.pulls import Sent
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_database_lost_during_a_refresh(state: Installation) -> None:
     state.engine_is_slow(call="start", seconds=5.0)
     state.launch(name="red")
     state.time_passes(0.5)
-    state.push(change=pull, told=Telling.NO)
+    state.push(change=pull, sent=Sent.NO)
     state.control_plane_dies(database_lost=True, fuse=None, passing=0.0)
 
 
@@ -61,8 +61,8 @@ def test_head_repository_gone_from_an_open_pull_request(state: Installation) -> 
     """What ran went on, because its commit was the same."""
     pull = state.open(ref="red")
     state.time_passes(45.0)
-    state.close(change=pull, head_goes=True, told=Telling.NO)
-    state.reopen(change=pull, told=Telling.NO)
+    state.close(change=pull, head_goes=True, sent=Sent.NO)
+    state.reopen(change=pull, sent=Sent.NO)
 
 
 def test_died_between_forgetting_what_serves_and_showing_the_page(out_of_touch: OutOfTouch) -> None:
@@ -71,7 +71,7 @@ def test_died_between_forgetting_what_serves_and_showing_the_page(out_of_touch: 
     out_of_touch.faults_stop()
     out_of_touch.container_removed(which=0)
     out_of_touch.kill(name="red")
-    closed = out_of_touch.close(change=pull, told=Telling.NO)
+    closed = out_of_touch.close(change=pull, sent=Sent.NO)
     out_of_touch.deliver(message=closed, afresh=False)
 
 
@@ -96,14 +96,14 @@ def test_renamed_before_it_was_heard_of(state: Installation) -> None:
     """The old name leads to it, as a forge has it."""
     state.repository_is_renamed(owner="acme", name="store")
     state.control_plane_dies(database_lost=True, fuse=None, passing=0.0)
-    state.open(ref="red", told=Telling.NO)
+    state.open(ref="red", sent=Sent.NO)
 
 
 def test_renamed_and_its_database_lost(state: Installation) -> None:
     """What ran was known by its old name alone, so nothing of the new name was heard of again."""
     state.open(ref="red")
     state.time_passes(45.0)
-    other = state.open(ref="feature-x", told=Telling.NO)
+    other = state.open(ref="feature-x", sent=Sent.NO)
     state.repository_is_renamed(owner="acme", name="store")
     state.control_plane_dies(database_lost=True, fuse=None, passing=0.0)
     state.push(change=other)

@@ -168,5 +168,5 @@ async def test_the_log_says_how_code_from_forks_is_built(
 ) -> None:
     with structlog.testing.capture_logs() as logs:
         await helper_of(settings(tmp_path / "helper.sock", text), state)
-    told = [str(entry["builds"]) for entry in logs if entry["event"] == "untrusted_builder_off"]
-    assert (said in told[0] and len(told) == 1) if said else not told
+    entries = [str(entry["builds"]) for entry in logs if entry["event"] == "untrusted_builder_off"]
+    assert (said in entries[0] and len(entries) == 1) if said else not entries

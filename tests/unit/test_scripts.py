@@ -107,3 +107,35 @@ def test_no_character_of_a_user_s_name_is_a_command(tmp_path: Path) -> None:
     told = (tmp_path / "helper.args").read_text().splitlines()
     assert told == ["--user", name, "--socket", f"{tmp_path}/helper.sock"]
     assert not (tmp_path / "never").exists()
+
+
+INSTALL = LIB.parent / "install"
+
+
+def installed(*arguments: str, user: str = "") -> subprocess.CompletedProcess[str]:
+    """scripts/install, which comes by a pipe; it must end before it changes anything."""
+    as_user = ["setpriv", f"--reuid={user}", "--clear-groups"] if user else []
+    command = [*as_user, "sh", "-s", "--", *arguments]
+    return subprocess.run(
+        command, input=INSTALL.read_text(), capture_output=True, text=True, check=False, timeout=30, cwd="/",
+        env={name: value for name, value in os.environ.items() if name != "STAGER_SOURCE"},
+    )  # fmt: skip
+
+
+class TestInstall:
+    def test_knows_its_arguments(self) -> None:
+        done = installed("--wrong")
+        assert done.returncode == 1
+        assert "Unknown argument: --wrong" in done.stderr
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+    def test_needs_root(self) -> None:
+        done = installed(user="nobody")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "needs root" in done.stderr
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="without root it ends earlier")
+    def test_by_a_pipe_needs_the_repository(self) -> None:
+        done = installed()
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "Set STAGER_SOURCE" in done.stderr

@@ -11,9 +11,8 @@ from ipaddress import ip_address
 import structlog
 
 from stager.control.routing.urls import Urls
-from stager.domain.egress import Egress
 from stager.domain.errors import Fault, Retry, StagerError
-from stager.domain.profile import ProfileName
+from stager.domain.profile import Egress, ProfileName
 from stager.engines.docker import HelperFirewall
 from stager.helper_client import HelperClient
 from stager.settings.model import Settings

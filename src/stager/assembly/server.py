@@ -29,6 +29,7 @@ from stager.engines.docker import (
     NetworkPool,
     connect,
 )
+from stager.front.process.external_front import ExternalFront
 from stager.front.process.launcher import FrontLauncher
 from stager.front.process.signing_key import load_key
 from stager.handlers.comments import RemoveGithubPullRequestCommentsOnKill
@@ -46,17 +47,20 @@ EXTRA_WAIT = 60.0
 """Seconds that a request waits for a launch beyond the application's own start timeout."""
 
 
-async def serve(loaded: Loaded, state: StateDirectory, stopped: asyncio.Event) -> None:
+async def serve(
+    loaded: Loaded, state: StateDirectory, stopped: asyncio.Event, *, external_front: bool = False
+) -> None:
     """Run Stager until `stopped` is set. The previews and the front keep running.
 
     Args:
         state: locked by the caller.
+        external_front: whether `stager front` runs the front, so that this process doesn't start one.
 
     Raises:
         Fault: it can't start.
     """
     async with AsyncExitStack() as stack:
-        control_plane, web, front = await _assemble(loaded, state, stack)
+        control_plane, web, front = await _assemble(loaded, state, stack, external_front=external_front)
         async with asyncio.TaskGroup() as tasks:
             server = WebServer(create_app(control_plane, web), state)
             running = [
@@ -68,6 +72,7 @@ async def serve(loaded: Loaded, state: StateDirectory, stopped: asyncio.Event) -
             await stopped.wait()
             log.info("stopping")
             server.should_exit = True
+            control_plane.environments.change_log.close()
             for task in running[:2]:
                 task.cancel()
 
@@ -93,14 +98,14 @@ async def tidy(settings: Settings, state: StateDirectory) -> None:
 
 
 async def _assemble(
-    loaded: Loaded, state: StateDirectory, stack: AsyncExitStack
-) -> tuple[ControlPlane, WebContext, FrontLauncher]:
-    drivers = await drivers_of(loaded.settings, state, stack)
+    loaded: Loaded, state: StateDirectory, stack: AsyncExitStack, *, external_front: bool
+) -> tuple[ControlPlane, WebContext, FrontLauncher | ExternalFront]:
+    drivers = await drivers_of(loaded.settings, state, stack, external_front=external_front)
     control_plane = _control_plane(loaded, state, drivers)
     stack.push_async_callback(control_plane.close)
     stack.push_async_callback(control_plane.identity.audit.flush)
     await control_plane.routing.start(Endpoint(path=str(state.control_socket)))
-    return control_plane, _web_context(loaded, state, drivers, control_plane), drivers.launcher
+    return control_plane, _web_context(loaded, state, drivers, control_plane), drivers.front_keeper
 
 
 def _control_plane(loaded: Loaded, state: StateDirectory, drivers: Drivers) -> ControlPlane:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from stager.domain.egress import Destination
 from stager.domain.errors import StagerError
+from stager.domain.profile import Destination
 from stager.helper_client import HelperClient
 from stager.ports.diagnostics import Finding, Verdict
 

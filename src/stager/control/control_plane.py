@@ -99,13 +99,14 @@ class ControlPlane:
             self.metrics,
             self.plugins,
             self.environments,
-            self.identity.audit,
+            self.identity,
             statuses=options.reports.statuses,
         )
         self.reconciler = self._reconciler(options)
         self.reporting = Reporting(ports, urls, applications, options.reports)
         self.environments.change_feed.listen(self.plugins.post_launch.request)
-        self.environments.change_feed.listen(self.reporting.environment_changed)
+        if self.reporting.reporter:
+            self.environments.change_feed.listen(self.reporting.reporter.changed)
         self.controller = self.reconciler.controller(self._loops(options.intervals))
 
     def _reconciler(self, options: Options) -> Reconciler:

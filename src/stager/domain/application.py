@@ -6,11 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from stager.domain.egress import Egress
 from stager.domain.errors import Refused
 from stager.domain.identity.access_policy import Privacy
 from stager.domain.names import did_you_mean
-from stager.domain.profile import Limits, Profile, ProfileName, profile_name, profile_of
+from stager.domain.profile import Egress, Limits, Profile, ProfileName, profile_name, profile_of
 from stager.domain.pull_requests.rules import Rules
 from stager.domain.recipe import Hooks, Manifest, Recipe
 from stager.domain.source import Repository, Trust

@@ -1,16 +1,43 @@
-"""Confinement profiles: how an instance is confined, as opposed to `Trust`, which says whose code it runs."""
+"""How an instance is confined: profiles, limits, and where it may connect to. `Trust` says whose code it
+runs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Literal
 
-from stager.domain.egress import Egress, Reach
 from stager.domain.source import Trust
 
 DROPPED_CAPABILITIES = ("NET_RAW", "MKNOD", "AUDIT_WRITE")
 """Of the capabilities that Docker grants by default, those that no web application needs."""
+Reach = Literal["private", "internet", "none"]
+"""`private`: also networks that aren't the internet's, where companies have their databases; `internet`: not
+these; `none`: nowhere. Code from forks never gets further than the internet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """One port of one host, which an administrator opened.
+
+    Args:
+        host: an address, or a name that is looked up.
+    """
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Egress:
+    """What an application's previews may connect to."""
+
+    reach: Reach = "private"
+    allow: tuple[Destination, ...] = ()
 
 
 class ProfileName(StrEnum):

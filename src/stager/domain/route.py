@@ -40,7 +40,8 @@ class Page:
         message: one sentence that says what is wrong.
         hint: what to do; may be empty.
         lines: the last lines of the log, for `failed`.
-        url: a link to more information, such as the pull request; may be empty.
+        url: the pull request; may be empty.
+        log_url: Stager's own page about the environment, with its logs; may be empty.
     """
 
     state: PageState
@@ -50,6 +51,7 @@ class Page:
     hint: str = ""
     lines: tuple[str, ...] = ()
     url: str = ""
+    log_url: str = ""
 
 
 Target = Endpoint | Page
@@ -185,6 +187,7 @@ def target_to_wire(target: Target) -> dict[str, Any]:
             "hint": target.hint,
             "lines": list(target.lines),
             "url": target.url,
+            "log_url": target.log_url,
         }
     return {"path": target.path} if target.path else {"address": target.address, "port": target.port}
 
@@ -203,6 +206,7 @@ def target_from_wire(data: Mapping[str, Any]) -> Target:
         hint=data["hint"],
         lines=tuple(data["lines"]),
         url=data["url"],
+        log_url=data.get("log_url", ""),  # the version before this field may have written the file
     )
 
 

@@ -86,8 +86,55 @@ def status_of(environment: Environment, deployment: Deployment | None) -> Status
     return _in_progress(environment, deployment)
 
 
-def page_of(environment: Environment, status: Status) -> Page:
-    """The page that visitors of the environment's host see while no instance serves."""
+def summary_of(
+    environment: Environment, status: Status, deployment: Deployment | None, serving: Deployment | None
+) -> str:
+    """Which commit is deployed and which one visitors see, in one or two sentences for people.
+
+    Args:
+        deployment: of the desired generation.
+        serving: of the generation that visitors see, if that is another one.
+    """
+    if status.state not in _PROGRESS:
+        return status.message
+    commit, older = environment.desired.revision.sha[:7], serving.revision.sha[:7] if serving else ""
+    progress = _PROGRESS[status.state]
+    if status.state in (State.FAILED, State.FAILED_UPDATE) and deployment is not None:
+        progress = _FAILURES[deployment.stage]
+    elif (
+        status.state is State.UPDATING and deployment and phase_of(deployment, environment) is Phase.BUILDING
+    ):
+        progress = _PROGRESS[State.BUILDING]
+    text = f"{f'Commit {commit}' if commit else 'The preview'} {progress}."
+    if status.state not in (State.UPDATING, State.FAILED_UPDATE):
+        return text
+    return f"{text} Visitors still see {older if older not in ('', commit) else 'the previous deployment'}."
+
+
+_PROGRESS = {
+    State.LIVE: "is live",
+    State.UNRESPONSIVE: "is live, but the application doesn't respond",
+    State.BUILDING: "is being built",
+    State.STARTING: "is starting",
+    State.UPDATING: "is starting",
+    State.FAILED: "failed",
+    State.FAILED_UPDATE: "failed",
+}
+_FAILURES = {
+    "building": "failed to build",
+    "starting": "failed to start",
+    "checking": "failed its health check",
+    "running": "stopped running",
+}
+"""By the stage that a deployment had reached."""
+
+
+def page_of(environment: Environment, status: Status, log_url: str = "") -> Page:
+    """The page that visitors of the environment's host see while no instance serves.
+
+    Args:
+        log_url: Stager's own page about the environment.
+    """
     return Page(
         state=_PAGES[status.state],
         name=environment.name,
@@ -96,6 +143,7 @@ def page_of(environment: Environment, status: Status) -> Page:
         hint=status.hint,
         lines=status.lines,
         url=environment.change.url if environment.change else "",
+        log_url=log_url,
     )
 
 

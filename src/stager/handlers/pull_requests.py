@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from stager.domain.pull_requests.decisions import Decision, LaunchPreview, RemovePreview
-from stager.domain.pull_requests.events import Call, ChangeAction, ChangeEvent
+from stager.domain.pull_requests.events import (
+    Call,
+    ChangeAction,
+    ChangeEvent,
+    Decision,
+    LaunchPreview,
+    RemovePreview,
+)
 from stager.ports.handlers import EventListener
 
 

@@ -11,9 +11,8 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Protocol
 
 from stager.domain.application import Container
-from stager.domain.egress import Egress
 from stager.domain.environment import Instance, InstanceLabels
-from stager.domain.profile import Profile, ProfileName
+from stager.domain.profile import Egress, Profile, ProfileName
 from stager.domain.route import Endpoint
 
 

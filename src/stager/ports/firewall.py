@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from stager.domain.egress import Destination
 from stager.domain.environment import Instance, InstanceLabels
+from stager.domain.profile import Destination
 
 UNGUARDED = "unguarded"
 """The reason of a `Retry` when a start is delayed because the rules aren't known to be applied."""

@@ -18,8 +18,7 @@ from stager.domain.commands import Command
 from stager.domain.environment import ChangeLink
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Role
-from stager.domain.pull_requests.decisions import Decision
-from stager.domain.pull_requests.events import Call, ChangeEvent
+from stager.domain.pull_requests.events import Call, ChangeEvent, Decision
 from stager.domain.source import Revision, Trust
 from stager.ports.login import SignIn
 

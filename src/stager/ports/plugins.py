@@ -140,7 +140,7 @@ class PluginProblem:
     message: str
 
 
-class Plugins:
+class PluginRegistry:
     """The discovered pluggable classes.
 
     Args:
@@ -170,7 +170,7 @@ class Plugins:
         return iter(self._by_name.values())
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Plugins) and tuple(self) == tuple(other)
+        return isinstance(other, PluginRegistry) and tuple(self) == tuple(other)
 
     def __hash__(self) -> int:
         return hash(tuple(self))
@@ -184,7 +184,7 @@ class Plugins:
         return [plugin for plugin in self if kind in plugin.kinds]
 
 
-def discover(folder: Path | None = None, *, installed: bool = True) -> Plugins:
+def discover(folder: Path | None = None, *, installed: bool = True) -> PluginRegistry:
     """Import all plugins.
 
     Args:
@@ -197,7 +197,7 @@ def discover(folder: Path | None = None, *, installed: bool = True) -> Plugins:
         found += _imported(_entry_origin(entry), lambda entry=entry: entry.load(), problems)  # type: ignore[misc]
     for place in FOLDERS if folder else ():
         found += _in_folder(Path(folder or "") / place, problems)
-    return Plugins(found, problems)
+    return PluginRegistry(found, problems)
 
 
 def classes_of(found: object) -> Iterator[type[Handler]]:

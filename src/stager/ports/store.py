@@ -45,7 +45,7 @@ class SeenRepository:
 
 
 @dataclass(frozen=True, slots=True)
-class SetAside:
+class SetAsideDelivery:
     """A delivery that is no longer processed because its processing never ended.
 
     Args:
@@ -60,6 +60,53 @@ class SetAside:
     event: str
     at: datetime
     outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRecord:
+    """A delivery as it is listed, without its content.
+
+    Args:
+        delivery: its id.
+        event: the forge's name for the kind of event.
+        about: the repository and the number of the pull request, such as `acme/shop#7`; empty if unknown.
+        finished_at: None while it waits or is processed.
+        outcome: in words; empty until it is finished.
+        is_set_aside: whether it is no longer processed because its processing never ended.
+    """
+
+    forge: str
+    delivery: str
+    event: str
+    about: str
+    received_at: datetime
+    finished_at: datetime | None = None
+    outcome: str = ""
+    is_set_aside: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedDeliveries:
+    """Deliveries that weren't accepted, of one forge and for one reason.
+
+    Args:
+        reason: the slug of the error.
+        count: how many.
+        at: when the last one arrived.
+        message: the error's sentence.
+        hint: what to do; may be empty.
+    """
+
+    forge: str
+    reason: str
+    count: int
+    at: datetime
+    message: str
+    hint: str
+
+
+MAX_DELIVERIES = 100_000
+"""Finished deliveries that are kept, however young they are; about 200 bytes each."""
 
 
 class Transaction(AccountRecords, Protocol):
@@ -132,14 +179,24 @@ class Transaction(AccountRecords, Protocol):
     def release_delivery(self, delivery: Delivery) -> None:
         """Don't count its last attempt, which was interrupted by something unrelated to the delivery."""
 
-    def finish_delivery(self, delivery: Delivery, outcome: str, at: datetime) -> None:
-        """Record the outcome; `next_delivery` no longer returns it."""
+    def finish_delivery(self, delivery: Delivery, outcome: str, at: datetime, about: str = "") -> None:
+        """Record the outcome and what the delivery is about, and discard its payload; `next_delivery` no
+        longer returns it."""
 
     def set_delivery_aside(self, delivery: Delivery, outcome: str, at: datetime) -> None:
-        """Record why it isn't processed; `next_delivery` no longer returns it."""
+        """Record why it isn't processed, and discard its payload; `next_delivery` no longer returns it."""
 
-    def deliveries_set_aside(self) -> list[SetAside]:
+    def deliveries_set_aside(self) -> list[SetAsideDelivery]:
         """Those that are set aside, in the order of their arrival."""
+
+    def recent_deliveries(self, limit: int) -> list[DeliveryRecord]:
+        """The newest deliveries, the newest first."""
+
+    def count_refused(self, refused: RefusedDeliveries) -> None:
+        """Add to the count of this forge and reason, and replace the rest."""
+
+    def refused_deliveries(self) -> list[RefusedDeliveries]:
+        """Those that weren't accepted, by forge and reason, the newest first."""
 
     def is_processed(self, repository_id: str, event: str) -> bool:
         """Whether an event of this name was marked as processed."""
@@ -168,13 +225,20 @@ class Transaction(AccountRecords, Protocol):
     def save_fact(self, name: str, value: str) -> None:
         """Insert or replace."""
 
-    def delete_expired(self, before: datetime, *, deliveries_before: datetime | None = None) -> int:
+    def delete_expired(
+        self,
+        before: datetime,
+        *,
+        deliveries_before: datetime | None = None,
+        max_deliveries: int = MAX_DELIVERIES,
+    ) -> int:
         """Delete absent environments that last changed before this time with all that belongs to them,
-        sessions and share links that expired before it, and finished deliveries and processed events that are
-        older. Returns the number of these; what belongs to an environment isn't counted.
+        sessions and share links that expired before it, and finished or refused deliveries and processed
+        events that are older. Returns the number of these; what belongs to an environment isn't counted.
 
         Args:
             deliveries_before: the limit for deliveries and events, where it differs.
+            max_deliveries: of those that are younger, finished ones beyond this number are deleted, too.
         """
 
 

@@ -8,7 +8,7 @@ import yaml
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from stager.ports.plugins import Plugins
+from stager.ports.plugins import PluginRegistry
 from stager.settings.model import Settings
 from stager.settings.plugins.available import built_in
 from stager.settings.plugins.sections import model_for
@@ -33,7 +33,7 @@ def repository_schema() -> dict[str, Any]:
     return _titled(RepositoryFile.model_json_schema(), "Stager's repository file")
 
 
-def json_schema(plugins: Plugins | None = None) -> dict[str, Any]:
+def json_schema(plugins: PluginRegistry | None = None) -> dict[str, Any]:
     """Return the JSON Schema of `config.yml`, for completion and validation in editors.
 
     Args:

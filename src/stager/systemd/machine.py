@@ -69,6 +69,16 @@ class Machine:
         temporary.replace(file)
         return True
 
+    def link(self, path: Path, target: Path) -> None:
+        """Create a symbolic link; a file that isn't one is kept."""
+        link = self.at(path)
+        if (link.is_symlink() and link.readlink() == target) or (link.exists() and not link.is_symlink()):
+            return
+        self.report(f"linking {path} to {target}")
+        link.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(target)
+
     def folder(self, path: Path, mode: int, owner: str, group: str) -> None:
         """Create a folder; one that exists isn't changed."""
         folder = self.at(path)

@@ -12,6 +12,7 @@ from stager.systemd.machine import Machine
 from stager.systemd.units import BUILDER, FOLDER, HELPER, STAGER, Program, units
 
 USER, DOCKER = "stager", "docker"
+COMMAND = Path("/usr/local/bin/stager")
 STATE = Path("/var/lib/stager")
 HELPER_SOCKET = Path("/run/stager/helper.sock")
 HELPER_SECONDS = 15.0
@@ -40,7 +41,7 @@ class Service:
     program: Program
 
     def prepare(self, port: int) -> None:
-        """Create the user, the folders, and a configuration if there is none.
+        """Create the user, the folders, a configuration if there is none, and a link to the command.
 
         Args:
             port: where a new configuration lets Stager listen.
@@ -54,6 +55,7 @@ class Service:
         if not self.machine.exists(self.program.config):
             text = FIRST_CONFIGURATION.format(port=port, state=STATE)
             self.machine.write(self.program.config, text, 0o640, USER)
+        self.machine.link(COMMAND, self.program.command)
 
     def _add_user(self) -> None:
         if not self.machine.has_user(USER):
@@ -102,6 +104,8 @@ class Service:
             self.machine.remove(FOLDER / name)
         if present:
             self.machine.run("systemctl", "daemon-reload")
+        if self.machine.at(COMMAND).is_symlink():
+            self.machine.remove(COMMAND)
 
 
 def check_program(program: Program) -> None:

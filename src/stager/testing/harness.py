@@ -26,7 +26,7 @@ from stager.ports.handlers import (
     Handler,
     Preview,
 )
-from stager.ports.plugins import Plugin, Plugins
+from stager.ports.plugins import Plugin, PluginRegistry
 from stager.settings.loading.loader import Loaded, load
 from stager.settings.plugins.available import Known, built_in
 from stager.testing.fake_stager import APP, FakeStager
@@ -135,7 +135,7 @@ class Harness:
 def _loaded(classes: tuple[type[Handler], ...], configuration: Mapping[str, object]) -> Loaded:
     """The configuration, loaded as at Stager's own start."""
     ours = {plugin.cls for plugin in built_in()}
-    plugins = Plugins([*built_in(), *(Plugin(cls, "a test") for cls in classes if cls not in ours)])
+    plugins = PluginRegistry([*built_in(), *(Plugin(cls, "a test") for cls in classes if cls not in ours)])
     named: dict[str, list[str]] = {}
     for plugin in plugins:
         if plugin.cls in classes:

@@ -11,13 +11,14 @@ from stager.control.control_plane import ControlPlane
 from stager.version import __version__
 from stager.web import problems
 from stager.web.api import compat, device_login, diagnostics, environments, identity, share_links, terminal
+from stager.web.api import deliveries as deliveries_api
 from stager.web.api.openapi import described
 from stager.web.auth import cookies, preview_access
 from stager.web.auth.csrf import BEHIND_TLS, SAFE_METHODS, is_cross_origin
 from stager.web.body_limits import BodyLimits
 from stager.web.context import WebContext, control_plane_of
 from stager.web.forges import git_http, local_push
-from stager.web.pages import account, github_setup, home, login_link, preview, sign_in
+from stager.web.pages import account, dashboard, deliveries, github_setup, home, login_link, preview, sign_in
 
 DESCRIPTION = "Launch, inspect and remove preview environments."
 CROSS_ORIGIN = problems.Problem(
@@ -26,7 +27,7 @@ CROSS_ORIGIN = problems.Problem(
     detail=BEHIND_TLS,
     reason="cross-origin",
 )
-NOT_RENEWED = ("/api/", "/static/", f"{git_http.PREFIX}/")
+NOT_RENEWED = ("/api/", "/static/", dashboard.EVENTS, f"{git_http.PREFIX}/")
 
 
 def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
@@ -40,11 +41,14 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
         identity,
         device_login,
         diagnostics,
+        deliveries_api,
         local_push,
         compat,
         home,
+        dashboard,
         preview,
         github_setup,
+        deliveries,
         share_links,
         preview_access,
         login_link,

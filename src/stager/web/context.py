@@ -22,6 +22,8 @@ from stager.ports.setup import AppSetup
 from stager.web.auth import cookies
 from stager.web.auth.csrf import SAFE_METHODS, is_cross_site_request, is_same_origin
 from stager.web.auth.oauth_state import OAuthStates
+from stager.web.pages.change_stream import OpenStreams
+from stager.web.pages.preview_items import ChangeEvents
 from stager.web.request_body import parameters_of
 
 TOTAL_FAILURES = 200
@@ -68,6 +70,8 @@ class WebContext:
         oauth_states: the states of connections to the forge that are in progress.
         password_throttles: throttles for passwords of previews: for each address, and for all addresses
             together.
+        change_events: the rendered changes of previews.
+        open_streams: the open streams of changes.
     """
 
     options: WebOptions
@@ -76,6 +80,8 @@ class WebContext:
     checks: Sequence[Check] = ()
     oauth_states: OAuthStates = field(default_factory=OAuthStates)
     password_throttles: tuple[Throttle, Throttle] = field(default_factory=_password_throttles)
+    change_events: ChangeEvents = field(default_factory=ChangeEvents)
+    open_streams: OpenStreams = field(default_factory=OpenStreams)
 
 
 def control_plane_of(connection: HTTPConnection) -> ControlPlane:

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from stager.domain.errors import Fault, Refused, Retry, StagerError, sentences
+from stager.web.pages.rendering import render
 
 RETRY_AFTER = "5"
 RETRY_AFTER_THROTTLED = "60"
@@ -67,26 +68,36 @@ async def _stager_error(request: Request, error: Exception) -> Response:
     if status_of(error) == 401 and _is_browser(request):
         target = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
         return RedirectResponse(f"/login?{urlencode({'to': target})}", 303, headers=NO_STORE)
-    return response_to(request.url.path, error)
+    response = _response(request, _problem_of(error))
+    response.headers.update(_headers(error))
+    return response
 
 
-def response_to(path: str, error: StagerError) -> Response:
-    """Return the response for an error."""
-    status = status_of(error)
-    problem = Problem(
+def _problem_of(error: StagerError) -> Problem:
+    return Problem(
         title=error.message,
-        status=status,
+        status=status_of(error),
         detail=error.hint,
         reason=error.reason,
         lines=error.detail.splitlines(),
     )
-    response = problem_response(path, problem)
-    if status == 401:
-        response.headers["WWW-Authenticate"] = 'Basic realm="Stager", charset="UTF-8"'
+
+
+def _headers(error: StagerError) -> dict[str, str]:
+    """Return the headers that say when to try again, if that may help, or how to authenticate."""
     if isinstance(error, Retry):
-        response.headers["Retry-After"] = RETRY_AFTER
-    elif status == 429:
-        response.headers["Retry-After"] = RETRY_AFTER_THROTTLED
+        return {"Retry-After": RETRY_AFTER}
+    by_status = {
+        401: {"WWW-Authenticate": 'Basic realm="Stager", charset="UTF-8"'},
+        429: {"Retry-After": RETRY_AFTER_THROTTLED},
+    }
+    return by_status.get(status_of(error), {})
+
+
+def response_to(path: str, error: StagerError) -> Response:
+    """Return the response for an error."""
+    response = problem_response(path, _problem_of(error))
+    response.headers.update(_headers(error))
     return response
 
 
@@ -94,10 +105,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
     found = "; ".join(f"{'.'.join(str(p) for p in e['loc'][1:])}: {e['msg']}" for e in error.errors())
-    return problem_response(
-        request.url.path,
-        Problem(title="Invalid request.", status=422, detail=found, reason="invalid"),
-    )
+    problem = Problem(title="Invalid request.", status=422, detail=found, reason="invalid")
+    return _response(request, problem)
 
 
 async def _http(request: Request, error: Exception) -> Response:
@@ -106,16 +115,26 @@ async def _http(request: Request, error: Exception) -> Response:
     problem = Problem(title=str(error.detail), status=error.status_code, reason="http")
     if isinstance(error, BodyError):
         problem = problem.model_copy(update={"detail": error.hint, "reason": error.reason})
-    response = problem_response(request.url.path, problem)
+    response = _response(request, problem)
     response.headers.update(error.headers or {})
     return response
 
 
 def _is_browser(request: Request) -> bool:
     """Whether it is a browser that requests a page without credentials, so that its user can sign in."""
-    wants_page = "text/html" in request.headers.get("accept", "")
-    is_page = request.method == "GET" and not request.url.path.startswith(API)
-    return wants_page and is_page and "authorization" not in request.headers
+    return _wants_page(request) and request.method == "GET" and "authorization" not in request.headers
+
+
+def _wants_page(request: Request) -> bool:
+    """Whether the response is for a person with a browser."""
+    return "text/html" in request.headers.get("accept", "") and not request.url.path.startswith(API)
+
+
+def _response(request: Request, problem: Problem) -> Response:
+    """Return a problem as a page for people with a browser, otherwise as for programs."""
+    if _wants_page(request):
+        return render("problem.html", status=problem.status, problem=problem)
+    return problem_response(request.url.path, problem)
 
 
 def problem_response(path: str, problem: Problem) -> Response:

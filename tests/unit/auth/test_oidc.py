@@ -33,7 +33,7 @@ LATER = int(time.time()) + 30 * 86_400
 
 
 @dataclass
-class Scene:
+class Rig:
     """A provider, and our end of it, with a clock that the test turns."""
 
     provider: OpenIDDouble
@@ -67,11 +67,11 @@ class Scene:
         return str(refused.value)
 
 
-@pytest.fixture(name="scene")
-async def made_scene() -> AsyncIterator[Scene]:
+@pytest.fixture(name="rig")
+async def made_scene() -> AsyncIterator[Rig]:
     async with OpenIDDouble() as provider:
         provider.keys = [FIRST]
-        yield Scene(provider)
+        yield Rig(provider)
 
 
 def asked() -> AuthorizationRequest:
@@ -79,49 +79,49 @@ def asked() -> AuthorizationRequest:
 
 
 class TestWhoComesBack:
-    async def test_is_called_by_the_usual_claim(self, scene: Scene) -> None:
-        assert (await scene.sign_in()).name == "octocat"
+    async def test_is_called_by_the_usual_claim(self, rig: Rig) -> None:
+        assert (await rig.sign_in()).name == "octocat"
 
-    async def test_or_else_by_the_subject(self, scene: Scene) -> None:
-        del scene.provider.claims["preferred_username"]
-        assert (await scene.sign_in()).name == "0815"
+    async def test_or_else_by_the_subject(self, rig: Rig) -> None:
+        del rig.provider.claims["preferred_username"]
+        assert (await rig.sign_in()).name == "0815"
 
-    async def test_is_called_by_the_claim_that_is_set_or_not_at_all(self, scene: Scene) -> None:
-        where = scene.made(username_claim="nickname")
-        assert "no valid claim `nickname`" in await scene.refused(where)
-        scene.provider.claims["nickname"] = "octo"
-        assert (await scene.sign_in(where)).name == "octo"
+    async def test_is_called_by_the_claim_that_is_set_or_not_at_all(self, rig: Rig) -> None:
+        where = rig.made(username_claim="nickname")
+        assert "no valid claim `nickname`" in await rig.refused(where)
+        rig.provider.claims["nickname"] = "octo"
+        assert (await rig.sign_in(where)).name == "octo"
 
-    async def test_is_called_by_a_mail_address_only_if_it_is_theirs(self, scene: Scene) -> None:
-        where = scene.made(username_claim="email")
-        scene.provider.claims["email"] = "boss@example.org"
-        assert "hasn't verified" in await scene.refused(where)
-        scene.provider.claims["email_verified"] = "false"
-        assert "hasn't verified" in await scene.refused(where)
-        scene.provider.claims["email_verified"] = True
-        assert (await scene.sign_in(where)).name == "boss@example.org"
+    async def test_is_called_by_a_mail_address_only_if_it_is_theirs(self, rig: Rig) -> None:
+        where = rig.made(username_claim="email")
+        rig.provider.claims["email"] = "boss@example.org"
+        assert "hasn't verified" in await rig.refused(where)
+        rig.provider.claims["email_verified"] = "false"
+        assert "hasn't verified" in await rig.refused(where)
+        rig.provider.claims["email_verified"] = True
+        assert (await rig.sign_in(where)).name == "boss@example.org"
 
     @pytest.mark.parametrize("name", ["", " ", "a\nb", "x" * 201, 7, ["a"], {}, " ann", "\u202eann"])
-    async def test_isnt_called_just_anything(self, scene: Scene, name: object) -> None:
-        scene.provider.claims["nickname"] = name
-        await scene.refused(scene.made(username_claim="nickname"))
+    async def test_isnt_called_just_anything(self, rig: Rig, name: object) -> None:
+        rig.provider.claims["nickname"] = name
+        await rig.refused(rig.made(username_claim="nickname"))
 
-    async def test_is_asked_about_further_where_the_id_token_is_thin(self, scene: Scene) -> None:
-        scene.provider.without = {"preferred_username"}
-        scene.provider.more = {"sub": "0815", "preferred_username": "octocat"}
-        assert (await scene.sign_in()).name == "octocat"
+    async def test_is_asked_about_further_where_the_id_token_is_thin(self, rig: Rig) -> None:
+        rig.provider.without = {"preferred_username"}
+        rig.provider.more = {"sub": "0815", "preferred_username": "octocat"}
+        assert (await rig.sign_in()).name == "octocat"
 
-    async def test_isnt_somebody_else_further_on(self, scene: Scene) -> None:
-        scene.provider.without = {"preferred_username"}
-        scene.provider.more = {"sub": "0816", "preferred_username": "boss"}
-        assert "different subjects" in await scene.refused()
+    async def test_isnt_somebody_else_further_on(self, rig: Rig) -> None:
+        rig.provider.without = {"preferred_username"}
+        rig.provider.more = {"sub": "0816", "preferred_username": "boss"}
+        assert "different subjects" in await rig.refused()
 
-    async def test_our_secret_goes_where_the_provider_wants_it(self, scene: Scene) -> None:
-        await scene.sign_in()
-        assert "client_secret" not in scene.provider.forms[-1]
-        scene.provider.says["token_endpoint_auth_methods_supported"] = ["client_secret_post"]
-        await scene.sign_in()
-        assert scene.provider.forms[-1]["client_secret"] == SECRET
+    async def test_our_secret_goes_where_the_provider_wants_it(self, rig: Rig) -> None:
+        await rig.sign_in()
+        assert "client_secret" not in rig.provider.forms[-1]
+        rig.provider.says["token_endpoint_auth_methods_supported"] = ["client_secret_post"]
+        await rig.sign_in()
+        assert rig.provider.forms[-1]["client_secret"] == SECRET
 
 
 class TestIdToken:
@@ -145,46 +145,46 @@ class TestIdToken:
         ],
         ids=str,
     )
-    async def test_that_says_what_isnt_so(self, scene: Scene, said: dict[str, Any], why: str) -> None:
-        scene.provider.claims |= said
-        assert why in await scene.refused()
+    async def test_that_says_what_isnt_so(self, rig: Rig, said: dict[str, Any], why: str) -> None:
+        rig.provider.claims |= said
+        assert why in await rig.refused()
 
     @pytest.mark.parametrize("claim", ["iss", "sub", "aud", "exp", "iat", "nonce"])
-    async def test_that_lacks_a_claim(self, scene: Scene, claim: str) -> None:
-        scene.provider.without = {claim}
-        await scene.refused()
+    async def test_that_lacks_a_claim(self, rig: Rig, claim: str) -> None:
+        rig.provider.without = {claim}
+        await rig.refused()
 
-    async def test_of_a_clock_that_is_a_little_off(self, scene: Scene) -> None:
+    async def test_of_a_clock_that_is_a_little_off(self, rig: Rig) -> None:
         now = int(time.time())
-        scene.provider.claims |= {"iat": now + 5, "exp": now - 5}
-        assert (await scene.sign_in()).name == "octocat"
+        rig.provider.claims |= {"iat": now + 5, "exp": now - 5}
+        assert (await rig.sign_in()).name == "octocat"
 
-    async def test_that_isnt_there(self, scene: Scene) -> None:
-        scene.provider.signs = lambda _: None
-        assert "no ID token" in await scene.refused()
+    async def test_that_isnt_there(self, rig: Rig) -> None:
+        rig.provider.signs = lambda _: None
+        assert "no ID token" in await rig.refused()
 
-    async def test_for_two_if_it_is_meant_for_us(self, scene: Scene) -> None:
-        scene.provider.claims |= {"aud": [CLIENT, "another"], "azp": CLIENT}
-        assert (await scene.sign_in()).name == "octocat"
+    async def test_for_two_if_it_is_meant_for_us(self, rig: Rig) -> None:
+        rig.provider.claims |= {"aud": [CLIENT, "another"], "azp": CLIENT}
+        assert (await rig.sign_in()).name == "octocat"
 
-    async def test_of_another_sign_in(self, scene: Scene) -> None:
-        assert "nonce" in await scene.refused(nonce=new_secret())
+    async def test_of_another_sign_in(self, rig: Rig) -> None:
+        assert "nonce" in await rig.refused(nonce=new_secret())
 
-    async def test_that_nobody_asked_for(self, scene: Scene) -> None:
-        await scene.refused(nonce="")
+    async def test_that_nobody_asked_for(self, rig: Rig) -> None:
+        await rig.refused(nonce="")
 
     @pytest.mark.parametrize(
         "text", ["", "x", "a.b.c", "..", "eyJhbGciOiJSUzI1NiJ9.e30.", "\u00e4.b.c", 7, []]
     )
-    async def test_that_isnt_one(self, scene: Scene, text: object) -> None:
-        scene.provider.signs = lambda _: text
-        await scene.refused()
+    async def test_that_isnt_one(self, rig: Rig, text: object) -> None:
+        rig.provider.signs = lambda _: text
+        await rig.refused()
 
-    async def test_with_a_header_that_isnt_one(self, scene: Scene) -> None:
+    async def test_with_a_header_that_isnt_one(self, rig: Rig) -> None:
         for header in (b"[]", b'{"alg": []}', b'{"alg": "RS256", "kid": 7}', b"[" * 5000, b'{"crit": ["x"]}'):
             body = f"{_b64(header)}.{_b64(b'{}')}.{_b64(b'x')}"
-            scene.provider.signs = lambda _, body=body: body
-            await scene.refused()
+            rig.provider.signs = lambda _, body=body: body
+            await rig.refused()
 
 
 def _b64(text: bytes) -> str:
@@ -192,63 +192,61 @@ def _b64(text: bytes) -> str:
 
 
 class TestSignature:
-    async def test_by_somebody_elses_key(self, scene: Scene) -> None:
-        scene.provider.signs = lambda claims: scene.provider.signed(claims, FOREIGN)
-        assert "bad signature" in await scene.refused()
+    async def test_by_somebody_elses_key(self, rig: Rig) -> None:
+        rig.provider.signs = lambda claims: rig.provider.signed(claims, FOREIGN)
+        assert "bad signature" in await rig.refused()
 
-    async def test_of_something_else(self, scene: Scene) -> None:
+    async def test_of_something_else(self, rig: Rig) -> None:
         def other(claims: dict[str, Any]) -> str:
-            head, _, signature = scene.provider.signed(claims).split(".")
-            body = scene.provider.signed({**claims, "preferred_username": "boss"}).split(".")[1]
+            head, _, signature = rig.provider.signed(claims).split(".")
+            body = rig.provider.signed({**claims, "preferred_username": "boss"}).split(".")[1]
             return f"{head}.{body}.{signature}"
 
-        scene.provider.signs = other
-        assert "bad signature" in await scene.refused()
+        rig.provider.signs = other
+        assert "bad signature" in await rig.refused()
 
-    async def test_that_isnt_there(self, scene: Scene) -> None:
+    async def test_that_isnt_there(self, rig: Rig) -> None:
         def unsigned(claims: dict[str, Any]) -> str:
             head = _b64(b'{"alg":"none"}')
-            return f"{head}.{scene.provider.signed(claims).split('.')[1]}."
+            return f"{head}.{rig.provider.signed(claims).split('.')[1]}."
 
-        scene.provider.signs = unsigned
-        assert "unsupported algorithm" in await scene.refused()
+        rig.provider.signs = unsigned
+        assert "unsupported algorithm" in await rig.refused()
 
-    async def test_with_the_public_key_as_if_it_were_shared(self, scene: Scene) -> None:
+    async def test_with_the_public_key_as_if_it_were_shared(self, rig: Rig) -> None:
         """By hand, because the library won't do it. RFC 8725, 2.1."""
 
         def confused(claims: dict[str, Any]) -> str:
             head = _b64(b'{"alg":"HS256","kid":"first"}')
-            signed = f"{head}.{scene.provider.signed(claims).split('.')[1]}"
+            signed = f"{head}.{rig.provider.signed(claims).split('.')[1]}"
             return f"{signed}.{_b64(hmac.digest(FIRST.as_pem(private=False), signed.encode(), 'sha256'))}"
 
-        scene.provider.signs = confused
-        assert "unsupported algorithm" in await scene.refused()
+        rig.provider.signs = confused
+        assert "unsupported algorithm" in await rig.refused()
 
-    async def test_with_a_shared_key_that_is_published(self, scene: Scene) -> None:
+    async def test_with_a_shared_key_that_is_published(self, rig: Rig) -> None:
         shared = OctKey.generate_key(256, {"kid": "shared"})
-        scene.provider.answers["/keys"] = web.json_response({"keys": [shared.as_dict(private=True)]})
-        scene.provider.signs = lambda claims: jwt.encode({"alg": "HS256", "kid": "shared"}, claims, shared)
-        await scene.refused()
+        rig.provider.answers["/keys"] = web.json_response({"keys": [shared.as_dict(private=True)]})
+        rig.provider.signs = lambda claims: jwt.encode({"alg": "HS256", "kid": "shared"}, claims, shared)
+        await rig.refused()
 
-    async def test_with_a_key_out_of_its_own_header(self, scene: Scene) -> None:
+    async def test_with_a_key_out_of_its_own_header(self, rig: Rig) -> None:
         own = new_curve_key("first")
-        scene.provider.signs = lambda claims: scene.provider.signed(
-            claims, own, jwk=own.as_dict(private=False)
-        )
-        scene.provider.keys = [new_curve_key("first")]
-        assert "bad signature" in await scene.refused()
+        rig.provider.signs = lambda claims: rig.provider.signed(claims, own, jwk=own.as_dict(private=False))
+        rig.provider.keys = [new_curve_key("first")]
+        assert "bad signature" in await rig.refused()
 
-    async def test_by_a_key_that_is_for_something_else(self, scene: Scene) -> None:
+    async def test_by_a_key_that_is_for_something_else(self, rig: Rig) -> None:
         published = FIRST.as_dict(private=False) | {"use": "enc"}
-        scene.provider.answers["/keys"] = web.json_response({"keys": [published]})
-        assert "doesn't publish" in await scene.refused()
+        rig.provider.answers["/keys"] = web.json_response({"keys": [published]})
+        assert "doesn't publish" in await rig.refused()
 
     @pytest.mark.filterwarnings("ignore:Key size")
-    async def test_by_a_key_that_is_too_short(self, scene: Scene) -> None:
-        scene.provider.keys = [RSAKey.generate_key(1024, {"kid": "short"})]
-        assert "doesn't publish" in await scene.refused()
+    async def test_by_a_key_that_is_too_short(self, rig: Rig) -> None:
+        rig.provider.keys = [RSAKey.generate_key(1024, {"kid": "short"})]
+        assert "doesn't publish" in await rig.refused()
 
-    async def test_by_one_of_several_kinds_of_keys(self, scene: Scene) -> None:
+    async def test_by_one_of_several_kinds_of_keys(self, rig: Rig) -> None:
         keys = [
             {"kty": "AKP", "kid": "odd"},
             7,
@@ -256,84 +254,84 @@ class TestSignature:
             SECOND.as_dict(private=False),
             {"kty": "RSA", "kid": "bad", "n": "!" * 400},
         ]
-        scene.provider.answers["/keys"] = web.json_response({"keys": keys})
-        scene.provider.signs = lambda claims: scene.provider.signed(claims, SECOND)
-        assert (await scene.sign_in()).name == "octocat"
+        rig.provider.answers["/keys"] = web.json_response({"keys": keys})
+        rig.provider.signs = lambda claims: rig.provider.signed(claims, SECOND)
+        assert (await rig.sign_in()).name == "octocat"
 
 
 class TestKeysThatChange:
-    async def test_are_fetched_anew_for_a_token_by_a_new_one(self, scene: Scene) -> None:
-        where = scene.made()
-        await scene.sign_in(where)
-        scene.provider.keys = [SECOND]
-        scene.ahead = 61
-        assert (await scene.sign_in(where)).name == "octocat"
-        assert scene.provider.asked["/keys"] == 2
+    async def test_are_fetched_anew_for_a_token_by_a_new_one(self, rig: Rig) -> None:
+        where = rig.made()
+        await rig.sign_in(where)
+        rig.provider.keys = [SECOND]
+        rig.ahead = 61
+        assert (await rig.sign_in(where)).name == "octocat"
+        assert rig.provider.asked["/keys"] == 2
 
-    async def test_but_once_a_minute_at_most(self, scene: Scene) -> None:
-        where = scene.made()
-        scene.provider.signs = lambda claims: scene.provider.signed(claims, SECOND)
+    async def test_but_once_a_minute_at_most(self, rig: Rig) -> None:
+        where = rig.made()
+        rig.provider.signs = lambda claims: rig.provider.signed(claims, SECOND)
         for _ in range(3):
-            assert "doesn't publish" in await scene.refused(where)
-        assert scene.provider.asked["/keys"] == 1
-        scene.ahead = 61
+            assert "doesn't publish" in await rig.refused(where)
+        assert rig.provider.asked["/keys"] == 1
+        rig.ahead = 61
         for _ in range(3):
-            assert "doesn't publish" in await scene.refused(where)
-        assert scene.provider.asked["/keys"] == 2
+            assert "doesn't publish" in await rig.refused(where)
+        assert rig.provider.asked["/keys"] == 2
 
-    async def test_one_that_was_withdrawn_is_good_for_an_hour_at_most(self, scene: Scene) -> None:
-        where = scene.made()
-        scene.provider.signs = lambda claims: scene.provider.signed(claims, FIRST)
-        scene.provider.claims |= {"exp": int(time.time()) + 86_400}
-        await scene.sign_in(where)
-        scene.provider.keys = [SECOND]
-        scene.ahead = 3_500
-        await scene.sign_in(where)
-        scene.ahead = 3_700
-        await scene.refused(where)
+    async def test_one_that_was_withdrawn_is_good_for_an_hour_at_most(self, rig: Rig) -> None:
+        where = rig.made()
+        rig.provider.signs = lambda claims: rig.provider.signed(claims, FIRST)
+        rig.provider.claims |= {"exp": int(time.time()) + 86_400}
+        await rig.sign_in(where)
+        rig.provider.keys = [SECOND]
+        rig.ahead = 3_500
+        await rig.sign_in(where)
+        rig.ahead = 3_700
+        await rig.refused(where)
 
 
 class TestCode:
-    async def test_that_was_made_up(self, scene: Scene) -> None:
-        where, one = scene.made(), asked()
+    async def test_that_was_made_up(self, rig: Rig) -> None:
+        where, one = rig.made(), asked()
         await where.address(one)
         with pytest.raises(Refused, match="unknown to the provider"):
             await where.exchange("made-up", one)
 
-    async def test_that_was_stolen(self, scene: Scene) -> None:
-        assert "unknown to the provider" in await scene.refused(verifier=new_secret())
+    async def test_that_was_stolen(self, rig: Rig) -> None:
+        assert "unknown to the provider" in await rig.refused(verifier=new_secret())
 
-    async def test_of_a_client_with_another_secret(self, scene: Scene) -> None:
-        assert "`oidc.client_secret`" in await scene.refused(scene.made(client_secret="other"))
+    async def test_of_a_client_with_another_secret(self, rig: Rig) -> None:
+        assert "`oidc.client_secret`" in await rig.refused(rig.made(client_secret="other"))
 
 
 class TestDiscovery:
-    async def test_of_another_provider(self, scene: Scene) -> None:
-        scene.provider.says["issuer"] = "https://evil.example"
-        assert "'https://evil.example'" in await scene.refused()
+    async def test_of_another_provider(self, rig: Rig) -> None:
+        rig.provider.says["issuer"] = "https://evil.example"
+        assert "'https://evil.example'" in await rig.refused()
 
-    async def test_by_an_address_that_is_nearly_right(self, scene: Scene) -> None:
-        assert "to exactly that" in await scene.refused(scene.made(issuer=scene.provider.url + "/"))
+    async def test_by_an_address_that_is_nearly_right(self, rig: Rig) -> None:
+        assert "to exactly that" in await rig.refused(rig.made(issuer=rig.provider.url + "/"))
 
     @pytest.mark.parametrize(
         "address",
         ["http://id.example.org/x", "ftp://127.0.0.1/x", "https://a@b/x", "https:///x", "", None, 7,
          "https://x/\n", "https://x/ y"],
     )  # fmt: skip
-    async def test_that_leads_astray(self, scene: Scene, address: object) -> None:
-        scene.provider.says["token_endpoint"] = address
-        assert "`token_endpoint`" in await scene.refused()
+    async def test_that_leads_astray(self, rig: Rig, address: object) -> None:
+        rig.provider.says["token_endpoint"] = address
+        assert "`token_endpoint`" in await rig.refused()
 
     @pytest.mark.parametrize("name", ["authorization_endpoint", "jwks_uri", "userinfo_endpoint"])
-    async def test_that_leads_astray_elsewhere(self, scene: Scene, name: str) -> None:
-        scene.provider.says[name] = "http://id.example.org/x"
-        assert f"`{name}`" in await scene.refused()
+    async def test_that_leads_astray_elsewhere(self, rig: Rig, name: str) -> None:
+        rig.provider.says[name] = "http://id.example.org/x"
+        assert f"`{name}`" in await rig.refused()
 
-    async def test_is_kept_for_an_hour(self, scene: Scene) -> None:
-        where = scene.made()
-        for scene.ahead in (0, 1_800, 3_700):
+    async def test_is_kept_for_an_hour(self, rig: Rig) -> None:
+        where = rig.made()
+        for rig.ahead in (0, 1_800, 3_700):
             await where.address(asked())
-        assert sum(scene.provider.asked.values()) == 2
+        assert sum(rig.provider.asked.values()) == 2
 
 
 class TestProvider:
@@ -342,14 +340,14 @@ class TestProvider:
     PATHS = ("/.well-known/openid-configuration", "/keys", "/token", "/userinfo")
 
     @pytest.fixture(params=PATHS)
-    def path(self, request: pytest.FixtureRequest, scene: Scene) -> str:
-        scene.provider.without = {"preferred_username"}
-        scene.provider.more = {"sub": "0815", "preferred_username": "octocat"}
+    def path(self, request: pytest.FixtureRequest, rig: Rig) -> str:
+        rig.provider.without = {"preferred_username"}
+        rig.provider.more = {"sub": "0815", "preferred_username": "octocat"}
         return str(request.param)
 
-    async def away(self, scene: Scene) -> Retry:
+    async def away(self, rig: Rig) -> Retry:
         with pytest.raises(StagerError) as error:
-            await scene.sign_in()
+            await rig.sign_in()
         assert isinstance(error.value, Retry)
         assert error.value.reason == "sign-in-away"
         assert error.value.hint
@@ -370,34 +368,34 @@ class TestProvider:
         ],
         ids=lambda answer: str(answer)[:40],
     )
-    async def test_answers_what_it_shouldnt(self, scene: Scene, path: str, answer: dict[str, Any]) -> None:
-        scene.provider.answers[path] = web.Response(**answer)
+    async def test_answers_what_it_shouldnt(self, rig: Rig, path: str, answer: dict[str, Any]) -> None:
+        rig.provider.answers[path] = web.Response(**answer)
         with pytest.raises(StagerError):
-            await scene.sign_in()
+            await rig.sign_in()
 
-    async def test_doesnt_answer_in_time(self, scene: Scene, path: str) -> None:
-        scene.seconds = 0.3
-        scene.provider.hangs.add(path)
-        assert "Timeout" in str(await self.away(scene))
+    async def test_doesnt_answer_in_time(self, rig: Rig, path: str) -> None:
+        rig.seconds = 0.3
+        rig.provider.hangs.add(path)
+        assert "Timeout" in str(await self.away(rig))
 
-    async def test_answers_at_length(self, scene: Scene, path: str) -> None:
-        scene.provider.answers[path] = web.Response(text="{" + " " * oauth.MOST_BYTES + "}")
-        assert "too long" in str(await self.away(scene))
+    async def test_answers_at_length(self, rig: Rig, path: str) -> None:
+        rig.provider.answers[path] = web.Response(text="{" + " " * oauth.MOST_BYTES + "}")
+        assert "too long" in str(await self.away(rig))
 
     async def test_isnt_there(self) -> None:
         async with OpenIDDouble() as provider:
-            gone = Scene(provider)
+            gone = Rig(provider)
             where = gone.made()
         with pytest.raises(Retry, match="fails at present"):
             await where.address(asked())
 
 
 class TestRole:
-    async def role(self, scene: Scene, groups: object, **more: Any) -> Role:
-        scene.provider.claims["groups"] = groups
+    async def role(self, rig: Rig, groups: object, **more: Any) -> Role:
+        rig.provider.claims["groups"] = groups
         given = {"makers": "developer", "staff": "viewer", "bosses": "administrator", **more.pop("roles", {})}
-        where = scene.made(roles_claim=more.pop("roles_claim", "groups"), roles=given, **more)
-        return where.role((await scene.sign_in(where)).proof)
+        where = rig.made(roles_claim=more.pop("roles_claim", "groups"), roles=given, **more)
+        return where.role((await rig.sign_in(where)).proof)
 
     @pytest.mark.parametrize(
         ("groups", "role"),
@@ -417,61 +415,59 @@ class TestRole:
             (["Makers", "makers "], Role.NONE),
         ],
     )
-    async def test_comes_from_the_claims_values(self, scene: Scene, groups: object, role: Role) -> None:
-        assert await self.role(scene, groups) is role
+    async def test_comes_from_the_claims_values(self, rig: Rig, groups: object, role: Role) -> None:
+        assert await self.role(rig, groups) is role
 
-    async def test_by_a_path(self, scene: Scene) -> None:
-        scene.provider.claims["realm_access"] = {"roles": ["makers"]}
-        assert await self.role(scene, [], roles_claim="realm_access.roles") is Role.DEVELOPER
+    async def test_by_a_path(self, rig: Rig) -> None:
+        rig.provider.claims["realm_access"] = {"roles": ["makers"]}
+        assert await self.role(rig, [], roles_claim="realm_access.roles") is Role.DEVELOPER
 
-    async def test_by_a_name_with_dots(self, scene: Scene) -> None:
-        scene.provider.claims["https://example.org/roles"] = ["makers"]
-        assert await self.role(scene, [], roles_claim="https://example.org/roles") is Role.DEVELOPER
+    async def test_by_a_name_with_dots(self, rig: Rig) -> None:
+        rig.provider.claims["https://example.org/roles"] = ["makers"]
+        assert await self.role(rig, [], roles_claim="https://example.org/roles") is Role.DEVELOPER
 
-    async def test_out_of_the_userinfo(self, scene: Scene) -> None:
-        scene.provider.without = {"groups"}
-        scene.provider.more = {"sub": "0815", "groups": ["makers"]}
-        assert await self.role(scene, []) is Role.DEVELOPER
+    async def test_out_of_the_userinfo(self, rig: Rig) -> None:
+        rig.provider.without = {"groups"}
+        rig.provider.more = {"sub": "0815", "groups": ["makers"]}
+        assert await self.role(rig, []) is Role.DEVELOPER
 
-    async def test_ends_with_the_time_of_the_sign_in(self, scene: Scene) -> None:
-        scene.provider.claims["groups"] = ["makers"]
-        where = scene.made(roles_claim="groups", roles={"makers": "developer"}, signed_in_hours=2)
-        proof = (await scene.sign_in(where)).proof
-        for scene.ahead, role in ((7_000, Role.DEVELOPER), (7_300, Role.NONE), (-100, Role.NONE)):
+    async def test_ends_with_the_time_of_the_sign_in(self, rig: Rig) -> None:
+        rig.provider.claims["groups"] = ["makers"]
+        where = rig.made(roles_claim="groups", roles={"makers": "developer"}, signed_in_hours=2)
+        proof = (await rig.sign_in(where)).proof
+        for rig.ahead, role in ((7_000, Role.DEVELOPER), (7_300, Role.NONE), (-100, Role.NONE)):
             assert where.role(proof) is role
 
-    async def test_follows_the_configuration_at_once(self, scene: Scene) -> None:
-        scene.provider.claims["groups"] = ["makers"]
-        before = scene.made(roles_claim="groups", roles={"makers": "developer"})
-        proof = (await scene.sign_in(before)).proof
-        after = scene.made(roles_claim="groups", roles={"makers": "viewer"})
+    async def test_follows_the_configuration_at_once(self, rig: Rig) -> None:
+        rig.provider.claims["groups"] = ["makers"]
+        before = rig.made(roles_claim="groups", roles={"makers": "developer"})
+        proof = (await rig.sign_in(before)).proof
+        after = rig.made(roles_claim="groups", roles={"makers": "viewer"})
         assert after.role(proof) is Role.VIEWER
-        assert scene.made().role(proof) is Role.NONE
+        assert rig.made().role(proof) is Role.NONE
 
     @pytest.mark.parametrize(
         "proof", ["", "gho_x", "[]", "{}", '[["makers"], "x"]', '[["makers"], NaN]', "[1, 2]"]
     )
-    async def test_of_no_proof(self, scene: Scene, proof: str) -> None:
-        where = scene.made(roles_claim="groups", roles={"makers": "developer"})
+    async def test_of_no_proof(self, rig: Rig, proof: str) -> None:
+        where = rig.made(roles_claim="groups", roles={"makers": "developer"})
         assert where.role(proof) is Role.NONE
 
-    async def test_what_is_kept_holds_no_token(self, scene: Scene) -> None:
-        scene.provider.claims["groups"] = ["makers", "private"]
-        where = scene.made(roles_claim="groups", roles={"makers": "developer"})
-        proof = (await scene.sign_in(where)).proof
+    async def test_what_is_kept_holds_no_token(self, rig: Rig) -> None:
+        rig.provider.claims["groups"] = ["makers", "private"]
+        where = rig.made(roles_claim="groups", roles={"makers": "developer"})
+        proof = (await rig.sign_in(where)).proof
         assert "makers" in proof
         assert "at-secret" not in proof
         assert "private" not in proof
 
 
-async def test_the_strategy_asks_its_provider(scene: Scene) -> None:
-    scene.provider.claims["groups"] = ["makers"]
-    strategy = OpenIDConnectAuthentication(
-        scene.settings(roles_claim="groups", roles={"makers": "developer"})
-    )
+async def test_the_strategy_asks_its_provider(rig: Rig) -> None:
+    rig.provider.claims["groups"] = ["makers"]
+    strategy = OpenIDConnectAuthentication(rig.settings(roles_claim="groups", roles={"makers": "developer"}))
     where = strategy.sign_in()
     assert isinstance(where, OpenIDSignIn)
-    identity = await scene.sign_in(where)
+    identity = await rig.sign_in(where)
     actor = Actor(identity.name, "x", proof=identity.proof)
 
     assert await strategy.role(actor, "shop", "acme") is Role.DEVELOPER
@@ -508,9 +504,9 @@ class TestSettings:
         assert "s3cret" not in repr(made)
 
 
-async def test_a_sign_in_ends_when_the_settings_say(scene: Scene) -> None:
+async def test_a_sign_in_ends_when_the_settings_say(rig: Rig) -> None:
     """Here, where both the strategy and the sessions are."""
-    strategy = OpenIDConnectAuthentication(scene.settings(signed_in_hours=0.5))
+    strategy = OpenIDConnectAuthentication(rig.settings(signed_in_hours=0.5))
     harness = Harness(authentication=[strategy])
     await harness.start(rest=False)
     try:

@@ -19,11 +19,12 @@ from stager.checks.dns import DnsCheck, finding_for, own_addresses
 from stager.checks.machine import DiskCheck, PortCheck
 from stager.control import diagnostics
 from stager.domain.errors import Retry
-from stager.domain.pull_requests.events import Delivery
+from stager.domain.pull_requests.events import NO_APPLICATION, Delivery
 from stager.engines.docker.diagnostics import BuildCheck, DockerCheck, number_of
 from stager.forges.github.account import GithubServer
 from stager.forges.github.diagnostics import GithubCheck
 from stager.ports.diagnostics import Check, Finding, Verdict
+from stager.ports.store import RefusedDeliveries
 from stager.routers.nginx.commands import Nginx
 from stager.routers.nginx.diagnostics import NginxCheck
 from stager.testing import MemoryStore
@@ -43,10 +44,40 @@ async def test_deliveries_that_are_set_aside() -> None:
     await store.write(lambda tx: tx.add_delivery(delivery, START))
     await store.write(lambda tx: tx.set_delivery_aside(delivery, "set aside: it hangs", START))
 
-    [found] = await DeliveryCheck(store).run()
+    _, found = await DeliveryCheck(store).run()
     assert found.verdict is WARNING
     assert found.message.startswith("github's delivery d1 (pull_request) was set aside: it hangs, at 20")
     assert "Redeliver" in found.hint
+
+
+async def test_deliveries_without_effect() -> None:
+    store, sent = MemoryStore(), [Delivery(f"d{n}", "github", "pull_request", "{}") for n in range(3)]
+    outcomes = ("launched", f"{NO_APPLICATION}acme/a", f"{NO_APPLICATION}acme/a")
+    for delivery, outcome in zip(sent, outcomes, strict=True):
+        await store.write(lambda tx, d=delivery: tx.add_delivery(d, START))  # type: ignore[misc]
+        await store.write(
+            lambda tx, d=delivery, o=outcome: tx.finish_delivery(d, o, START, "acme/a#7")  # type: ignore[misc]
+        )
+
+    last, ignored = await DeliveryCheck(store).run()
+    assert (last.verdict, ignored.verdict) == (FINE, WARNING)
+    assert "(pull_request of acme/a#7) arrived at" in last.message
+    assert ignored.message == "A delivery was ignored: no application is for acme/a."
+    assert "repo: acme/a" in ignored.hint
+
+
+async def test_refused_deliveries_until_one_is_accepted() -> None:
+    store = MemoryStore()
+    refused = RefusedDeliveries("github", "signature-wrong", 3, START, "The signature is wrong.", "Set it.")
+    await store.write(lambda tx: tx.count_refused(refused))
+    assert await verdicts(DeliveryCheck(store)) == [FINE, WARNING]
+    _, found = await DeliveryCheck(store).run()
+    assert found.message.startswith("3 deliveries were refused (signature-wrong), last at 20")
+    assert found.hint == "Set it."
+
+    later = START + timedelta(minutes=1)
+    await store.write(lambda tx: tx.add_delivery(Delivery("d", "github", "ping", "{}"), later))
+    assert await verdicts(DeliveryCheck(store)) == [FINE]
 
 
 class TestExamine:

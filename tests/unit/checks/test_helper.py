@@ -21,7 +21,7 @@ ROW = {
 }
 
 
-class Telling(Feature):
+class Answering(Feature):
     name = "firewall"
 
     def __init__(self, lack: str = "", deaf: str = "") -> None:
@@ -57,7 +57,7 @@ async def test_without_it_what_is_open_is_named(tmp_path: Path) -> None:
 
 
 async def test_with_it_what_was_blocked_is_named_with_what_opens_it(tmp_path: Path) -> None:
-    async with served(tmp_path, Telling()) as path:
+    async with served(tmp_path, Answering()) as path:
         answers, database, ping = await look(path)
         assert len(await look(path, tag="")) == 1
     assert answers.message.startswith("stager-helper 1.2.3 answers")
@@ -68,7 +68,7 @@ async def test_with_it_what_was_blocked_is_named_with_what_opens_it(tmp_path: Pa
 
 
 async def test_what_it_cant_do_is_named(tmp_path: Path) -> None:
-    async with served(tmp_path, Telling("No iptables.", "No NFLOG.")) as path:
+    async with served(tmp_path, Answering("No iptables.", "No NFLOG.")) as path:
         found = await look(path)
         strict = await look(path, "required")
     assert [f.message for f in found if f.verdict is Verdict.WARNING] == [

@@ -173,10 +173,10 @@ class Harness(Fakes):
     def outside(self) -> str:
         """The state of all fakes, as a text that can be compared."""
         engine, router, forge, builder = self.engine, self.router, self.forge, self.builder
-        told = (forge.comments, forge.deployments, forge.statuses)
+        reported = (forge.comments, forge.deployments, forge.statuses)
         made = (builder._made, engine._containers, engine._networks, engine.ran)
         fetched = (self.sources.fetched, len(self.sources.folders), self.logs._logs)
-        return repr((self.store._tables, made, router.table, told, fetched))
+        return repr((self.store._tables, made, router.table, reported, fetched))
 
     # Actions of people and forges.
 
@@ -187,10 +187,10 @@ class Harness(Fakes):
         """Kill a preview manually."""
         return await self.running.commands.kill(Kill(app, name), ANN)
 
-    async def tell(self, *events: Event) -> None:
+    async def deliver(self, *events: Event) -> None:
         """Deliver these events, in this order."""
         for event in events:
-            await self.running.webhooks.receive(self.forge.delivery(event))
+            await self.running.inbox.receive(self.forge.delivery(event))
 
     # Observations.
 
@@ -261,7 +261,7 @@ class RunningControlPlane:
         self.metrics, self.applications, self.controller = plane.metrics, plane.applications, plane.controller
         self.urls, self.routes = plane.routing.urls, plane.routing.routes
         self.actions, self.reporter = plane.reconciler.actions, plane.reporting.reporter
-        self.webhooks, self.resync = plane.pull_requests.webhooks, plane.pull_requests.resync
+        self.inbox, self.resync = plane.pull_requests.inbox, plane.pull_requests.resync
         self.commands, self.waiters = plane.environments.commands, plane.environments.waiters
         self.problems = plane.reconciler.readiness.problems
         self.change_feed = plane.environments.change_feed

@@ -22,6 +22,7 @@ QUESTIONS = {
     "the login throttle?": "throttle",
     "image resolution?": "images",
     "comment commands?": "comment_commands",
+    "the dashboard?": "dashboard",
     "the pull-request comment?": "pr_comment",
     "database access?": "sqlite",
     "the mapping of repository to application?": "repositories",

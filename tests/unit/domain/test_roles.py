@@ -19,7 +19,7 @@ DECIDES = {
     Action.EXEC,
     Action.SHARE,
 }
-ADMINISTERS = {Action.READ_AUDIT, Action.SET_UP}
+ADMINISTERS = {Action.READ_AUDIT, Action.READ_DELIVERIES, Action.SET_UP}
 ALLOWED = {
     Role.NONE: set[Action](),
     Role.VIEWER: SEES,

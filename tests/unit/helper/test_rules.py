@@ -45,8 +45,8 @@ def saved(chains: Chains) -> str:
 
 @given(policies, st.lists(addresses, max_size=3), st.sampled_from(FAMILIES))
 def test_whatever_is_wanted_nothing_falls_through(policy: Policy, resolvers: list[str], family: int) -> None:
-    place = FirewallOptions(log_group=717)
-    chains = chains_of(place, [policy], resolvers, family)
+    options = FirewallOptions(log_group=717)
+    chains = chains_of(options, [policy], resolvers, family)
     for rules in chains.values():
         for rule in rules:
             target = rule.split(" -j ")[-1].removeprefix("-j ").split()[0]
@@ -75,8 +75,8 @@ def test_exceptions_and_ports_are_their_bridges_only(policy: Policy) -> None:
 
 
 def test_a_helper_for_one_installation_touches_no_other() -> None:
-    place = FirewallOptions("STAGER-T", TAG, "pvfother")
-    chains = chains_of(place, [], [], 4)
+    options = FirewallOptions("STAGER-T", TAG, "pvfother")
+    chains = chains_of(options, [], [], 4)
     assert chains["STAGER-T-IN"] == [
         f"-i {i} -j STAGER-T-IN-PV" for i in ("pvtab12+", "pvfab12+", "pvfother")
     ]
@@ -84,10 +84,10 @@ def test_a_helper_for_one_installation_touches_no_other() -> None:
 
 
 def test_the_table_is_read_and_what_comes_first_is_known() -> None:
-    place, chains = FirewallOptions(), chains_of(FirewallOptions(), [], [], 4)
+    options, chains = FirewallOptions(), chains_of(FirewallOptions(), [], [], 4)
     table = read(saved(chains))
     assert ours(table, chains) == chains
-    assert is_reached(table, place)
+    assert is_reached(table, options)
     text = saved(chains)
     for before, still in (
         ("-A INPUT -j STAGER-X-IN", True),
@@ -98,27 +98,27 @@ def test_the_table_is_read_and_what_comes_first_is_known() -> None:
     ):
         chain = before.split()[1]
         changed = text.replace(f"-A {chain} ", f"{before}\n-A {chain} ", 1)
-        assert is_reached(read(changed), place) is still, before
+        assert is_reached(read(changed), options) is still, before
 
 
 def test_through_dockers_chain_or_past_it() -> None:
-    place, chains = FirewallOptions(), chains_of(FirewallOptions(), [], [], 4)
+    options, chains = FirewallOptions(), chains_of(FirewallOptions(), [], [], 4)
     bare = saved(chains)
     by_docker = bare.replace(
         "-A FORWARD -j STAGER-OUT", "-A FORWARD -j DOCKER-USER\n-A DOCKER-USER -j STAGER-OUT"
     )
     by_docker = by_docker.replace(":FORWARD", ":DOCKER-USER - [0:0]\n:FORWARD")
-    assert is_reached(read(by_docker), place)
+    assert is_reached(read(by_docker), options)
     without = by_docker.replace("-A DOCKER-USER -j STAGER-OUT", "-A DOCKER-USER -j RETURN")
-    assert not is_reached(read(without), place)
-    mended = restore_script(read(without), chains, place).splitlines()
+    assert not is_reached(read(without), options)
+    mended = restore_script(read(without), chains, options).splitlines()
     assert "-I DOCKER-USER 1 -j STAGER-OUT" in mended
     assert not any(line.startswith(("-I FORWARD", "-D")) for line in mended if "INPUT" not in line)
-    assert "-I FORWARD 1 -j STAGER-OUT" in restore_script(read(":FORWARD DROP"), chains, place)
+    assert "-I FORWARD 1 -j STAGER-OUT" in restore_script(read(":FORWARD DROP"), chains, options)
     twice = bare.replace(
         "-A INPUT -j STAGER-IN", "-A INPUT -j ACCEPT\n-A INPUT -j STAGER-IN\n-A INPUT -j STAGER-IN"
     )
-    assert restore_script(read(twice), chains, place).count("-D INPUT -j STAGER-IN") == 2
+    assert restore_script(read(twice), chains, options).count("-D INPUT -j STAGER-IN") == 2
 
 
 def test_groups_that_are_over_go() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stager.ports.plugins import BUILT_IN, KINDS, Plugins, discover
+from stager.ports.plugins import BUILT_IN, KINDS, PluginRegistry, discover
 from stager.settings.loading.loader import load
 from stager.settings.loading.problems import ConfigurationError
 
@@ -31,11 +31,11 @@ def write(tmp_path: Path) -> Write:
     return write_it
 
 
-def problems(found: Plugins) -> list[str]:
+def problems(found: PluginRegistry) -> list[str]:
     return [f"{problem.place}: {problem.message}" for problem in found.problems]
 
 
-def names(found: Plugins, *, strangers: bool = True) -> set[str]:
+def names(found: PluginRegistry, *, strangers: bool = True) -> set[str]:
     return {plugin.name for plugin in found if not strangers or plugin.origin != "Stager"}
 
 

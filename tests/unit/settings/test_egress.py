@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stager.domain.egress import Destination, Egress
+from stager.domain.profile import Destination, Egress
 from tests.unit.settings.conftest import LoadText, ProblemsOf
 
 

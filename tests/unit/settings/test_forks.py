@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stager.domain.egress import Destination
+from stager.domain.profile import Destination
 from stager.settings.loading.loader import load
 from stager.settings.loading.problems import ConfigurationError
 from stager.settings.sections.forks import Forks

@@ -10,7 +10,7 @@ import pytest
 from stager.domain.errors import Refused
 from stager.domain.profile import Limits
 from stager.ports.handlers import PreKillHandler, Preview
-from stager.ports.plugins import Plugin, Plugins
+from stager.ports.plugins import Plugin, PluginRegistry
 from stager.settings.loading.loader import find, load
 from stager.settings.loading.problems import ConfigurationError
 from stager.settings.plugins.available import Known, built_in
@@ -285,7 +285,7 @@ class TestNames:
     def test_plugins_add_names(self, tmp_path: Path) -> None:
         path = tmp_path / "config.yml"
         path.write_text("pre_kill_handlers: bye", "utf-8")
-        known = Known(Plugins([*built_in(), Plugin(SayGoodbye, "a test")]))
+        known = Known(PluginRegistry([*built_in(), Plugin(SayGoodbye, "a test")]))
 
         assert load(path, environ={}, known=known).settings.pre_kill_handlers == ("SayGoodbye",)
 

@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
@@ -73,6 +74,25 @@ class TestMigrations:
         config.set_main_option("script_location", str(Path(migrations.__file__).parent))
 
         assert ScriptDirectory.from_config(config).get_current_head() == schema.VERSION
+
+    def test_v3_keeps_the_outcomes_and_drops_the_contents(self, path: Path) -> None:
+        path.parent.mkdir(parents=True)
+        engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+        with engine.begin() as connection:
+            config = migrations._config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "v2")
+            for identity, finished in (("done", "2"), ("waits", "NULL")):
+                connection.exec_driver_sql(
+                    "INSERT INTO deliveries (forge, id, event, received_at, finished_at, outcome, payload)"
+                    f" VALUES ('github', '{identity}', 'pull_request', 1, {finished}, 'launched', '{{}}')"
+                )
+        prepare(path)
+
+        with closing(sqlite3.connect(path)) as connection:
+            query = "SELECT id, outcome, about, payload FROM deliveries ORDER BY seq"
+            rows = connection.execute(query).fetchall()
+        assert rows == [("done", "launched", "", ""), ("waits", "launched", "", "{}")]
 
     def test_are_undone_whole_when_one_fails(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def fail(connection: object) -> None:

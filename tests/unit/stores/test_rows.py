@@ -10,7 +10,7 @@ from sqlalchemy import Table
 
 from stager.stores.sqlite import rows, schema
 
-KEPT_IN_THE_DATABASE = {"seq", "received_at", "finished_at", "outcome"}
+KEPT_IN_THE_DATABASE = {"about", "seq", "received_at", "finished_at", "outcome"}
 """Columns of a delivery that transactions deal with, not rows."""
 
 

@@ -200,6 +200,8 @@ def picture(tx: Transaction) -> dict[str, object]:
         "next delivery": tx.next_delivery(),
         "acted on": [tx.is_processed(i, event) for i in IDS for event in IDS],
         "set aside": tx.deliveries_set_aside(),
+        "recent deliveries": tx.recent_deliveries(9),
+        "refused deliveries": tx.refused_deliveries(),
         "changes": [tx.change(i, n) for i in IDS for n in NUMBERS],
         "open changes": [tx.open_changes(i) for i in IDS],
         "repositories": tx.repositories(),

@@ -119,6 +119,7 @@ class TestInstall:
             "creating /var/lib/stager",
             "creating /etc/stager",
             "writing /etc/stager/config.yml",
+            "linking /usr/local/bin/stager to /opt/stager/.venv/bin/stager",
             f"writing /etc/systemd/system/{HELPER}",
             f"writing /etc/systemd/system/{BUILDER}",
             f"writing /etc/systemd/system/{STAGER}",
@@ -141,6 +142,7 @@ class TestUninstall:
         service.uninstall()
 
         assert list((machine.root / "etc/systemd/system").iterdir()) == []
+        assert not (machine.root / "usr/local/bin/stager").is_symlink()
         assert (machine.root / "etc/stager/config.yml").exists()
         assert (machine.root / "var/lib/stager").exists()
         assert machine.commands == [

@@ -251,7 +251,7 @@ class TestSlots:
 
 async def gone_in_the_middle(web: WebHarness) -> list[Message]:
     """What is sent to a client that goes away while it sends its body."""
-    told: list[Message] = []
+    sent: list[Message] = []
     messages: Iterator[Message] = iter(
         [{"type": "http.request", "body": PIECE, "more_body": True}, {"type": "http.disconnect"}]
     )
@@ -260,7 +260,7 @@ async def gone_in_the_middle(web: WebHarness) -> list[Message]:
         return next(messages)
 
     async def answer(message: Message) -> None:
-        told.append(message)
+        sent.append(message)
 
     headers = {**GUESSED, "host": HOST, "transfer-encoding": "chunked"}
     scope = {
@@ -278,4 +278,4 @@ async def gone_in_the_middle(web: WebHarness) -> list[Message]:
         "server": (HOST, 80),
     }
     await web.app(scope, receive, answer)
-    return told
+    return sent

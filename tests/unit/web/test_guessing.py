@@ -186,14 +186,14 @@ class TestPagesOfOthers:
         accounts.rights["octocat", "acme/shop"] = Access.WRITE
         return accounts
 
-    @pytest.fixture(name="place")
+    @pytest.fixture(name="rig")
     async def opened(self, accounts: FakeAccounts) -> AsyncIterator[WebHarness]:
         async with web(applications=[OWNED], accounts=accounts) as opened_site:
             yield opened_site
 
-    async def image(self, place: WebHarness, headers: dict[str, str]) -> None:
+    async def image(self, rig: WebHarness, headers: dict[str, str]) -> None:
         for _ in range(3 * LIMIT):
-            await place.client.get(f"{API}?github_token=gho_{'x' * 36}", headers=headers)
+            await rig.client.get(f"{API}?github_token=gho_{'x' * 36}", headers=headers)
 
     @pytest.mark.attack(
         "An image whose address has a wrong github_token, again and again",
@@ -202,29 +202,29 @@ class TestPagesOfOthers:
     )
     @pytest.mark.parametrize("headers", [{}, *({"sec-fetch-site": value} for value in ELSEWHERE)])
     async def test_by_a_token_in_an_image_s_address(
-        self, place: WebHarness, accounts: FakeAccounts, headers: dict[str, str]
+        self, rig: WebHarness, accounts: FakeAccounts, headers: dict[str, str]
     ) -> None:
-        await self.image(place, headers)
-        assert (await place.client.get(API, headers=basic())).status_code == 200
-        await sign_in(place, accounts)
-        await self.image(place, headers)
+        await self.image(rig, headers)
+        assert (await rig.client.get(API, headers=basic())).status_code == 200
+        await sign_in(rig, accounts)
+        await self.image(rig, headers)
 
-        assert (await place.client.get(API)).status_code == 200
-        assert (await place.client.get(f"{API}?github_token=x")).status_code == 200, "a good session is first"
+        assert (await rig.client.get(API)).status_code == 200
+        assert (await rig.client.get(f"{API}?github_token=x")).status_code == 200, "a good session is first"
 
     async def test_a_session_is_good_where_others_have_guessed(
-        self, place: WebHarness, accounts: FakeAccounts
+        self, rig: WebHarness, accounts: FakeAccounts
     ) -> None:
-        await sign_in(place, accounts)
-        cookies = httpx.Cookies(place.client.cookies)
-        place.client.cookies.clear()
+        await sign_in(rig, accounts)
+        cookies = httpx.Cookies(rig.client.cookies)
+        rig.client.cookies.clear()
         for _ in range(LIMIT):
-            await place.client.get(API, headers=basic(password="wrong"))
-        assert (await place.client.get(API, headers=basic())).status_code == 429
-        place.client.cookies.update(cookies)
+            await rig.client.get(API, headers=basic(password="wrong"))
+        assert (await rig.client.get(API, headers=basic())).status_code == 429
+        rig.client.cookies.update(cookies)
 
-        assert (await place.client.get(API)).status_code == 200
-        assert (await place.client.get(API, headers=basic(password="wrong"))).status_code == 200
+        assert (await rig.client.get(API)).status_code == 200
+        assert (await rig.client.get(API, headers=basic(password="wrong"))).status_code == 200
 
     @pytest.mark.attack(
         "A link with a good github_token of somebody else",
@@ -233,25 +233,25 @@ class TestPagesOfOthers:
     )
     @pytest.mark.parametrize("where", ELSEWHERE)
     async def test_a_token_that_another_page_gives_isnt_taken(
-        self, place: WebHarness, accounts: FakeAccounts, where: str
+        self, rig: WebHarness, accounts: FakeAccounts, where: str
     ) -> None:
         address = f"{API}?github_token={accounts.token('octocat')}"
-        assert (await place.client.get(address)).status_code == 200
-        assert (await place.client.get(address, headers={"sec-fetch-site": "none"})).status_code == 200
-        assert (await place.client.get(address, headers={"sec-fetch-site": where})).status_code == 401
+        assert (await rig.client.get(address)).status_code == 200
+        assert (await rig.client.get(address, headers={"sec-fetch-site": "none"})).status_code == 200
+        assert (await rig.client.get(address, headers={"sec-fetch-site": where})).status_code == 401
 
     async def test_the_provider_isnt_asked_for_any_number_of_tokens(
-        self, place: WebHarness, accounts: FakeAccounts
+        self, rig: WebHarness, accounts: FakeAccounts
     ) -> None:
         asked = accounts.asked
         answers = [
-            (await place.client.get(f"{API}?github_token=gho_{number:036d}")).status_code
+            (await rig.client.get(f"{API}?github_token=gho_{number:036d}")).status_code
             for number in range(3 * LIMIT)
         ]
 
         assert Counter(answers) == {401: LIMIT, 429: 2 * LIMIT}
         assert accounts.asked - asked == LIMIT
-        assert (await place.client.get(API, headers=basic())).status_code == 200
+        assert (await rig.client.get(API, headers=basic())).status_code == 200
 
     async def test_a_token_is_sent_to_no_provider_where_no_strategy_takes_it(self) -> None:
         seen: list[str] = []

@@ -94,6 +94,8 @@ LISTS = [
     ("GET", "/api/v1/whoami"),
     ("GET", "/api/v1/doctor"),
     ("GET", "/api/v1/audit"),
+    ("GET", "/api/v1/deliveries"),
+    ("GET", "/deliveries"),
     ("POST", "/kill?container_name=in-blog&wait=0"),
     ("GET", "/"),
     ("GET", "/login"),

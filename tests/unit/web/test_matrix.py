@@ -61,6 +61,8 @@ async def withdraw_a_link(web: WebHarness, environment: str) -> httpx.Response:
     return await web.client.delete(f"{ID}/share-links/l1".format(id=environment))
 
 
+OURS = {"origin": f"http://{HOST}"}
+"""The header of a form on one of Stager's own pages."""
 SOCKET = "WEBSOCKET"
 """The method, on this page, of a call that opens one."""
 
@@ -123,7 +125,17 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
         asking("GET", ID + "/build-log"),
     ),
     ("GET", "/previews/{environment}"): (Action.SEE, asking("GET", "/previews/{id}")),
+    ("POST", "/previews/{environment}/redeploy"): (
+        Action.REDEPLOY,
+        asking("POST", "/previews/{id}/redeploy", headers=OURS),
+    ),
+    ("POST", "/previews/{environment}/remove"): (
+        Action.KILL,
+        asking("POST", "/previews/{id}/remove", headers=OURS),
+    ),
     ("GET", "/api/v1/audit"): (Action.READ_AUDIT, asking("GET", "/api/v1/audit")),
+    ("GET", "/api/v1/deliveries"): (Action.READ_DELIVERIES, asking("GET", "/api/v1/deliveries")),
+    ("GET", "/deliveries"): (Action.READ_DELIVERIES, asking("GET", "/deliveries")),
     ("GET", "/api/v1/doctor"): (Action.SET_UP, asking("GET", "/api/v1/doctor")),
     ("GET", "/metrics"): (
         Action.READ_METRICS,
@@ -148,6 +160,7 @@ FOR_WHOEVER_IS_KNOWN = {
     ("DELETE", "/api/v1/tokens/{token}"),
     ("GET", "/account"),  # one's own
 }
+STREAMS = {("GET", "/dashboard/events")}  # test_dashboard.py
 BY_FORM = {
     ("POST", "/account/sessions/{session}/end"),  # from our own pages only: test_signing_in_attacks.py
     ("POST", "/account/sessions/end"),
@@ -254,7 +267,7 @@ def test_every_call_is_on_this_page() -> None:
         for method in set(route.methods or ()) - {"HEAD"}
     } | {(SOCKET, route.path) for route in routes if isinstance(route, APIWebSocketRoute)}
     assert all(isinstance(route, APIRoute | APIWebSocketRoute) for route in routes)
-    assert served == SURFACES.keys() | FOR_WHOEVER_IS_KNOWN | BY_FORM | FOR_EVERYBODY
+    assert served == SURFACES.keys() | FOR_WHOEVER_IS_KNOWN | BY_FORM | FOR_EVERYBODY | STREAMS
 
 
 @pytest.mark.parametrize("access", Access)
@@ -264,10 +277,10 @@ async def test_comments(verb: Verb, access: Access) -> None:
         repository = harness.forge.add_repository("acme", "shop")
         harness.forge.allow(repository, "bob", access)
         event = harness.forge.open(repository, "x", "a1b2c3d4" * 5)
-        await harness.tell(event)
+        await harness.deliver(event)
         await harness.rest(30)
         said = harness.forge.say(event, f"/stager {verb} {'a1b2c3d4' * 5}", "bob")
-        await harness.tell(said)
+        await harness.deliver(said)
         await harness.rest(30)
         [comment] = [c for c in harness.forge.comments if c.id == said.comment]
 

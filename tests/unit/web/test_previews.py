@@ -31,7 +31,7 @@ async def build_ports() -> AsyncIterator[WebHarness]:
 async def opened(web: WebHarness, seconds: float = 300, **how: Any) -> str:
     """A pull request, and so much time after it. Returns the environment's id."""
     base = web.harness.forge.add_repository("acme", "shop")
-    await web.harness.tell(web.harness.forge.open(base, "feature-x", SHA, **how))
+    await web.harness.deliver(web.harness.forge.open(base, "feature-x", SHA, **how))
     await web.harness.rest(seconds)
     return (await web.harness.the()).id
 

@@ -49,9 +49,9 @@ def guard_of(web: WebHarness, environment: Environment) -> Guard:
 
 def read(web: WebHarness, environment: Environment, url: str) -> AccessToken | None:
     """What the link's token says, to the front."""
-    place = urlsplit(url)
-    assert place.hostname == environment.host
-    token = parse_qs(place.query)["stager_share"][0]
+    rig = urlsplit(url)
+    assert rig.hostname == environment.host
+    token = parse_qs(rig.query)["stager_share"][0]
     now = web.harness.running.clock.now().timestamp()
     return verify_token(token, "link", environment.host, KEY, now)
 
@@ -174,11 +174,11 @@ async def test_who_comes_in_by_signing_in(viewers: Role, user: str, status: int)
         assert answer.status_code == status
         assert (await opened.client.get("/preview-access/sign-in", params=asked)).status_code == 401
         if status == 303:
-            place = urlsplit(answer.headers["location"])
-            given = parse_qs(place.query)
+            rig = urlsplit(answer.headers["location"])
+            given = parse_qs(rig.query)
             now = opened.harness.running.clock.now().timestamp()
             grant = verify_token(given["grant"][0], "grant", environment.host, KEY, now)
-            assert place.path == "/.well-known/stager/access"
+            assert rig.path == "/.well-known/stager/access"
             assert given["to"] == ["/a"]
             assert grant is not None
             assert guard_of(opened, environment).admits(grant)

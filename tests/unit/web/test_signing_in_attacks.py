@@ -40,64 +40,64 @@ def made_accounts() -> FakeAccounts:
     return accounts
 
 
-@pytest.fixture(name="place")
+@pytest.fixture(name="rig")
 async def opened(accounts: FakeAccounts) -> AsyncIterator[WebHarness]:
     async with web(applications=[OWNED], accounts=accounts) as opened_site:
         yield opened_site
 
 
 @pytest.fixture(name="stranger")
-async def another_browser(place: WebHarness) -> AsyncIterator[httpx.AsyncClient]:
+async def another_browser(rig: WebHarness) -> AsyncIterator[httpx.AsyncClient]:
     """Somebody else's browser, at another address."""
-    transport = httpx.ASGITransport(place.app, client=("198.51.100.7", 4321))
+    transport = httpx.ASGITransport(rig.app, client=("198.51.100.7", 4321))
     async with httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}") as client:
         yield client
 
 
 class TestState:
-    async def test_that_nobody_was_given(self, place: WebHarness) -> None:
-        answer = await place.client.get("/login/github/callback", params={"code": "x", "state": new_secret()})
+    async def test_that_nobody_was_given(self, rig: WebHarness) -> None:
+        answer = await rig.client.get("/login/github/callback", params={"code": "x", "state": new_secret()})
 
         assert answer.status_code == 403
         assert "sign-in-state-unknown" in answer.text
-        assert SESSION not in place.client.cookies
+        assert SESSION not in rig.client.cookies
 
     async def test_of_the_attackers_own_in_the_victims_browser(
-        self, place: WebHarness, accounts: FakeAccounts, stranger: httpx.AsyncClient
+        self, rig: WebHarness, accounts: FakeAccounts, stranger: httpx.AsyncClient
     ) -> None:
         """Login CSRF: the victim would go on as the attacker."""
         address = (await stranger.get("/login/github")).headers["location"]
         query = {"code": accounts.agree("mallory", address), "state": state_of(address)}
 
-        answer = await place.client.get("/login/github/callback", params=query)
+        answer = await rig.client.get("/login/github/callback", params=query)
 
         assert answer.status_code == 403
-        assert SESSION not in place.client.cookies
+        assert SESSION not in rig.client.cookies
 
-    async def test_used_twice(self, place: WebHarness, accounts: FakeAccounts) -> None:
-        address = await off_to_github(place)
+    async def test_used_twice(self, rig: WebHarness, accounts: FakeAccounts) -> None:
+        address = await off_to_github(rig)
         query = {"code": accounts.agree("octocat", address), "state": state_of(address)}
-        kept = dict(place.client.cookies)
-        assert (await place.client.get("/login/github/callback", params=query)).status_code == 303
-        place.client.cookies.update(kept)
+        kept = dict(rig.client.cookies)
+        assert (await rig.client.get("/login/github/callback", params=query)).status_code == 303
+        rig.client.cookies.update(kept)
         query["code"] = accounts.agree("octocat", address)
 
-        assert (await place.client.get("/login/github/callback", params=query)).status_code == 403
+        assert (await rig.client.get("/login/github/callback", params=query)).status_code == 403
 
-    async def test_too_old(self, place: WebHarness, accounts: FakeAccounts) -> None:
-        address = await off_to_github(place)
-        await place.harness.rest(601)
+    async def test_too_old(self, rig: WebHarness, accounts: FakeAccounts) -> None:
+        address = await off_to_github(rig)
+        await rig.harness.rest(601)
         query = {"code": accounts.agree("octocat", address), "state": state_of(address)}
 
-        assert (await place.client.get("/login/github/callback", params=query)).status_code == 403
+        assert (await rig.client.get("/login/github/callback", params=query)).status_code == 403
 
     async def test_of_a_command_line_used_twice(
-        self, place: WebHarness, accounts: FakeAccounts, stranger: httpx.AsyncClient
+        self, rig: WebHarness, accounts: FakeAccounts, stranger: httpx.AsyncClient
     ) -> None:
         """Whoever comes second can't have the page that asks."""
-        begun = await ask_for_url(place, new_secret())
+        begun = await ask_for_url(rig, new_secret())
         query = {"code": accounts.agree("octocat", begun["url"]), "state": begun["state"]}
-        assert (await place.client.get("/event_receiver", params=query)).status_code == 200
+        assert (await rig.client.get("/event_receiver", params=query)).status_code == 200
         query["code"] = accounts.agree("mallory", begun["url"])
 
         assert (await stranger.get("/event_receiver", params=query)).status_code == 403
@@ -105,10 +105,10 @@ class TestState:
 
 class TestCode:
     async def test_intercepted_it_is_worth_nothing(
-        self, place: WebHarness, accounts: FakeAccounts, stranger: httpx.AsyncClient
+        self, rig: WebHarness, accounts: FakeAccounts, stranger: httpx.AsyncClient
     ) -> None:
         """Another sign-in's code comes with another challenge."""
-        code = accounts.agree("octocat", await off_to_github(place))
+        code = accounts.agree("octocat", await off_to_github(rig))
         theirs = (await stranger.get("/login/github")).headers["location"]
 
         answer = await stranger.get(
@@ -119,86 +119,84 @@ class TestCode:
         assert SESSION not in stranger.cookies
 
     async def test_with_a_refusal_it_counts_for_nothing(
-        self, place: WebHarness, accounts: FakeAccounts
+        self, rig: WebHarness, accounts: FakeAccounts
     ) -> None:
-        address = await off_to_github(place)
+        address = await off_to_github(rig)
         query = {"code": accounts.agree("octocat", address), "state": state_of(address)}
 
-        answer = await place.client.get("/login/github/callback", params=query | {"error": "access_denied"})
+        answer = await rig.client.get("/login/github/callback", params=query | {"error": "access_denied"})
 
         assert answer.status_code == 403
         assert "sign-in-denied" in answer.text
 
 
 class TestToken:
-    async def begun(self, place: WebHarness, accounts: FakeAccounts, verifier: str) -> str:
-        begun = await ask_for_url(place, verifier)
+    async def begun(self, rig: WebHarness, accounts: FakeAccounts, verifier: str) -> str:
+        begun = await ask_for_url(rig, verifier)
         query = {"code": accounts.agree("octocat", begun["url"]), "state": begun["state"]}
-        await place.client.get("/event_receiver", params=query)
+        await rig.client.get("/event_receiver", params=query)
         return begun["state"]
 
     @pytest.mark.parametrize("verifier", ["", "x", "x" * 43, "\0" * 43, "é" * 43, "x" * 5000])
-    async def test_is_for_whoever_began(
-        self, place: WebHarness, accounts: FakeAccounts, verifier: str
-    ) -> None:
+    async def test_is_for_whoever_began(self, rig: WebHarness, accounts: FakeAccounts, verifier: str) -> None:
         """The state alone is no proof: the browser and GitHub have seen it."""
         own = new_secret()
-        state = await self.begun(place, accounts, own)
-        await agree(place, state)
+        state = await self.begun(rig, accounts, own)
+        await agree(rig, state)
 
-        assert (await fetch_token(place, state, verifier)).status_code == 403
-        assert (await fetch_token(place, state, own)).status_code == 200, "which the wrong guess didn't spoil"
+        assert (await fetch_token(rig, state, verifier)).status_code == 403
+        assert (await fetch_token(rig, state, own)).status_code == 200, "which the wrong guess didn't spoil"
 
-    async def test_never_goes_by_get(self, place: WebHarness, accounts: FakeAccounts) -> None:
+    async def test_never_goes_by_get(self, rig: WebHarness, accounts: FakeAccounts) -> None:
         own = new_secret()
-        state = await self.begun(place, accounts, own)
-        await agree(place, state)
+        state = await self.begun(rig, accounts, own)
+        await agree(rig, state)
         query = {"action": "get_oauth_token", "state": state, "verifier": own}
 
-        assert (await place.client.get("/event_receiver", params=query)).status_code == 405
+        assert (await rig.client.get("/event_receiver", params=query)).status_code == 405
 
     async def test_needs_the_victims_word(
-        self, place: WebHarness, accounts: FakeAccounts, stranger: httpx.AsyncClient
+        self, rig: WebHarness, accounts: FakeAccounts, stranger: httpx.AsyncClient
     ) -> None:
         """An attacker begins, and sends the victim the link: GitHub may not even ask them again."""
         own = new_secret()
         query = {"action": "get_oauth_url", "challenge": challenge_of(own)}
         begun = (await stranger.get("/event_receiver", params=query)).json()
         back = {"code": accounts.agree("octocat", begun["url"]), "state": begun["state"]}
-        page = await place.client.get("/event_receiver", params=back)
+        page = await rig.client.get("/event_receiver", params=back)
         form = {"action": "get_oauth_token", "state": begun["state"], "verifier": own}
 
         assert "198.51.100.7" in page.text, "the victim sees who asks"
         assert (await stranger.post("/event_receiver", data=form)).status_code == 202
         yes = {"state": begun["state"], "answer": "yes"}
         assert (await stranger.post("/login/authorize", data=yes, headers=OURS)).status_code == 410
-        assert (await place.client.post("/login/authorize", data=yes, headers=EVIL)).status_code == 403
-        assert (await place.client.post("/login/authorize", data=yes)).status_code == 403
+        assert (await rig.client.post("/login/authorize", data=yes, headers=EVIL)).status_code == 403
+        assert (await rig.client.post("/login/authorize", data=yes)).status_code == 403
         assert (await stranger.post("/event_receiver", data=form)).status_code == 202
-        await agree(place, begun["state"], "no")
+        await agree(rig, begun["state"], "no")
         assert (await stranger.post("/event_receiver", data=form)).status_code == 410
 
     @pytest.mark.parametrize("challenge", ["", "plain", "x" * 44, "=" * 43])
-    async def test_isnt_promised_without_a_challenge(self, place: WebHarness, challenge: str) -> None:
+    async def test_isnt_promised_without_a_challenge(self, rig: WebHarness, challenge: str) -> None:
         query = {"action": "get_oauth_url", "challenge": challenge}
 
-        assert (await place.client.get("/event_receiver", params=query)).status_code == 400
+        assert (await rig.client.get("/event_receiver", params=query)).status_code == 400
 
     async def test_of_a_sign_in_to_pages_cant_be_fetched(
-        self, place: WebHarness, accounts: FakeAccounts
+        self, rig: WebHarness, accounts: FakeAccounts
     ) -> None:
-        address = await off_to_github(place)
+        address = await off_to_github(rig)
 
-        assert (await fetch_token(place, state_of(address), new_secret())).status_code == 410
+        assert (await fetch_token(rig, state_of(address), new_secret())).status_code == 410
 
-    async def test_of_github_reaches_nobody(self, place: WebHarness, accounts: FakeAccounts) -> None:
+    async def test_of_github_reaches_nobody(self, rig: WebHarness, accounts: FakeAccounts) -> None:
         own = new_secret()
-        state = await self.begun(place, accounts, own)
-        await agree(place, state)
-        token = (await fetch_token(place, state, own)).json()["token"]
+        state = await self.begun(rig, accounts, own)
+        await agree(rig, state)
+        token = (await fetch_token(rig, state, own)).json()["token"]
 
         assert token not in accounts.tokens
-        kept = await place.harness.store.read(lambda tx: tx.sessions())
+        kept = await rig.harness.store.read(lambda tx: tx.sessions())
         assert not any(secret in repr(kept) for secret in accounts.tokens)
 
 
@@ -217,53 +215,51 @@ class TestForms:
         ],
     )
     async def test_of_other_sites_do_nothing_by_the_cookie(
-        self, place: WebHarness, accounts: FakeAccounts, path: str, headers: dict[str, str]
+        self, rig: WebHarness, accounts: FakeAccounts, path: str, headers: dict[str, str]
     ) -> None:
-        await sign_in(place, accounts)
+        await sign_in(rig, accounts)
         how = {"json": BODY} if path.startswith("/api") else {"data": BODY}
 
-        answer = await place.client.post(path, headers=headers, **how)  # type: ignore[arg-type]
+        answer = await rig.client.post(path, headers=headers, **how)  # type: ignore[arg-type]
 
         assert answer.status_code in {401, 403}
-        assert await place.harness.environments() == []
-        assert (await place.client.get("/account")).status_code == 200, "still signed in"
+        assert await rig.harness.environments() == []
+        assert (await rig.client.get("/account")).status_code == 200, "still signed in"
 
-    async def test_of_ours_do(self, place: WebHarness, accounts: FakeAccounts) -> None:
-        await sign_in(place, accounts)
+    async def test_of_ours_do(self, rig: WebHarness, accounts: FakeAccounts) -> None:
+        await sign_in(rig, accounts)
         for headers in (OURS, {"sec-fetch-site": "same-origin"}):
-            assert (await place.client.post("/launch", data=BODY, headers=headers)).status_code == 200
+            assert (await rig.client.post("/launch", data=BODY, headers=headers)).status_code == 200
 
 
 class TestCookie:
     async def test_put_there_before_isnt_the_one_afterwards(
-        self, place: WebHarness, accounts: FakeAccounts, stranger: httpx.AsyncClient
+        self, rig: WebHarness, accounts: FakeAccounts, stranger: httpx.AsyncClient
     ) -> None:
         """Session fixation."""
-        await sign_in(place, accounts, "mallory")
-        known = place.client.cookies[SESSION]
-        await sign_in(place, accounts)
+        await sign_in(rig, accounts, "mallory")
+        known = rig.client.cookies[SESSION]
+        await sign_in(rig, accounts)
 
-        assert place.client.cookies[SESSION] != known
+        assert rig.client.cookies[SESSION] != known
         stranger.cookies.set(SESSION, known)
         assert (await stranger.get("/account")).status_code == 401, "and the one before is over"
 
-    async def test_beside_another_of_its_name_is_none(
-        self, place: WebHarness, accounts: FakeAccounts
-    ) -> None:
+    async def test_beside_another_of_its_name_is_none(self, rig: WebHarness, accounts: FakeAccounts) -> None:
         """A preview's host has set one for the whole domain."""
-        await sign_in(place, accounts)
-        secret = place.client.cookies[SESSION]
-        place.client.cookies.clear()
+        await sign_in(rig, accounts)
+        secret = rig.client.cookies[SESSION]
+        rig.client.cookies.clear()
 
         two = {"cookie": f"{SESSION}=tossed; {SESSION}={secret}"}
-        assert (await place.client.get("/account", headers=two)).status_code == 401
+        assert (await rig.client.get("/account", headers=two)).status_code == 401
         assert (
-            await place.client.get("/account", headers={"cookie": f"{SESSION}={secret}"})
+            await rig.client.get("/account", headers={"cookie": f"{SESSION}={secret}"})
         ).status_code == 200
 
     async def test_is_for_us_alone(self, accounts: FakeAccounts) -> None:
-        async with web(applications=[OWNED], accounts=accounts, scheme="https") as place:
-            cookie = (await sign_in(place, accounts)).headers["set-cookie"].lower()
+        async with web(applications=[OWNED], accounts=accounts, scheme="https") as rig:
+            cookie = (await sign_in(rig, accounts)).headers["set-cookie"].lower()
 
             assert cookie.startswith("__host-stager-session=")
             for attribute in ("; secure", "; httponly", "; samesite=lax", "; path=/"):
@@ -271,20 +267,20 @@ class TestCookie:
             assert "domain=" not in cookie
 
     async def test_under_its_plain_name_is_none_over_https(self, accounts: FakeAccounts) -> None:
-        async with web(applications=[OWNED], accounts=accounts, scheme="https") as place:
-            await sign_in(place, accounts)
-            secret = place.client.cookies[f"__Host-{SESSION}"]
-            place.client.cookies.clear()
+        async with web(applications=[OWNED], accounts=accounts, scheme="https") as rig:
+            await sign_in(rig, accounts)
+            secret = rig.client.cookies[f"__Host-{SESSION}"]
+            rig.client.cookies.clear()
 
             headers = {"cookie": f"{SESSION}={secret}"}
-            assert (await place.client.get("/account", headers=headers)).status_code == 401
+            assert (await rig.client.get("/account", headers=headers)).status_code == 401
 
-    async def test_is_no_bearers_token(self, place: WebHarness, accounts: FakeAccounts) -> None:
-        await sign_in(place, accounts)
-        bearer = {"authorization": f"Bearer {place.client.cookies[SESSION]}"}
-        place.client.cookies.clear()
+    async def test_is_no_bearers_token(self, rig: WebHarness, accounts: FakeAccounts) -> None:
+        await sign_in(rig, accounts)
+        bearer = {"authorization": f"Bearer {rig.client.cookies[SESSION]}"}
+        rig.client.cookies.clear()
 
-        assert (await place.client.get("/account", headers=bearer)).status_code == 401
+        assert (await rig.client.get("/account", headers=bearer)).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -306,19 +302,19 @@ class TestCookie:
         "/é",
     ],
 )
-async def test_nobody_is_led_elsewhere_afterwards(place: WebHarness, accounts: FakeAccounts, to: str) -> None:
+async def test_nobody_is_led_elsewhere_afterwards(rig: WebHarness, accounts: FakeAccounts, to: str) -> None:
     assert safe_path(to) == "/"
-    assert (await sign_in(place, accounts, to=to)).headers["location"] == "/"
-    assert (await place.client.get("/login", params={"to": to})).headers["location"] == "/"
+    assert (await sign_in(rig, accounts, to=to)).headers["location"] == "/"
+    assert (await rig.client.get("/login", params={"to": to})).headers["location"] == "/"
 
 
 @pytest.mark.parametrize("header", ["host", "x-forwarded-host", "forwarded"])
-async def test_a_lie_about_our_host_leads_nobody_there(place: WebHarness, header: str) -> None:
+async def test_a_lie_about_our_host_leads_nobody_there(rig: WebHarness, header: str) -> None:
     lies = {header: "host=evil.test" if header == "forwarded" else "evil.test"}
     query = {"action": "get_oauth_url", "challenge": challenge_of(new_secret())}
     answers = [
-        (await place.client.get("/login/github", headers=lies)).headers["location"],
-        (await place.client.get("/event_receiver", params=query, headers=lies)).json()["url"],
+        (await rig.client.get("/login/github", headers=lies)).headers["location"],
+        (await rig.client.get("/event_receiver", params=query, headers=lies)).json()["url"],
     ]
 
     assert all("evil" not in address for address in answers)
@@ -326,9 +322,9 @@ async def test_a_lie_about_our_host_leads_nobody_there(place: WebHarness, header
 
 
 class TestPasswords:
-    async def test_tell_nothing_of_who_there_is(self, place: WebHarness) -> None:
+    async def test_tell_nothing_of_who_there_is(self, rig: WebHarness) -> None:
         answers = [
-            await place.client.post("/login", data={"user": user, "password": "no"}, headers=OURS)
+            await rig.client.post("/login", data={"user": user, "password": "no"}, headers=OURS)
             for user in ("ann", "bob")
         ]
 
@@ -336,7 +332,7 @@ class TestPasswords:
         assert answers[0].text.replace("ann", "bob") == answers[1].text
 
     async def test_cant_be_tried_one_after_another(
-        self, place: WebHarness, stranger: httpx.AsyncClient
+        self, rig: WebHarness, stranger: httpx.AsyncClient
     ) -> None:
         form = {"user": "ann", "password": "no"}
         for _ in range(LIMIT):
@@ -344,51 +340,51 @@ class TestPasswords:
         form["password"] = "pass"
 
         assert (await stranger.post("/login", data=form, headers=OURS)).status_code == 429
-        assert (await place.client.post("/login", data=form, headers=OURS)).status_code == 303, (
+        assert (await rig.client.post("/login", data=form, headers=OURS)).status_code == 303, (
             "ann isn't locked out"
         )
 
-    async def test_a_token_isnt_for_signing_in(self, place: WebHarness, accounts: FakeAccounts) -> None:
-        await sign_in(place, accounts)
-        page = await place.client.post("/account/tokens", data={"label": "x"}, headers=OURS)
+    async def test_a_token_isnt_for_signing_in(self, rig: WebHarness, accounts: FakeAccounts) -> None:
+        await sign_in(rig, accounts)
+        page = await rig.client.post("/account/tokens", data={"label": "x"}, headers=OURS)
         token = page.text.partition('class="secret">')[2].partition("<")[0]
         assert token.startswith("stager_")
-        place.client.cookies.clear()
+        rig.client.cookies.clear()
 
         form = {"user": "x", "password": token}
-        assert (await place.client.post("/login", data=form, headers=OURS)).status_code in {401, 403}
+        assert (await rig.client.post("/login", data=form, headers=OURS)).status_code in {401, 403}
 
     async def test_that_are_no_tokens_of_github_arent_sent_there(
-        self, place: WebHarness, accounts: FakeAccounts
+        self, rig: WebHarness, accounts: FakeAccounts
     ) -> None:
         form = {"user": "ann", "password": "my-other-password"}
-        await place.client.post("/login", data=form, headers=OURS)
+        await rig.client.post("/login", data=form, headers=OURS)
 
         assert accounts.asked == 0
 
 
 class TestFlood:
-    async def test_of_sign_ins_from_one_address(self, place: WebHarness, stranger: httpx.AsyncClient) -> None:
+    async def test_of_sign_ins_from_one_address(self, rig: WebHarness, stranger: httpx.AsyncClient) -> None:
         for _ in range(MAX_PENDING_PER_ADDRESS):
             assert (await stranger.get("/login/github")).status_code == 303
         assert (await stranger.get("/login/github")).status_code == 429
-        assert (await place.client.get("/login/github")).status_code == 303
+        assert (await rig.client.get("/login/github")).status_code == 303
 
-    async def test_of_text(self, place: WebHarness) -> None:
+    async def test_of_text(self, rig: WebHarness) -> None:
         form = {"user": "x" * 301, "password": "x"}
-        assert (await place.client.post("/login", data=form, headers=OURS)).status_code == 422
+        assert (await rig.client.post("/login", data=form, headers=OURS)).status_code == 422
         large = {"user": "x", "password": "x" * (FORM_LIMIT + 1)}
-        assert (await place.client.post("/login", data=large, headers=OURS)).status_code in {400, 413}
+        assert (await rig.client.post("/login", data=large, headers=OURS)).status_code in {400, 413}
         query = {"code": "x" * 10_000, "state": "x" * 10_000}
-        assert (await place.client.get("/login/github/callback", params=query)).status_code == 403
+        assert (await rig.client.get("/login/github/callback", params=query)).status_code == 403
 
     async def test_of_questions_in_the_device_flow_stays_here(
-        self, place: WebHarness, accounts: FakeAccounts
+        self, rig: WebHarness, accounts: FakeAccounts
     ) -> None:
-        begun = (await place.client.post("/api/v1/login/device")).json()
-        await place.harness.rest(6)
+        begun = (await rig.client.post("/api/v1/login/device")).json()
+        await rig.harness.rest(6)
         answers = [
-            await place.client.post("/api/v1/login/device/poll", json={"handle": begun["handle"]})
+            await rig.client.post("/api/v1/login/device/poll", json={"handle": begun["handle"]})
             for _ in range(5)
         ]
 
@@ -397,10 +393,10 @@ class TestFlood:
 
 
 @pytest.mark.parametrize("name", ["<script>alert(1)</script>", '"><img src=x>'])
-async def test_what_strangers_say_is_text_on_our_pages(place: WebHarness, name: str) -> None:
+async def test_what_strangers_say_is_text_on_our_pages(rig: WebHarness, name: str) -> None:
     form = {"user": name, "password": "no", "to": name}
-    page = (await place.client.post("/login", data=form, headers=OURS)).text
-    failed = await place.client.get("/login/github/callback", params={"state": name, "error": name})
+    page = (await rig.client.post("/login", data=form, headers=OURS)).text
+    failed = await rig.client.get("/login/github/callback", params={"state": name, "error": name})
 
     assert name not in page
     assert name not in failed.text

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from stager.control.environments.attach import Attach
 from stager.control.environments.capacity import Capacity, Rotation, Scheduler, Show, Wake
 from stager.control.environments.change_feed import ChangeFeed
+from stager.control.environments.change_log import ChangeLog
 from stager.control.environments.commands import CheckBranch, Commands
 from stager.control.environments.desired_state import DesiredState
 from stager.control.environments.queries import Queries
@@ -54,6 +55,8 @@ class Environments:
     ) -> None:
         store, authorizer = ports.store, identity.authorizer
         self.change_feed = ChangeFeed()
+        self.change_log = ChangeLog(ports.ids.new())
+        self.change_feed.listen(self.change_log.record)
         self.records = Records(store)
         self.desired_state = DesiredState(routing.urls, ports.clock, ports.ids)
         rotation = Rotation(plugins.invoker, routing.urls, plugins.configured.rotation)

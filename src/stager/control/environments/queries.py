@@ -23,11 +23,13 @@ from stager.ports.store import Store, Transaction
 
 @dataclass(frozen=True, slots=True)
 class Visibility:
-    """What an actor may see of an application's previews. False if nothing."""
+    """What an actor may see of an application's previews, and do with them. False if nothing."""
 
     any: bool
     secret_names: bool = False
     logs: bool = False
+    redeploy: bool = False
+    kill: bool = False
 
     def __bool__(self) -> bool:
         return self.any
@@ -35,11 +37,21 @@ class Visibility:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One environment in a listing, with the deployment of its desired generation."""
+    """One environment in a listing.
+
+    Args:
+        deployment: of its desired generation.
+        serving: of the generation that visitors see, if that is another one.
+    """
 
     environment: Environment
     deployment: Deployment | None
     visibility: Visibility
+    serving: Deployment | None = None
+
+
+_Stored = tuple[Environment, Deployment | None, Deployment | None]
+"""An environment, the deployment of its desired generation, and `Row.serving`."""
 
 
 class Queries:
@@ -60,12 +72,12 @@ class Queries:
             app: only this application's; empty for all.
             gone: include those that were removed.
         """
-        pairs = await self._store.read(lambda tx: _pairs(tx, app=app, gone=gone))
-        apps = {environment.app for environment, _ in pairs}
+        found = await self._store.read(lambda tx: _all(tx, app=app, gone=gone))
+        apps = {environment.app for environment, _, _ in found}
         visible = {each: await self.visibility(actor, each) for each in apps}
         return [
-            Row(environment, deployment, visible[environment.app])
-            for environment, deployment in pairs
+            Row(environment, deployment, visible[environment.app], serving)
+            for environment, deployment, serving in found
             if visible[environment.app]
         ]
 
@@ -73,13 +85,24 @@ class Queries:
         """One environment as in a listing. Raises `Refused` (404) unless the actor may see it."""
         found = await self.visible(environment_id, actor)
         visibility = await self.visibility(actor, found.app)
-        environment, deployment = await self._store.read(lambda tx: _pair(tx, environment_id))
-        return Row(environment, deployment, visibility)
+        environment, deployment, serving = await self._store.read(lambda tx: _one(tx, environment_id))
+        return Row(environment, deployment, visibility, serving)
+
+    async def unfiltered(self, environment_ids: Collection[str]) -> dict[str, Row]:
+        """The environments of these ids, as far as they exist, by id. Not filtered by permission: the caller
+        shows them to an actor by the actor's `visibility` only."""
+
+        def read(tx: Transaction) -> dict[str, Row]:
+            found = (tx.environment(each) for each in environment_ids)
+            rows = (_with_deployments(tx, each) for each in found if each is not None)
+            return {row[0].id: Row(row[0], row[1], Visibility(any=False), row[2]) for row in rows}
+
+        return await self._store.read(read)
 
     async def visibility(self, actor: Actor, app: str) -> Visibility:
         """What the actor may see of this application's previews."""
         role = await self._authorizer.role(actor, app)
-        actions = (Action.SEE, Action.READ_SECRET_NAMES, Action.READ_LOGS)
+        actions = (Action.SEE, Action.READ_SECRET_NAMES, Action.READ_LOGS, Action.REDEPLOY, Action.KILL)
         return Visibility(*(may(role, action) for action in actions))
 
     async def visible(self, environment_id: str, actor: Actor) -> Environment:
@@ -171,14 +194,29 @@ class Queries:
         return await self._store.read(lambda tx: _count_by_state(tx, apps))
 
 
-def _pair(tx: Transaction, environment_id: str) -> tuple[Environment, Deployment | None]:
-    environment = existing(tx, environment_id)
-    return environment, tx.deployment_of(environment.id, environment.desired.generation)
+def _one(tx: Transaction, environment_id: str) -> _Stored:
+    return _with_deployments(tx, existing(tx, environment_id))
 
 
-def _pairs(tx: Transaction, *, app: str, gone: bool) -> list[tuple[Environment, Deployment | None]]:
+def _with_deployments(tx: Transaction, environment: Environment) -> _Stored:
+    deployment = tx.deployment_of(environment.id, environment.desired.generation)
+    return environment, deployment, _serving(tx, environment)
+
+
+def _all(tx: Transaction, *, app: str, gone: bool) -> list[_Stored]:
     pairs = tx.environments_with_deployments(present=None if gone else True)
-    return [pair for pair in pairs if app in ("", pair[0].app)]
+    return [
+        (environment, deployment, _serving(tx, environment))
+        for environment, deployment in pairs
+        if app in ("", environment.app)
+    ]
+
+
+def _serving(tx: Transaction, environment: Environment) -> Deployment | None:
+    """The deployment that visitors see, if it isn't the one of the desired generation."""
+    if environment.serving in (None, environment.desired.generation):
+        return None
+    return tx.deployment_of(environment.id, environment.serving)
 
 
 def _history(

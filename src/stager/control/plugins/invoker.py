@@ -18,8 +18,7 @@ import structlog
 from stager.control.metrics import Metrics
 from stager.domain.commands import Command, Kill, Launch
 from stager.domain.errors import Fault, StagerError, sentences
-from stager.domain.pull_requests.decisions import Decision, problem_of
-from stager.domain.pull_requests.events import Call, ChangeEvent
+from stager.domain.pull_requests.events import Call, ChangeEvent, Decision, problem_of
 from stager.ports.diagnostics import Finding, Verdict
 from stager.ports.handlers import EventListener, Handler
 

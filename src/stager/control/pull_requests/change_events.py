@@ -21,8 +21,14 @@ from stager.control.pull_requests.repositories import application_of, remember, 
 from stager.domain.application import Application, Applications
 from stager.domain.environment import BY_POLICY, Environment, EnvironmentKey, Suspension, SuspensionReason
 from stager.domain.errors import StagerError
-from stager.domain.pull_requests.decisions import LaunchPreview, RemovePreview, Skip
-from stager.domain.pull_requests.events import ChangeAction, ChangeEvent, ChecksCompleted
+from stager.domain.pull_requests.events import (
+    ChangeAction,
+    ChangeEvent,
+    ChecksCompleted,
+    LaunchPreview,
+    RemovePreview,
+    Skip,
+)
 from stager.domain.pull_requests.rules import FORKS_ARE_OFF, is_approved
 from stager.domain.source import Change, Repository, Revision
 from stager.ports.clock import Clock

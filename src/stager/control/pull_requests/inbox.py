@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -40,8 +41,25 @@ OLDEST: Final = timedelta(days=4)
 """GitHub redelivers up to three days (GitHub docs, Redelivering webhooks). Records of events are kept for
 longer."""
 
-Handle = Callable[[Delivery], Awaitable[str]]
-"""Processes a delivery and returns its outcome, as text."""
+LONGEST_OUTCOME: Final = 1_000
+"""Characters of an outcome that are recorded. It may contain sentences of plugins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """What became of a delivery.
+
+    Args:
+        text: in words, such as `launched`, or `ignored: ` and why.
+        about: the repository and pull request, such as `acme/shop#7`; empty if unknown.
+    """
+
+    text: str
+    about: str = ""
+
+
+Handle = Callable[[Delivery], Awaitable[Processed]]
+"""Processes a delivery."""
 
 
 class Burst:
@@ -129,8 +147,9 @@ class Inbox:
             await self._set_aside(delivery, f"processing took longer than {LONGEST_SECONDS:g} seconds")
             return
         now = self._clock.now()
-        await self._store.write(lambda tx: tx.finish_delivery(delivery, outcome, now))
-        log.info("delivery_done", delivery=delivery.id, outcome=outcome)
+        text = outcome.text[:LONGEST_OUTCOME]
+        await self._store.write(lambda tx: tx.finish_delivery(delivery, text, now, outcome.about))
+        log.info("delivery_done", delivery=delivery.id, outcome=text)
 
     async def _set_aside(self, delivery: Delivery, why: str) -> None:
         now = self._clock.now()

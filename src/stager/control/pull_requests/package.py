@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 
 from stager.control.environments.package import Environments
-from stager.control.identity.audit import Audit
+from stager.control.identity.package import Identity
 from stager.control.loops import Loop
 from stager.control.metrics import Metrics
 from stager.control.plugins.package import Plugins
 from stager.control.ports import Ports
 from stager.control.pull_requests.change_events import ChangeEvents, CurrentChanges
 from stager.control.pull_requests.comment_commands import CommentCommands
+from stager.control.pull_requests.delivery_log import DeliveryLog
 from stager.control.pull_requests.inbox import Deduplication, Inbox
 from stager.control.pull_requests.merge_queue import MergeQueue
 from stager.control.pull_requests.policy import Listeners, Policy
@@ -35,7 +37,7 @@ class PullRequests:
         metrics: Metrics,
         plugins: Plugins,
         environments: Environments,
-        audit: Audit,
+        identity: Identity,
         *,
         statuses: bool,
     ) -> None:
@@ -51,21 +53,23 @@ class PullRequests:
             changed=environments.scheduler.schedule,
         )
         comment_commands = CommentCommands(
-            store, ports.forges, applications, environments, audit=audit, once=once
+            store, ports.forges, applications, environments, audit=identity.audit, once=once
         )
         merge_queue = MergeQueue(store, ports.forges, applications, enabled=statuses)
+        self.inbox = Inbox(store, ports.clock, metrics)
         self.webhooks = WebhookConsumer(
             store,
-            Inbox(store, ports.clock, metrics),
             ports.webhooks,
             EventConsumers(self.change_events, comment_commands, merge_queue, self._resync_soon.set),
             once=once,
         )
+        self.deliveries = DeliveryLog(store, ports.clock, metrics, identity.authorizer)
         self.resync = Resync(store, ports.forges, applications, self.change_events, ports.clock)
         ports.forges.on_connected(self._resync_soon.set)
 
     def loops(self, resync_interval: timedelta) -> list[Loop]:
         """Processing of deliveries, and the resync."""
-        deliveries = Loop("deliveries", self.webhooks.run, after_adoption=True)
+        process = partial(self.inbox.run, self.webhooks.process)
+        deliveries = Loop("deliveries", process, after_adoption=True)
         resync = Loop("resync", self.resync.run, resync_interval, after_adoption=True, wake=self._resync_soon)
         return [deliveries, resync]

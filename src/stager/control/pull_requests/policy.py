@@ -14,8 +14,7 @@ from stager.domain.application import Application
 from stager.domain.environment import Environment, Suspension, SuspensionReason
 from stager.domain.errors import Retry, StagerError, sentences
 from stager.domain.pull_requests.comment_command import PREFIX, Verb
-from stager.domain.pull_requests.decisions import Decision, Skip
-from stager.domain.pull_requests.events import ChangeEvent
+from stager.domain.pull_requests.events import ChangeEvent, Decision, Skip
 from stager.domain.pull_requests.rules import FORKS_ARE_OFF, is_approved, refusal, refusal_by_paths
 from stager.domain.source import Change, Trust
 from stager.ports.forge import Checks, Forge

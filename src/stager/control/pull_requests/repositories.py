@@ -10,6 +10,7 @@ All functions run inside a transaction.
 from __future__ import annotations
 
 from stager.domain.application import Application, Applications
+from stager.domain.pull_requests.events import NO_APPLICATION
 from stager.domain.source import Repository, forge_of
 from stager.ports.store import Transaction
 
@@ -38,7 +39,7 @@ def why_not(tx: Transaction, applications: Applications, repository: Repository)
 
 def no_application(repository: Repository) -> str:
     """The outcome of a delivery from a repository that no application is for."""
-    return f"ignored: no application is for {repository.full_name}"
+    return NO_APPLICATION + repository.full_name
 
 
 def remember(

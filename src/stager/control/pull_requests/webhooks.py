@@ -9,7 +9,7 @@ import structlog
 
 from stager.control.pull_requests.change_events import ChangeEvents, waiting_for_checks
 from stager.control.pull_requests.comment_commands import CommentCommands
-from stager.control.pull_requests.inbox import Deduplication, Inbox
+from stager.control.pull_requests.inbox import Deduplication, Processed
 from stager.control.pull_requests.merge_queue import MergeQueue
 from stager.domain.errors import Retry, StagerError
 from stager.domain.pull_requests.events import (
@@ -19,8 +19,10 @@ from stager.domain.pull_requests.events import (
     ChecksCompleted,
     CommentAdded,
     Delivery,
+    Event,
     Ignored,
     MergeQueued,
+    about_of,
 )
 from stager.ports.forge import Webhooks
 from stager.ports.store import Store
@@ -45,7 +47,7 @@ class EventConsumers:
 
 
 class WebhookConsumer:
-    """Consumes deliveries.
+    """Consumes the deliveries of the inbox.
 
     Args:
         webhooks: read deliveries, by the forge that they are recorded under.
@@ -54,41 +56,36 @@ class WebhookConsumer:
     def __init__(
         self,
         store: Store,
-        inbox: Inbox,
         webhooks: Mapping[str, Webhooks],
         consumers: EventConsumers,
         *,
         once: Deduplication,
     ) -> None:
         self._store = store
-        self._inbox = inbox
         self._webhooks = webhooks
         self._to = consumers
         self._once = once
 
-    async def receive(self, delivery: Delivery) -> bool:
-        """Record a verified delivery; once this returns, it can't be lost. False for a repeated one."""
-        return await self._inbox.receive(delivery)
-
-    async def run(self) -> None:
-        """Process the deliveries until cancelled, those left over by an earlier process first."""
-        await self._inbox.run(self._process)
-
-    async def _process(self, delivery: Delivery) -> str:
+    async def process(self, delivery: Delivery) -> Processed:
         """Process a delivery and return its outcome. A failure ends this delivery only."""
+        about = ""
         try:
-            return await self._read(delivery)
+            event = self._read(delivery)
+            about = about_of(event)
+            return Processed(await self._handle(event), about)
         except Retry:
             raise  # The store failed: the delivery stays in the inbox.
         except StagerError as error:
-            return f"{error.kind}: {error.message}"
+            return Processed(f"{error.kind}: {error.message}", about)
         except Exception:
             log.exception("delivery_failed", delivery=delivery.id)
-            return "failed: a bug of Stager's, see its log"
+            return Processed("failed: a bug of Stager's, see its log", about)
 
-    async def _read(self, delivery: Delivery) -> str:
+    def _read(self, delivery: Delivery) -> Event:
         reader = self._webhooks.get(delivery.forge)
-        event = reader.read(delivery) if reader else Ignored(f"no forge {delivery.forge} is configured")
+        return reader.read(delivery) if reader else Ignored(f"no forge {delivery.forge} is configured")
+
+    async def _handle(self, event: Event) -> str:
         match event:
             case ChangeEvent():
                 return await self._changed(event)

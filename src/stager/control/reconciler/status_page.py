@@ -45,7 +45,7 @@ class StatusPage:
         status = live_status(environment, deployment, self._context.image_resolver.builds)
         warnings = self._context.warnings(environment)
         status = replace(status, hint=sentences(status.hint, " ".join(warnings)))
-        await self._context.visitor_access.route(environment, page_of(environment, status))
+        await self._route(environment, status)
 
     async def show_error(self, environment_id: str, error: StagerError) -> None:
         """Show on the page why nothing happens, while something that Stager needs doesn't answer."""
@@ -55,7 +55,11 @@ class StatusPage:
         status = Status(State.STARTING, sentences(error.message, "Stager tries again."))
         if not self._is_routed(environment):
             with suppress(Retry):
-                await self._context.visitor_access.route(environment, page_of(environment, status))
+                await self._route(environment, status)
+
+    async def _route(self, environment: Environment, status: Status) -> None:
+        page = page_of(environment, status, self._context.urls.page(environment.id))
+        await self._context.visitor_access.route(environment, page)
 
     def _is_routed(self, environment: Environment) -> bool:
         """Whether its host leads to an instance. Only the plan may change that: the database may be behind,

@@ -46,13 +46,7 @@ class Reporting:
             sinks["deployment"] = DeploymentSink(*parts)
         if options.statuses:
             sinks["status"] = CommitStatusSink(*parts)
-        self.reporter = Reporter(sinks) if sinks else None
-        self._forges = ports.forges
-
-    def environment_changed(self, environment_id: str) -> None:
-        """Report the state of this environment in the background, if a forge is connected."""
-        if self.reporter and self._forges:
-            self.reporter.changed(environment_id)
+        self.reporter = Reporter(sinks, ports.forges) if sinks else None
 
     async def close(self) -> None:
         """Cancel reports that run; they are repeated after the next start."""

@@ -15,6 +15,7 @@ import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
 from stager.control.environments.records import Note, note_of
+from stager.control.forges import Forges
 from stager.control.loops import CoalescingTasks
 from stager.control.plugins.lifecycle import notes_of
 from stager.domain.deployment import Deployment
@@ -38,18 +39,19 @@ class Sink(Protocol):
 
 
 class Reporter:
-    """Runs the sinks.
+    """Runs the sinks, while a forge is connected.
 
     Args:
         sinks: by their names in the log.
     """
 
-    def __init__(self, sinks: Mapping[str, Sink]) -> None:
+    def __init__(self, sinks: Mapping[str, Sink], forges: Forges) -> None:
+        self._forges = forges
         self._tasks = [CoalescingTasks(partial(_report, name, sink.report)) for name, sink in sinks.items()]
 
     def changed(self, environment_id: str) -> None:
         """Report this environment's state soon."""
-        for tasks in self._tasks:
+        for tasks in self._tasks if self._forges else ():
             tasks.request(environment_id)
 
     async def close(self) -> None:

@@ -57,6 +57,8 @@ class Action(StrEnum):
     """Create share links to a private preview."""
     READ_METRICS = "read-metrics"
     READ_AUDIT = "read-audit"
+    READ_DELIVERIES = "read-deliveries"
+    """See webhook deliveries and their outcomes, of all repositories."""
     SET_UP = "set-up"
     """Connect the forge and run diagnostics."""
 
@@ -75,6 +77,7 @@ NEEDED: Mapping[Action, Role] = MappingProxyType(
         Action.SHARE: Role.DEVELOPER,
         Action.READ_METRICS: Role.VIEWER,
         Action.READ_AUDIT: Role.ADMINISTRATOR,
+        Action.READ_DELIVERIES: Role.ADMINISTRATOR,
         Action.SET_UP: Role.ADMINISTRATOR,
     }
 )

@@ -25,6 +25,8 @@ SETTINGS = {
     "uploadpack.allowAnySHA1InWant": "true",
     # Clones of CI jobs are shallow (git-config(1)).
     "receive.shallowUpdate": "true",
+    # `git push -o wait` (git-push(1)).
+    "receive.advertisePushOptions": "true",
     # Only Stager writes the refs of changes.
     "receive.hideRefs": "refs/pull",
 }

@@ -122,7 +122,8 @@ class ErrorPage:
         message: what is wrong, one sentence.
         hint: what to do.
         lines: the last lines of the log.
-        url: a link to more information.
+        url: the pull request.
+        log_url: Stager's own page about the environment.
     """
 
     state: str
@@ -132,11 +133,21 @@ class ErrorPage:
     hint: str = ""
     lines: tuple[str, ...] = ()
     url: str = ""
+    log_url: str = ""
 
     @classmethod
     def of(cls, page: Page, host: str) -> ErrorPage:
         """Make the error page for a target of the route table."""
-        return cls(page.state, page.name or host, page.app, page.message, page.hint, page.lines, page.url)
+        return cls(
+            page.state,
+            page.name or host,
+            page.app,
+            page.message,
+            page.hint,
+            page.lines,
+            page.url,
+            page.log_url,
+        )
 
     @property
     def status(self) -> int:
@@ -237,8 +248,7 @@ def _problem(page: ErrorPage) -> bytes:
         "hint": hint,
         "lines": list(page.lines),
     }
-    if page.url:
-        problem["url"] = page.url
+    problem |= {name: url for name, url in (("url", page.url), ("log_url", page.log_url)) if url}
     return json.dumps(problem, ensure_ascii=False, indent=2).encode() + b"\n"
 
 
@@ -253,7 +263,7 @@ def _html(page: ErrorPage) -> bytes:
         message=with_code(escape(message)),
         hint=f'<p class="hint">{with_code(escape(hint))}</p>' if hint else "",
         lines=_log(page.lines),
-        link=_link(page.url),
+        links=_link(page.log_url, "Logs and deployments") + _link(page.url, "Pull request"),
         status=template.status,
         state=escape(page.state),
     )
@@ -268,8 +278,8 @@ def _log(lines: tuple[str, ...]) -> str:
     return f'<h2>{title}</h2><div class="log" tabindex="0" aria-label="{title}"><pre>{text}</pre></div>'
 
 
-def _link(url: str) -> str:
+def _link(url: str, text: str) -> str:
     """A link, if the URL is a web address: a `javascript:` URL would run on this page."""
     if not url.startswith(("https://", "http://")):
         return ""
-    return f'<p><a href="{escape(url)}" rel="noreferrer">Read more</a></p>'
+    return f'<p><a href="{escape(url)}" rel="noreferrer">{text}</a></p>'

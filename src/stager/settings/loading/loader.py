@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from stager.ports.plugins import Plugins, discover
+from stager.ports.plugins import PluginRegistry, discover
 from stager.settings.loading import document
 from stager.settings.loading.context import Context
 from stager.settings.loading.document import Data
@@ -39,7 +39,7 @@ class Loaded:
     settings: Settings
     path: Path | None
     warnings: tuple[str, ...]
-    plugins: Plugins = field(default_factory=built_in)
+    plugins: PluginRegistry = field(default_factory=built_in)
 
 
 def find(option: Path | None, environ: Mapping[str, str], folder: Path) -> Path | None:
@@ -131,7 +131,7 @@ def _settings(written: Data, name: str, context: Context) -> Settings:
     return settings
 
 
-def _of_plugins(plugins: Plugins) -> list[Problem]:
+def _of_plugins(plugins: PluginRegistry) -> list[Problem]:
     found = [*plugins.problems, *problems_with_sections(plugins)]
     return [Problem(problem.place, problem.message) for problem in found]
 

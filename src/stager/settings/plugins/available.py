@@ -9,7 +9,7 @@ from typing import Literal
 
 from stager.domain.names import did_you_mean
 from stager.ports import plugins
-from stager.ports.plugins import KINDS, Plugin, Plugins, discover
+from stager.ports.plugins import KINDS, Plugin, PluginRegistry, discover
 
 Kind = plugins.Kind | Literal["routing_strategy"]
 """The settings that name classes."""
@@ -25,7 +25,7 @@ NOT_YET: Mapping[str, str] = {
 
 
 @functools.cache
-def built_in() -> Plugins:
+def built_in() -> PluginRegistry:
     """The built-in plugins."""
     return discover(installed=False)
 
@@ -34,7 +34,7 @@ def built_in() -> Plugins:
 class Known:
     """All valid names, by the setting that may contain them."""
 
-    plugins: Plugins = field(default_factory=built_in)
+    plugins: PluginRegistry = field(default_factory=built_in)
     routing: Mapping[str, str] = field(default_factory=lambda: ROUTING)
     not_yet: Mapping[str, str] = field(default_factory=lambda: NOT_YET)
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, cast
 
 from pydantic import BaseModel, Field, RootModel, create_model, model_validator
 
-from stager.ports.plugins import Plugin, PluginProblem, Plugins
+from stager.ports.plugins import Plugin, PluginProblem, PluginRegistry
 from stager.settings.model import Settings
 from stager.settings.plugins.available import Known
 from stager.settings.sections.operation import Handlers
@@ -43,7 +43,7 @@ class _Plugged(Settings):
 
 
 @functools.lru_cache(maxsize=8)
-def model_for(plugins: Plugins) -> type[Settings]:
+def model_for(plugins: PluginRegistry) -> type[Settings]:
     """Create the model of a configuration with these plugins."""
     with_settings = [plugin for plugin in plugins if plugin.settings is not None]
     below = {p.name: _field(p) for p in with_settings if not p.cls.section}

@@ -6,8 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, field_validator
 
-from stager.domain.egress import Egress, Reach
-from stager.domain.profile import Limits
+from stager.domain.profile import Egress, Limits, Reach
 from stager.settings.sections.access import OptionalPrivate
 from stager.settings.values.network import OneDestination
 from stager.settings.values.scalars import NOT_BOOLEAN, POSITIVE, Duration, Size

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, PlainSerializer, PlainValidator
 
-from stager.domain.egress import Destination
 from stager.domain.names import MIN_SLUG_LENGTH
+from stager.domain.profile import Destination
 from stager.settings.loading.refusals import InvalidValue
 from stager.settings.values.scalars import Form
 

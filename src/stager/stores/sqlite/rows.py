@@ -27,7 +27,7 @@ from stager.domain.errors import Outcome
 from stager.domain.pull_requests.events import Delivery
 from stager.domain.recipe import Hooks, Manifest
 from stager.domain.source import Change, Repository, Revision, Trust
-from stager.ports.store import SeenRepository
+from stager.ports.store import DeliveryRecord, RefusedDeliveries, SeenRepository
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -88,6 +88,17 @@ class DeliveryRow(NamedTuple):
     forge: str
     event: str
     payload: str
+
+
+class RefusedRow(NamedTuple):
+    """Deliveries that weren't accepted."""
+
+    forge: str
+    reason: str
+    total: int
+    at: int
+    message: str
+    hint: str
 
 
 class ChangeRow(NamedTuple):
@@ -267,6 +278,31 @@ def delivery_row(delivery: Delivery) -> DeliveryRow:
 def delivery_of(columns: Sequence[Any]) -> Delivery:
     row = DeliveryRow._make(columns)
     return Delivery(row.id, row.forge, row.event, row.payload)
+
+
+def delivery_record_of(columns: Sequence[Any]) -> DeliveryRecord:
+    forge, delivery, event, about, received_at, finished_at, outcome, is_set_aside = columns
+    return DeliveryRecord(
+        forge=forge,
+        delivery=delivery,
+        event=event,
+        about=about,
+        received_at=moment(received_at),
+        finished_at=_moment_or_none(finished_at),
+        outcome=outcome or "",
+        is_set_aside=bool(is_set_aside),
+    )
+
+
+def refused_row(refused: RefusedDeliveries) -> RefusedRow:
+    return RefusedRow(
+        refused.forge, refused.reason, refused.count, stamp(refused.at), refused.message, refused.hint
+    )
+
+
+def refused_of(columns: Sequence[Any]) -> RefusedDeliveries:
+    row = RefusedRow._make(columns)
+    return RefusedDeliveries(row.forge, row.reason, row.total, moment(row.at), row.message, row.hint)
 
 
 def change_row(change: Change) -> ChangeRow:

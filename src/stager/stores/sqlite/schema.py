@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "v2"
+VERSION = "v3"
 """The newest migration: it brings a database to these tables."""
 
 PRE_RELEASE = frozenset({"0001", "0002", "0003", "0004"})
@@ -106,7 +106,8 @@ environment_state = Table(
     Column("value", Text, nullable=False),
 )
 
-# The payload comes last: SQLite reads a row from its beginning, and payloads may be megabytes.
+# The payload comes behind the other columns: SQLite reads a row from its beginning, and payloads may be
+# megabytes. It is emptied when the delivery is finished.
 deliveries = Table(
     "deliveries",
     metadata,
@@ -118,7 +119,21 @@ deliveries = Table(
     Column("finished_at", Integer, index=True),
     Column("outcome", Text),
     Column("payload", Text, nullable=False),
+    Column("about", Text, nullable=False, server_default=text("''")),
     UniqueConstraint("forge", "id"),
+)
+
+# Deliveries that weren't accepted, counted by cause: strangers can send any number of them, so they aren't
+# recorded one by one.
+refused_deliveries = Table(
+    "refused_deliveries",
+    metadata,
+    Column("forge", Text, primary_key=True),
+    Column("reason", Text, primary_key=True),
+    Column("total", Integer, nullable=False),
+    Column("at", Integer, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("hint", Text, nullable=False),
 )
 
 # A row for a delivery that is being processed, or is set aside. It is a table of its own so that counting an

@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     ColumnElement,
     Delete,
+    Integer,
     Select,
     Table,
     Text,
     bindparam,
     delete,
+    func,
     literal,
     not_,
     select,
@@ -30,17 +32,26 @@ from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey, RunState
 from stager.domain.pull_requests.events import Delivery
 from stager.domain.source import Change, Repository
-from stager.ports.store import SeenRepository, SetAside, StateKind
+from stager.ports.store import (
+    MAX_DELIVERIES,
+    DeliveryRecord,
+    RefusedDeliveries,
+    SeenRepository,
+    SetAsideDelivery,
+    StateKind,
+)
 from stager.stores.sqlite.accounts import SqliteAccountRecords
 from stager.stores.sqlite.rows import (
     ChangeRow,
     DeliveryRow,
     DeploymentRow,
     EnvironmentRow,
+    RefusedRow,
     RepositoryRow,
     change_of,
     change_row,
     delivery_of,
+    delivery_record_of,
     delivery_row,
     deployment_of,
     deployment_row,
@@ -48,6 +59,8 @@ from stager.stores.sqlite.rows import (
     environment_row,
     moment,
     pair_of,
+    refused_of,
+    refused_row,
     repository_of,
     repository_row,
     stamp,
@@ -61,6 +74,7 @@ from stager.stores.sqlite.schema import (
     environments,
     facts,
     processed_events,
+    refused_deliveries,
     repositories,
     sessions,
     share_links,
@@ -186,6 +200,36 @@ _SET_ASIDE = (
     .where(delivery_attempts.c.set_aside)
     .order_by(deliveries.c.seq)
 )
+_RECENT_DELIVERIES = (
+    select(
+        deliveries.c.forge,
+        deliveries.c.id,
+        deliveries.c.event,
+        deliveries.c.about,
+        deliveries.c.received_at,
+        deliveries.c.finished_at,
+        deliveries.c.outcome,
+        delivery_attempts.c.set_aside,
+    )
+    .outerjoin(
+        delivery_attempts,
+        (delivery_attempts.c.forge == deliveries.c.forge)
+        & (delivery_attempts.c.delivery_id == deliveries.c.id),
+    )
+    .order_by(deliveries.c.seq.desc())
+    .limit(bindparam("limit"))
+)
+_refused = insert(refused_deliveries)
+_COUNT_REFUSED = _refused.on_conflict_do_update(
+    index_elements=["forge", "reason"],
+    set_={
+        "total": refused_deliveries.c.total + _refused.excluded.total,
+        **{name: _refused.excluded[name] for name in ("at", "message", "hint")},
+    },
+)
+_REFUSED_DELIVERIES = _rows_of(refused_deliveries, RefusedRow).order_by(
+    refused_deliveries.c.at.desc(), refused_deliveries.c.forge, refused_deliveries.c.reason
+)
 _SET_DELIVERY_ASIDE = upsert(delivery_attempts, "forge", "delivery_id")
 
 _IS_PROCESSED = select(processed_events.c.at).where(
@@ -217,6 +261,12 @@ _SAVE_FACT = upsert(facts, "name")
 # What belongs to an environment is deleted by cascade.
 _DELETE_EXPIRED: tuple[Delete, ...] = (
     delete(deliveries).where(deliveries.c.finished_at < bindparam("deliveries_before")),
+    delete(deliveries).where(
+        deliveries.c.finished_at.is_not(None),
+        deliveries.c.seq
+        <= select(func.max(deliveries.c.seq)).scalar_subquery() - bindparam("max_deliveries", type_=Integer),
+    ),
+    delete(refused_deliveries).where(refused_deliveries.c.at < bindparam("deliveries_before")),
     delete(processed_events).where(processed_events.c.at < bindparam("deliveries_before")),
     delete(environments).where(not_(_is_present), environments.c.updated_at < bindparam("before")),
     delete(sessions).where(sessions.c.expires_at < bindparam("before")),
@@ -305,19 +355,28 @@ class SqliteTransaction(SqliteAccountRecords):
     def release_delivery(self, delivery: Delivery) -> None:
         self._change(_RELEASE_DELIVERY, _key(delivery))
 
-    def finish_delivery(self, delivery: Delivery, outcome: str, at: datetime) -> None:
-        ending = {"outcome": outcome, "finished_at": stamp(at)}
+    def finish_delivery(self, delivery: Delivery, outcome: str, at: datetime, about: str = "") -> None:
+        ending = {"outcome": outcome, "finished_at": stamp(at), "about": about, "payload": ""}
         if self._change(_FINISH_DELIVERY, {**_key(delivery), **ending}):
             self._change(_END_ATTEMPTS, _key(delivery))
 
     def set_delivery_aside(self, delivery: Delivery, outcome: str, at: datetime) -> None:
-        ending = {"outcome": outcome, "finished_at": stamp(at)}
+        ending = {"outcome": outcome, "finished_at": stamp(at), "payload": ""}
         if self._change(_FINISH_DELIVERY, {**_key(delivery), **ending}):
             row = {"forge": delivery.forge, "delivery_id": delivery.id, "count": 0, "set_aside": True}
             self._change(_SET_DELIVERY_ASIDE, row)
 
-    def deliveries_set_aside(self) -> list[SetAside]:
+    def deliveries_set_aside(self) -> list[SetAsideDelivery]:
         return self._all(_SET_ASIDE, _set_aside_of)
+
+    def recent_deliveries(self, limit: int) -> list[DeliveryRecord]:
+        return self._all(_RECENT_DELIVERIES, delivery_record_of, limit=limit)
+
+    def count_refused(self, refused: RefusedDeliveries) -> None:
+        self._change(_COUNT_REFUSED, refused_row(refused)._asdict())
+
+    def refused_deliveries(self) -> list[RefusedDeliveries]:
+        return self._all(_REFUSED_DELIVERIES, refused_of)
 
     def is_processed(self, repository_id: str, event: str) -> bool:
         return self._first(_IS_PROCESSED, bool, repository_id=repository_id, event=event) is not None
@@ -347,9 +406,19 @@ class SqliteTransaction(SqliteAccountRecords):
     def save_fact(self, name: str, value: str) -> None:
         self._change(_SAVE_FACT, {"name": name, "value": value})
 
-    def delete_expired(self, before: datetime, *, deliveries_before: datetime | None = None) -> int:
-        times = {"before": stamp(before), "deliveries_before": stamp(deliveries_before or before)}
-        return sum(self._change(statement, times) for statement in _DELETE_EXPIRED)
+    def delete_expired(
+        self,
+        before: datetime,
+        *,
+        deliveries_before: datetime | None = None,
+        max_deliveries: int = MAX_DELIVERIES,
+    ) -> int:
+        limits = {
+            "before": stamp(before),
+            "deliveries_before": stamp(deliveries_before or before),
+            "max_deliveries": max_deliveries,
+        }
+        return sum(self._change(statement, limits) for statement in _DELETE_EXPIRED)
 
 
 def _key(delivery: Delivery) -> dict[str, object]:
@@ -360,9 +429,9 @@ def _text_of(columns: Sequence[Any]) -> str:
     return str(columns[0])
 
 
-def _set_aside_of(columns: Sequence[Any]) -> SetAside:
+def _set_aside_of(columns: Sequence[Any]) -> SetAsideDelivery:
     forge, delivery, event, at, outcome = columns
-    return SetAside(forge, delivery, event, moment(at), outcome)
+    return SetAsideDelivery(forge, delivery, event, moment(at), outcome)
 
 
 def _environment_clash(environment: Environment, error: IntegrityError) -> str:

@@ -14,7 +14,14 @@ from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.identity.accounts import ShareLink
 from stager.domain.pull_requests.events import Delivery
 from stager.domain.source import Change, Repository
-from stager.ports.store import SeenRepository, SetAside, StateKind
+from stager.ports.store import (
+    MAX_DELIVERIES,
+    DeliveryRecord,
+    RefusedDeliveries,
+    SeenRepository,
+    SetAsideDelivery,
+    StateKind,
+)
 from stager.testing.fakes.accounts import AccountTables, MemoryAccountRecords
 
 T = TypeVar("T")
@@ -66,8 +73,23 @@ class _Receipt:
     received_at: datetime
     finished_at: datetime | None = None
     outcome: str = ""
+    about: str = ""
     attempts: int = 0
     is_set_aside: bool = False
+
+    @property
+    def record(self) -> DeliveryRecord:
+        one = self.delivery
+        return DeliveryRecord(
+            one.forge,
+            one.id,
+            one.event,
+            self.about,
+            self.received_at,
+            self.finished_at,
+            self.outcome,
+            self.is_set_aside,
+        )
 
     def was_finished(self, before: datetime) -> bool:
         return self.finished_at is not None and self.finished_at < before
@@ -80,6 +102,7 @@ class _Tables(AccountTables):
     environments: dict[str, Environment] = field(default_factory=dict)
     deployments: dict[str, Deployment] = field(default_factory=dict)
     receipts: dict[tuple[str, str], _Receipt] = field(default_factory=dict)
+    refused: dict[tuple[str, str], RefusedDeliveries] = field(default_factory=dict)
     changes: dict[tuple[str, int], Change] = field(default_factory=dict)
     repositories: dict[tuple[str, str], SeenRepository] = field(default_factory=dict)
     facts: dict[str, str] = field(default_factory=dict)
@@ -197,24 +220,38 @@ class MemoryTransaction(MemoryAccountRecords):
         if key in receipts:
             receipts[key] = replace(receipts[key], attempts=max(receipts[key].attempts - 1, 0))
 
-    def finish_delivery(self, delivery: Delivery, outcome: str, at: datetime) -> None:
-        self._finish(delivery, outcome, at, is_set_aside=False)
+    def finish_delivery(self, delivery: Delivery, outcome: str, at: datetime, about: str = "") -> None:
+        self._finish(delivery, outcome, at, about, is_set_aside=False)
 
     def set_delivery_aside(self, delivery: Delivery, outcome: str, at: datetime) -> None:
         self._finish(delivery, outcome, at, is_set_aside=True)
 
-    def _finish(self, delivery: Delivery, outcome: str, at: datetime, *, is_set_aside: bool) -> None:
+    def _finish(
+        self, delivery: Delivery, outcome: str, at: datetime, about: str = "", *, is_set_aside: bool
+    ) -> None:
         receipts, key = self._to_write.receipts, (delivery.forge, delivery.id)
         if key in receipts:
-            ended = replace(receipts[key], finished_at=at, outcome=outcome, attempts=0)
+            ended = replace(receipts[key], finished_at=at, outcome=outcome, about=about, attempts=0)
             receipts[key] = replace(ended, is_set_aside=is_set_aside)
 
-    def deliveries_set_aside(self) -> list[SetAside]:
+    def deliveries_set_aside(self) -> list[SetAsideDelivery]:
         return [
-            SetAside(r.delivery.forge, r.delivery.id, r.delivery.event, r.finished_at, r.outcome)
+            SetAsideDelivery(r.delivery.forge, r.delivery.id, r.delivery.event, r.finished_at, r.outcome)
             for r in self._tables.receipts.values()
             if r.is_set_aside and r.finished_at is not None
         ]
+
+    def recent_deliveries(self, limit: int) -> list[DeliveryRecord]:
+        return [receipt.record for receipt in reversed(self._tables.receipts.values())][:limit]
+
+    def count_refused(self, refused: RefusedDeliveries) -> None:
+        counts, key = self._to_write.refused, (refused.forge, refused.reason)
+        before = counts[key].count if key in counts else 0
+        counts[key] = replace(refused, count=before + refused.count)
+
+    def refused_deliveries(self) -> list[RefusedDeliveries]:
+        by_name = sorted(self._tables.refused.values(), key=attrgetter("forge", "reason"))
+        return sorted(by_name, key=attrgetter("at"), reverse=True)
 
     def is_processed(self, repository_id: str, event: str) -> bool:
         return (repository_id, event) in self._tables.processed_events
@@ -253,12 +290,24 @@ class MemoryTransaction(MemoryAccountRecords):
             raise ValueError(f"there is no environment {link.environment_id}")
         super().save_share_link(link)
 
-    def delete_expired(self, before: datetime, *, deliveries_before: datetime | None = None) -> int:
+    def delete_expired(
+        self,
+        before: datetime,
+        *,
+        deliveries_before: datetime | None = None,
+        max_deliveries: int = MAX_DELIVERIES,
+    ) -> int:
         finished_before = deliveries_before or before
         tables = self._to_write
         environments = [e.id for e in self.environments(present=False) if e.updated_at < before]
         events = [key for key, at in tables.processed_events.items() if at < finished_before]
-        receipts = [key for key, receipt in tables.receipts.items() if receipt.was_finished(finished_before)]
+        surplus = list(tables.receipts)[: max(0, len(tables.receipts) - max_deliveries)]
+        receipts = [
+            key
+            for key, receipt in tables.receipts.items()
+            if receipt.was_finished(finished_before) or (key in surplus and receipt.finished_at is not None)
+        ]
+        refused = [key for key, one in tables.refused.items() if one.at < finished_before]
         sessions = [s.id for s in tables.sessions.values() if s.expires_at < before]
         for environment in environments:
             _delete_environment(tables, environment)
@@ -266,6 +315,7 @@ class MemoryTransaction(MemoryAccountRecords):
         return (
             len(environments)
             + _drop(tables.receipts, receipts)
+            + _drop(tables.refused, refused)
             + _drop(tables.processed_events, events)
             + _drop(tables.sessions, sessions)
             + _drop(tables.share_links, links)

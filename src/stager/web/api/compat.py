@@ -118,12 +118,11 @@ async def webhook(request: Request, control: Control, forge: str) -> Response:
 
 async def _delivery(request: Request, control: ControlPlane, forge: str) -> Response:
     """Verify and record a delivery. It is processed afterwards."""
-    webhooks = control.ports.webhooks.get(forge)
-    if webhooks is None:
+    if forge not in control.ports.webhooks:
         raise Refused(f'There is no forge "{forge[:40]}".', reason="forge-unknown", status=404)
-    deliveries = await deliveries_of(request, control, webhooks)
+    deliveries = await deliveries_of(request, control, forge)
     await learn_domain(request, control)
-    new = [await control.pull_requests.webhooks.receive(delivery) for delivery in deliveries]
+    new = [await control.pull_requests.inbox.receive(delivery) for delivery in deliveries]
     return PlainTextResponse("accepted" if any(new) else "accepted before", 202)
 
 

@@ -13,7 +13,7 @@ from stager.control.reconciler.status_page import live_status
 from stager.domain.deployment import Deployment, Phase, phase_of
 from stager.domain.environment import Environment
 from stager.domain.identity.actor import Actor
-from stager.domain.status import State
+from stager.domain.status import State, summary_of
 from stager.ports.firewall import Blocked
 
 
@@ -46,6 +46,7 @@ class EnvironmentView(BaseModel):
     name: str = Field(description="The branch, or the name of the launch.")
     url: str
     state: State
+    summary: str = Field(description="Which commit is deployed, which one is live, in a sentence or two.")
     message: str = Field(description="A description of the state.")
     hint: str = Field(description="What to do about it; may be empty.")
     reason: str = Field(description="A reason slug; may be empty.")
@@ -116,6 +117,7 @@ def view_of(control: ControlPlane, row: Row, blocked: Sequence[Blocked] = ()) ->
         name=environment.name,
         url=control.routing.urls.url(environment.host),
         state=status.state,
+        summary=summary_of(environment, status, row.deployment, row.serving),
         message=status.message,
         hint=status.hint,
         reason=status.reason,

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
 
 from fastapi import APIRouter, Request
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 
 from stager.control.control_plane import ControlPlane
 from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.errors import Refused
 from stager.domain.pull_requests.events import ChangeAction, ChangeEvent
+from stager.web.api.environments import UNBUFFERED
 from stager.web.context import Control
+from stager.web.forges.push_progress import WAIT, follow
 from stager.web.forges.webhooks import deliveries_of
 
 router = APIRouter(include_in_schema=False)
@@ -38,35 +41,61 @@ WORDS = {
 
 @router.post("/webhooks/local")
 async def local(request: Request, control: Control) -> Response:
-    """Receive a push to a repository of the local forge. Responds with a line per branch."""
+    """Receive a push to a repository of the local forge. Responds with a line per branch, and with the header
+    `x-stager-wait` with the build log and the outcome."""
     webhooks = control.ports.webhooks.get(FORGE)
     if webhooks is None:
         raise Refused("No local forge is configured.", reason="forge-unknown", status=404)
-    deliveries = await deliveries_of(request, control, webhooks)
+    deliveries = await deliveries_of(request, control, FORGE)
     for delivery in deliveries:
-        await control.pull_requests.webhooks.receive(delivery)
+        await control.pull_requests.inbox.receive(delivery)
     events = [event for event in map(webhooks.read, deliveries) if isinstance(event, ChangeEvent)]
     shown, more = events[:MAX_SHOWN], len(events[MAX_SHOWN:])
     timeout = URL_TIMEOUT if len(events) <= MAX_WITH_URL else 0.0
-    lines = await asyncio.gather(*(_line(control, event, timeout) for event in shown))
-    return PlainTextResponse("\n".join([*lines, *([f"and {more} more"] if more else [])]), 202)
+    branches = await asyncio.gather(*(_branch(control, event, timeout) for event in shown))
+    lines = [branch.line for branch in branches] + ([f"and {more} more"] if more else [])
+    running = [branch.environment for branch in branches if branch.environment]
+    if WAIT in request.headers:
+        return StreamingResponse(
+            follow(control, lines, running), 202, headers=UNBUFFERED, media_type="text/plain"
+        )
+    if len(branches) == 1 and running:
+        lines += _where_to_watch(control, running[0])
+    return PlainTextResponse("\n".join(lines), 202)
 
 
-async def _line(control: ControlPlane, event: ChangeEvent, timeout: float) -> str:
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """A pushed branch: the line about it, and its environment if that is being deployed."""
+
+    line: str
+    environment: Environment | None = None
+
+
+async def _branch(control: ControlPlane, event: ChangeEvent, timeout: float) -> _Branch:
     change = event.change
     what = f"{WORDS[event.action]} change {change.number}"
     application = control.applications.of_repository(change.repository)
     if application is None:
-        return f"{what}, but no entry in `images` is for {change.repository.full_name}"
+        return _Branch(f"{what}, but no entry in `images` is for {change.repository.full_name}")
     if not change.is_open:
-        return f"{what}, its preview is being removed"
+        return _Branch(f"{what}, its preview is being removed")
     key = EnvironmentKey.of_change(application.name, change.repository.id, change.number)
     environment = await _environment(control, key, change.head_sha, timeout)
     if environment is None:
-        return f"{what}, its preview is being launched"
+        return _Branch(f"{what}, its preview is being launched")
     if environment.desired.suspension is not None:
-        return f"{what}. {environment.desired.suspension.message}"
-    return f"{what}, {control.routing.urls.url(environment.host)}"
+        return _Branch(f"{what}. {environment.desired.suspension.message}")
+    return _Branch(f"{what}, {control.routing.urls.url(environment.host)}", environment)
+
+
+def _where_to_watch(control: ControlPlane, environment: Environment) -> list[str]:
+    """Where the build can be followed, if there is one."""
+    application = control.applications.find(environment.app)
+    if application is None or not application.build:
+        return []
+    page = control.routing.urls.page(environment.id)
+    return [f"{f'its build: {page}, or' if page else 'to see its build'} here with: git push -o wait"]
 
 
 async def _environment(

@@ -12,25 +12,28 @@ from fastapi import Request
 from stager.control.control_plane import ControlPlane
 from stager.domain.errors import Refused
 from stager.domain.pull_requests.events import Delivery
-from stager.ports.forge import Signed, Webhooks
+from stager.ports.forge import Signed
 from stager.web.context import web_of
 
 IN_MEMORY: Final = 1024 * 1024
 """Bytes of an unverified body to keep in memory. Most of GitHub's deliveries have about 20 kB."""
 
 
-async def deliveries_of(request: Request, control: ControlPlane, webhooks: Webhooks) -> Sequence[Delivery]:
+async def deliveries_of(request: Request, control: ControlPlane, forge: str) -> Sequence[Delivery]:
     """Verify a request and return its deliveries.
+
+    Args:
+        forge: the name of a known forge.
 
     Raises:
         Refused, Retry: see `Webhooks.receive`.
     """
-    headers = dict(request.headers)
+    headers, webhooks = dict(request.headers), control.ports.webhooks[forge]
     try:
         body = await _signed_body(request, webhooks.expect(headers), web_of(request).options.spool)
         return await webhooks.receive(headers, body)
-    except Refused:
-        control.metrics.delivery("refused")
+    except Refused as error:
+        await control.pull_requests.deliveries.refused(forge, error)
         raise
 
 

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
 from stager.control.control_plane import ControlPlane
-from stager.domain.errors import Retry
+from stager.domain.errors import Refused, Retry
+from stager.domain.identity.actor import Actor
 from stager.domain.identity.client_addresses import is_among
 from stager.domain.identity.roles import Action, Role
 from stager.web.context import (
@@ -21,19 +22,22 @@ from stager.web.context import (
     visitor_of,
     web_of,
 )
+from stager.web.pages.dashboard import dashboard
 from stager.web.pages.rendering import render
 
 router = APIRouter(include_in_schema=False)
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
-async def home(request: Request, control: Control, web: Web) -> Response:
-    """Show whether Stager is running and configured. The page is public, so it names no preview."""
+async def home(request: Request, control: Control, web: Web, q: str = "") -> Response:
+    """Show the dashboard to those who are signed in; to others, whether Stager is running and configured.
+    That page is public, so it names no preview."""
+    visitor = await _signed_in(request, control)
+    if visitor is not None:
+        return await dashboard(control, web, visitor, q)
     problems = dict(control.reconciler.readiness.problems)
-    visitor = await visitor_of(request, control)
     return render(
         "home.html",
-        visitor=visitor,
         configured=bool(web.options.configuration),
         has_images=bool(list(control.applications)),
         domain=control.routing.urls.authority if control.routing.urls.is_known else "",
@@ -42,6 +46,17 @@ async def home(request: Request, control: Control, web: Web) -> Response:
         problems=problems,
         warnings=len(web.options.warnings),
     )
+
+
+async def _signed_in(request: Request, control: ControlPlane) -> Actor | None:
+    """Return the user with a session or, if the request has an `Authorization` header, with those
+    credentials."""
+    if "authorization" not in request.headers:
+        return await visitor_of(request, control)
+    try:
+        return await actor_of(request, control)
+    except Refused:
+        return None
 
 
 @router.api_route("/healthz", methods=["GET", "HEAD"])

@@ -1,6 +1,6 @@
 """A preview's page, to which the pull request links: status, deployments and logs.
 
-It needs the same permission as the API, and changes nothing.
+It needs the same permissions as the API.
 """
 
 from __future__ import annotations
@@ -10,38 +10,68 @@ from contextlib import suppress
 from datetime import datetime
 from itertools import pairwise
 
-from fastapi import APIRouter
-from fastapi.responses import Response
+from fastapi import APIRouter, Request
+from fastapi.responses import RedirectResponse, Response
+from pydantic import BaseModel, Field
 
 from stager.control.control_plane import ControlPlane
 from stager.control.reporting.pr_comment_template import QUIET, is_reachable_elsewhere
 from stager.domain.errors import Retry
+from stager.domain.identity.access_policy import MAX_PATH, safe_path
 from stager.domain.identity.actor import Actor
 from stager.domain.status import State
 from stager.domain.text import as_on_screen, lines_on_screen
 from stager.web.api.environments import Id
 from stager.web.api.views import DeploymentView, current, deployments_of
 from stager.web.context import Control, Known
-from stager.web.pages.rendering import SCRIPTED, render
+from stager.web.pages.preview_items import can_be_removed
+from stager.web.pages.rendering import SCRIPTED, SECURITY, render
+from stager.web.pages.sign_in import check_origin
+from stager.web.request_body import form_of
 
 router = APIRouter(include_in_schema=False)
 
 LOG_LINES = 200
 
-TONES = {
-    State.LIVE: "good",
-    State.STOPPED: "calm",
-    State.GONE: "calm",
-    State.UNRESPONSIVE: "bad",
-    State.FAILED: "bad",
-    State.FAILED_UPDATE: "bad",
-    State.REFUSED: "bad",
-}
-"""The colour of each state's mark; `wait` for others."""
 UNSETTLED = frozenset({State.STARTING, State.BUILDING, State.UPDATING})
 
 
-@router.get("/previews/{environment}")
+PATH = "/previews/{environment}"
+
+
+class ActionForm(BaseModel):
+    """The form of an action.
+
+    Args:
+        to: the path of the page to return to; empty for the preview's.
+    """
+
+    to: str = Field("", max_length=MAX_PATH)
+
+
+@router.post(PATH + "/redeploy")
+async def redeploy(request: Request, control: Control, actor: Known, environment: Id) -> Response:
+    """Redeploy a preview."""
+    check_origin(request)
+    await control.environments.commands.redeploy(environment, actor)
+    return await _back(request, environment)
+
+
+@router.post(PATH + "/remove")
+async def remove(request: Request, control: Control, actor: Known, environment: Id) -> Response:
+    """Remove a preview."""
+    check_origin(request)
+    await control.environments.commands.kill_by_id(environment, actor)
+    return await _back(request, environment)
+
+
+async def _back(request: Request, environment: str) -> Response:
+    form = await form_of(request, ActionForm)
+    to = safe_path(form.to) if form.to else f"/previews/{environment}"
+    return RedirectResponse(to, 303, headers=SECURITY)
+
+
+@router.get(PATH)
 async def preview(control: Control, actor: Known, environment: Id) -> Response:
     """Show a preview. The page's script refreshes it and follows the build log."""
     view = await current(control, environment, actor)
@@ -55,7 +85,8 @@ async def preview(control: Control, actor: Known, environment: Id) -> Response:
         visitor=actor,
         headers=SCRIPTED,
         view=view,
-        tone=TONES.get(view.state, "wait"),
+        visibility=visibility,
+        removable=can_be_removed(view, visibility),
         unsettled=view.state in UNSETTLED,
         deployments=[(deployment, list(_spans(deployment))) for deployment in deployments],
         build=build,

@@ -25,7 +25,7 @@ from tests.unit.control.virtual_time import LoopClock
 
 
 @dataclass
-class Scene:
+class Rig:
     """Octocat may push to acme/shop, mona may read it."""
 
     accounts: FakeAccounts = field(default_factory=FakeAccounts)
@@ -53,21 +53,21 @@ def bearer(token: str) -> Credentials:
 
 
 @pytest.fixture
-def scene() -> Scene:
-    return Scene()
+def rig() -> Rig:
+    return Rig()
 
 
 @pytest.mark.requirement("R95", "R98", "R110")
 @pytest.mark.parametrize("way", ["bearer", "parameter", "password"])
-async def test_a_token_comes_in_three_ways(scene: Scene, way: str) -> None:
-    token = scene.accounts.token("octocat")
+async def test_a_token_comes_in_three_ways(rig: Rig, way: str) -> None:
+    token = rig.accounts.token("octocat")
     pair = base64.b64encode(f"x-access-token:{token}".encode()).decode()
     given = {
         "bearer": bearer(token),
         "parameter": Credentials("", {"github_token": token}),
         "password": Credentials(f"Basic {pair}", {}),
     }[way]
-    actor = await scene.strategy.authenticate(given)
+    actor = await rig.strategy.authenticate(given)
     assert actor == Actor("octocat", "GithubAuthentication")
     assert actor.proof == token
 
@@ -76,21 +76,21 @@ async def test_a_token_comes_in_three_ways(scene: Scene, way: str) -> None:
 @pytest.mark.parametrize(
     ("login", "role"), [("octocat", Role.DEVELOPER), ("mona", Role.VIEWER), ("stranger", Role.NONE)]
 )
-async def test_the_role_comes_of_the_rights_in_the_repository(scene: Scene, login: str, role: Role) -> None:
-    token = scene.accounts.token(login)
-    assert await scene.role(token) == role
-    assert await scene.role(token, application="") is Role.VIEWER
+async def test_the_role_comes_of_the_rights_in_the_repository(rig: Rig, login: str, role: Role) -> None:
+    token = rig.accounts.token(login)
+    assert await rig.role(token) == role
+    assert await rig.role(token, application="") is Role.VIEWER
 
 
 @pytest.mark.requirement("R97", "R100")
-async def test_an_application_that_is_nobodys_lets_nobody_in(scene: Scene) -> None:
-    token = scene.accounts.token("octocat")
-    assert await scene.role(token, owner="") is Role.NONE
-    assert await scene.role(token, application="other") is Role.NONE
-    assert await scene.role(token, owner="somebody-else") is Role.NONE
-    assert await scene.role(token, "web", "acme/shop") is await scene.role(token)
-    assert await scene.role(token, "shop", "acme/another") is Role.NONE
-    assert await scene.strategy.role(Actor("octocat", "test"), "shop", "acme") is Role.NONE
+async def test_an_application_that_is_nobodys_lets_nobody_in(rig: Rig) -> None:
+    token = rig.accounts.token("octocat")
+    assert await rig.role(token, owner="") is Role.NONE
+    assert await rig.role(token, application="other") is Role.NONE
+    assert await rig.role(token, owner="somebody-else") is Role.NONE
+    assert await rig.role(token, "web", "acme/shop") is await rig.role(token)
+    assert await rig.role(token, "shop", "acme/another") is Role.NONE
+    assert await rig.strategy.role(Actor("octocat", "test"), "shop", "acme") is Role.NONE
 
 
 @pytest.mark.parametrize(
@@ -98,82 +98,82 @@ async def test_an_application_that_is_nobodys_lets_nobody_in(scene: Scene) -> No
     ["", "hunter2", "gho_short", "Bearer", "stager_session_0123456789abcdef0123", "gho_\x00" + "a" * 20,
      "a" * 39, "A" * 40, "gho_" + "a" * 600],
 )  # fmt: skip
-async def test_what_isnt_a_token_of_githubs_isnt_sent_there(scene: Scene, given: str) -> None:
+async def test_what_isnt_a_token_of_githubs_isnt_sent_there(rig: Rig, given: str) -> None:
     for credentials in (bearer(given), Credentials("", {"github_token": given})):
-        assert await scene.strategy.authenticate(credentials) is None
-    assert scene.accounts.asked == 0
+        assert await rig.strategy.authenticate(credentials) is None
+    assert rig.accounts.asked == 0
 
 
-async def test_a_yes_is_remembered_for_a_minute(scene: Scene) -> None:
-    token = scene.accounts.token("octocat")
-    assert await scene.known(token)
-    assert await scene.role(token) is Role.DEVELOPER
-    asked = scene.accounts.asked
+async def test_a_yes_is_remembered_for_a_minute(rig: Rig) -> None:
+    token = rig.accounts.token("octocat")
+    assert await rig.known(token)
+    assert await rig.role(token) is Role.DEVELOPER
+    asked = rig.accounts.asked
 
-    del scene.accounts.tokens[token]  # withdrawn
+    del rig.accounts.tokens[token]  # withdrawn
     await asyncio.sleep(CACHE_SECONDS - 1)
-    assert await scene.known(token)
-    assert await scene.role(token) is Role.DEVELOPER
-    assert await scene.role(token, "SHOP", "Acme") is Role.DEVELOPER, "GitHub's names know no case"
-    assert scene.accounts.asked == asked
+    assert await rig.known(token)
+    assert await rig.role(token) is Role.DEVELOPER
+    assert await rig.role(token, "SHOP", "Acme") is Role.DEVELOPER, "GitHub's names know no case"
+    assert rig.accounts.asked == asked
 
     await asyncio.sleep(1)
-    assert await scene.known(token) is None
-    assert await scene.role(token) is Role.NONE
+    assert await rig.known(token) is None
+    assert await rig.role(token) is Role.NONE
 
 
-async def test_a_no_is_remembered_for_a_moment(scene: Scene) -> None:
-    token = scene.accounts.token("new")
-    del scene.accounts.tokens[token]
-    assert await scene.known(token) is None
-    assert await scene.role(token) is Role.NONE
-    asked = scene.accounts.asked
+async def test_a_no_is_remembered_for_a_moment(rig: Rig) -> None:
+    token = rig.accounts.token("new")
+    del rig.accounts.tokens[token]
+    assert await rig.known(token) is None
+    assert await rig.role(token) is Role.NONE
+    asked = rig.accounts.asked
 
-    scene.accounts.tokens[token] = "new"
-    scene.accounts.rights["new", "acme/shop"] = Access.WRITE
+    rig.accounts.tokens[token] = "new"
+    rig.accounts.rights["new", "acme/shop"] = Access.WRITE
     await asyncio.sleep(DENIED_CACHE_SECONDS - 1)
-    assert await scene.known(token) is None
-    assert await scene.role(token) is Role.NONE
-    assert scene.accounts.asked == asked
+    assert await rig.known(token) is None
+    assert await rig.role(token) is Role.NONE
+    assert rig.accounts.asked == asked
 
     await asyncio.sleep(1)
-    assert await scene.known(token)
-    assert await scene.role(token) is Role.DEVELOPER
+    assert await rig.known(token)
+    assert await rig.role(token) is Role.DEVELOPER
 
 
-async def test_one_token_doesnt_answer_for_another(scene: Scene) -> None:
-    pusher, reader = scene.accounts.token("octocat"), scene.accounts.token("mona")
-    assert await scene.role(pusher) is Role.DEVELOPER
-    assert await scene.role(reader) is Role.VIEWER
-    for actor, name in ((await scene.known(pusher), "octocat"), (await scene.known(reader), "mona")):
+async def test_one_token_doesnt_answer_for_another(rig: Rig) -> None:
+    pusher, reader = rig.accounts.token("octocat"), rig.accounts.token("mona")
+    assert await rig.role(pusher) is Role.DEVELOPER
+    assert await rig.role(reader) is Role.VIEWER
+    for actor, name in ((await rig.known(pusher), "octocat"), (await rig.known(reader), "mona")):
         assert actor is not None
         assert actor.name == name
 
 
-async def test_only_so_many_are_remembered(scene: Scene) -> None:
-    first = scene.accounts.token("octocat")
-    assert await scene.known(first)
+async def test_only_so_many_are_remembered(rig: Rig) -> None:
+    first = rig.accounts.token("octocat")
+    assert await rig.known(first)
     for number in range(CACHE_SIZE):
-        await scene.known(f"gho_guess{number:016d}")
-    asked = scene.accounts.asked
-    assert await scene.known(first)
-    assert scene.accounts.asked == asked + 1, "the oldest was forgotten"
-    assert await scene.known(f"gho_guess{CACHE_SIZE - 1:016d}") is None
-    assert scene.accounts.asked == asked + 1, "the newest wasn't"
+        await rig.known(f"gho_guess{number:016d}")
+    asked = rig.accounts.asked
+    assert await rig.known(first)
+    assert rig.accounts.asked == asked + 1, "the oldest was forgotten"
+    assert await rig.known(f"gho_guess{CACHE_SIZE - 1:016d}") is None
+    assert rig.accounts.asked == asked + 1, "the newest wasn't"
 
 
 @pytest.mark.requirement("R98")
-async def test_a_github_that_doesnt_answer_is_no_yes_and_no_no(scene: Scene) -> None:
-    token = scene.accounts.token("octocat")
-    scene.accounts.fault_mode = FaultMode.NEVER
-    for question in (lambda: scene.known(token), lambda: scene.role(token)):
+async def test_a_github_that_doesnt_answer_is_no_yes_and_no_no(rig: Rig) -> None:
+    token = rig.accounts.token("octocat")
+    rig.accounts.fault_mode = FaultMode.NEVER
+    for question in (lambda: rig.known(token), lambda: rig.role(token)):
         with pytest.raises(Retry) as caught:
             await question()
         assert token not in repr(caught.value)
 
-    scene.accounts.fault_mode = FaultMode.WELL
-    assert await scene.known(token), "that was no answer"
-    assert await scene.role(token) is Role.DEVELOPER
+    rig.accounts.fault_mode = FaultMode.WELL
+    assert await rig.known(token), "that was no answer"
+    assert await rig.role(token) is Role.DEVELOPER
 
 
 def test_without_a_github_nobody_can_be_known() -> None:
@@ -185,9 +185,9 @@ def test_without_a_github_nobody_can_be_known() -> None:
 @pytest.mark.requirement("R97", "R98")
 async def test_only_whoever_may_push_launches() -> None:
     accounts = FakeAccounts()
-    scene = Scene(accounts)
+    rig = Rig(accounts)
     shop = replace(SHOP, owner="acme")
-    async with Harness([shop], logins=logins(accounts), authentication=[scene.strategy]).open() as harness:
+    async with Harness([shop], logins=logins(accounts), authentication=[rig.strategy]).open() as harness:
         with structlog.testing.capture_logs() as logs:
             for login in ("octocat", "mona", "stranger"):
                 actor = await harness.running.control_plane.identity.authenticator.authenticate(

@@ -24,7 +24,7 @@ from tests.unit.control.virtual_time import LoopClock
 
 
 @dataclass
-class Place:
+class Rig:
     """A server, and the accounts that people have at the provider."""
 
     server: Served
@@ -46,7 +46,7 @@ class Place:
 
 
 @pytest.fixture
-def place(run: Run) -> Iterator[Place]:
+def rig(run: Run) -> Iterator[Rig]:
     """Where octocat may push to acme/shop, and mona may read it."""
     structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     accounts = FakeAccounts()
@@ -62,15 +62,15 @@ def place(run: Run) -> Iterator[Place]:
     with served(harness) as server:
         home.append(server.url)
         assert run("configure", f"endpoint={server.url}", "auth_strategy=Github").exit_code == 0
-        yield Place(server, accounts)
+        yield Rig(server, accounts)
     structlog.reset_defaults()
 
 
 @pytest.mark.requirement("R108", "R119", "R120", "R121")
-def test_the_first_launch_asks_and_the_second_doesnt(place: Place, run: Run, tmp_path: Path) -> None:
+def test_the_first_launch_asks_and_the_second_doesnt(rig: Rig, run: Run, tmp_path: Path) -> None:
     launching = sit(tmp_path, "launch", "shop", "master", "--no-open", browser=True)
     launching.wait_for("Check that the page shows this code: ")
-    place.agree("octocat", visited(tmp_path))
+    rig.agree("octocat", visited(tmp_path))
     assert launching.ends() == 0
     assert "Signed in as octocat." in launching.said
     assert "http://master.preview.test" in launching.said
@@ -80,25 +80,25 @@ def test_the_first_launch_asks_and_the_second_doesnt(place: Place, run: Run, tmp
     assert run("kill", "shop", "master").exit_code == 0
 
 
-def test_whoever_may_only_read_may_not_launch(place: Place, run: Run, tmp_path: Path) -> None:
+def test_whoever_may_only_read_may_not_launch(rig: Rig, run: Run, tmp_path: Path) -> None:
     login = sit(tmp_path, "login", browser=True)
     login.wait_for("Check that the page shows this code: ")
-    place.agree("mona", visited(tmp_path))
+    rig.agree("mona", visited(tmp_path))
     assert login.ends() == 0
     assert run("launch", "shop", "x").exit_code == 4
 
 
-def test_a_no_in_the_browser_ends_it(place: Place, run: Run, tmp_path: Path) -> None:
+def test_a_no_in_the_browser_ends_it(rig: Rig, run: Run, tmp_path: Path) -> None:
     login = sit(tmp_path, "login", browser=True)
     login.wait_for("Check that the page shows this code: ")
-    place.agree("octocat", visited(tmp_path), "no")
+    rig.agree("octocat", visited(tmp_path), "no")
     assert login.ends() == 3
     assert run("list").exit_code == 3
 
 
-def test_a_code_where_there_is_no_browser(place: Place, run: Run, tmp_path: Path) -> None:
+def test_a_code_where_there_is_no_browser(rig: Rig, run: Run, tmp_path: Path) -> None:
     login = sit(tmp_path, "login", browser=False)
     login.wait_for("enter this code: CODE-0000")
-    place.accounts.agreed["CODE-0000"] = "octocat"
+    rig.accounts.agreed["CODE-0000"] = "octocat"
     assert login.ends() == 0
     assert run("whoami").stdout.startswith("octocat ")

@@ -66,7 +66,7 @@ def test_a_forks_commit_is_approved_by_its_whole_id(signed_in: Served, run: Run)
             harness.forge.add_repository("acme", "shop"),
             harness.forge.add_repository("mallory", "shop"),
         )
-        await harness.tell(harness.forge.open(base, "feature-x", SHA, fork=fork))
+        await harness.deliver(harness.forge.open(base, "feature-x", SHA, fork=fork))
 
     signed_in.call(opened)
     for given, said in (

@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[Action, tuple[str, ...]]] = {
     "show": (Action.SEE, ("x",)),
     "open": (Action.SEE, ("x",)),
     "logs": (Action.READ_LOGS, ("x",)),
+    "deliveries": (Action.READ_DELIVERIES, ()),
     "share": (Action.SHARE, ("x", "--for", "1d")),
     "exec": (Action.EXEC, ("x", "--", "speaks")),
 }

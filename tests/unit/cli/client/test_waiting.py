@@ -28,11 +28,11 @@ class Pull:
 
     def push(self, sha: str) -> None:
         harness = self.server.harness
-        self.server.call(lambda: harness.tell(harness.forge.push(self.seen, sha)))
+        self.server.call(lambda: harness.deliver(harness.forge.push(self.seen, sha)))
 
     def close(self) -> None:
         harness = self.server.harness
-        self.server.call(lambda: harness.tell(harness.forge.close(self.seen)))
+        self.server.call(lambda: harness.deliver(harness.forge.close(self.seen)))
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def pull(run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pull]:
         monkeypatch.setenv("STAGER_ENDPOINT", server.url)
         repository = harness.forge.add_repository("acme", "shop")
         seen = harness.forge.open(repository, "feature", FIRST)
-        server.call(lambda: harness.tell(seen))
+        server.call(lambda: harness.deliver(seen))
         yield Pull(server, seen)
     structlog.reset_defaults()
 

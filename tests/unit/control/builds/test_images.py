@@ -56,7 +56,7 @@ class Works(Harness):
     async def opened(self, sha: str = "a1", **given: Any) -> ChangeEvent:
         """A pull request was opened, and all of it came to rest."""
         event = self.forge.open(self.repository, "feature-x", sha, **given)
-        await self.tell(event)
+        await self.deliver(event)
         await self.rest()
         return event
 
@@ -124,7 +124,7 @@ class TestChange:
     async def test_a_push_is_built_and_takes_over(self, works: Works) -> None:
         event = await works.opened()
         old = (await works.spec()).image
-        await works.tell(works.forge.push(event, "b2"))
+        await works.deliver(works.forge.push(event, "b2"))
         await works.rest()
 
         assert works.builds == ["a1", "b2"]
@@ -134,7 +134,7 @@ class TestChange:
     async def test_the_old_one_serves_while_the_new_one_is_built(self, works: Works) -> None:
         event = await works.opened()
         works.builder.results["b2"] = Result(facts=EXPOSED, seconds=100)
-        await works.tell(works.forge.push(event, "b2"))
+        await works.deliver(works.forge.push(event, "b2"))
         await works.rest(50)
 
         environment = await works.the()
@@ -144,7 +144,7 @@ class TestChange:
 
     async def test_its_network_is_made_meanwhile(self, works: Works) -> None:
         works.builder.default = Result(facts=EXPOSED, seconds=100)
-        await works.tell(works.forge.open(works.repository, "feature-x", "a1"))
+        await works.deliver(works.forge.open(works.repository, "feature-x", "a1"))
         await works.rest(50)
         assert (works.engine.there(), len(works.engine.networks)) == ([], 1)
         assert await works.engine.sweep() == 0
@@ -156,9 +156,9 @@ class TestChange:
     async def test_a_push_ends_the_pointless_build(self, works: Works) -> None:
         works.builder.default = Result(facts=EXPOSED, seconds=100)
         event = works.forge.open(works.repository, "feature-x", "a1")
-        await works.tell(event)
+        await works.deliver(event)
         await works.rest(50)
-        await works.tell(works.forge.push(event, "b2"))
+        await works.deliver(works.forge.push(event, "b2"))
         await works.rest()
 
         assert (await works.spec()).labels.revision.sha == "b2"
@@ -168,9 +168,9 @@ class TestChange:
     async def test_a_close_ends_it_as_well(self, works: Works) -> None:
         works.builder.default = Result(facts=EXPOSED, seconds=100)
         event = works.forge.open(works.repository, "feature-x", "a1")
-        await works.tell(event)
+        await works.deliver(event)
         await works.rest(50)
-        await works.tell(works.forge.close(event))
+        await works.deliver(works.forge.close(event))
         await works.rest(LINGER + 5)
 
         assert works.builder.running.total() == 0
@@ -179,7 +179,7 @@ class TestChange:
     async def test_two_changes_with_one_commit_share_its_build(self, works: Works) -> None:
         works.builder.default = Result(facts=EXPOSED, seconds=100)
         for ref in ("feature-x", "feature-y"):
-            await works.tell(works.forge.open(works.repository, ref, "a1"))
+            await works.deliver(works.forge.open(works.repository, ref, "a1"))
         await works.rest()
 
         assert works.builds == ["a1"]
@@ -190,9 +190,9 @@ class TestChange:
         event = await works.opened()
         await works.running.commands.redeploy((await works.the()).id, ANN)
         await works.rest(30)
-        await works.tell(works.forge.close(event))
+        await works.deliver(works.forge.close(event))
         await works.rest(30)
-        await works.tell(works.forge.reopen(event))
+        await works.deliver(works.forge.reopen(event))
         await works.rest(30)
 
         assert (await works.assert_live()).generation == 3
@@ -352,7 +352,7 @@ class TestRepositoryFile:
         works.file("port: 5000", "b2")
         event = await works.opened()
         assert (await works.spec()).container.port == 4000
-        await works.tell(works.forge.push(event, "b2"))
+        await works.deliver(works.forge.push(event, "b2"))
         await works.rest()
 
         assert (await works.spec()).container.port == 5000
@@ -647,12 +647,12 @@ class TestHealthcheck:
 
     async def test_is_run_at_once_and_then_each_second(self, works: Works) -> None:
         works.builder.default = Result(facts=self.CHECKED, program=Program(healthy=True))
-        await works.tell(works.forge.open(works.repository, "feature-x", "a1"))
+        await works.deliver(works.forge.open(works.repository, "feature-x", "a1"))
         await works.rest(0.5)
         await works.assert_live()
 
         works.builder.default = Result(facts=self.CHECKED, program=Program(healthy=False))
-        await works.tell(works.forge.open(works.repository, "feature-y", "a2"))
+        await works.deliver(works.forge.open(works.repository, "feature-y", "a2"))
         await works.rest(10)
         assert 9 <= len(works.engine.asked) - 1 <= 12
 
@@ -682,7 +682,7 @@ class TestHealthcheck:
 
     async def test_is_waited_for(self, works: Works) -> None:
         works.builder.default = Result(facts=self.CHECKED, program=Program(healthy=False))
-        await works.tell(works.forge.open(works.repository, "feature-x", "a1"))
+        await works.deliver(works.forge.open(works.repository, "feature-x", "a1"))
         await works.rest(30)
         [instance] = works.engine.there()
         works.engine.change(instance.id, Program(healthy=True))
@@ -709,7 +709,7 @@ class TestHooks:
 
     async def test_run_once_it_answers_and_before_anybody_is_sent_there(self, works: Works) -> None:
         works.engine.delays["run"] = 10
-        await works.tell(works.forge.open(works.repository, "feature-x", "a1"))
+        await works.deliver(works.forge.open(works.repository, "feature-x", "a1"))
         await works.rest(15)
         assert self.ran(works) == ["bin/migrate"]
         assert works.engine.asked
@@ -721,7 +721,7 @@ class TestHooks:
 
     async def test_once_for_each_deployment(self, works: Works) -> None:
         event = await works.opened()
-        await works.tell(works.forge.push(event, "b2"))
+        await works.deliver(works.forge.push(event, "b2"))
         await works.rest()
 
         assert len(self.ran(works)) == 4
@@ -776,7 +776,7 @@ class TestHooks:
     async def test_one_that_fails_leaves_the_old_one_serving(self, works: Works) -> None:
         event = await works.opened()
         works.builder.results["b2"] = Result(facts=EXPOSED, program=Program(inner={"bin/migrate": Inner(1)}))
-        await works.tell(works.forge.push(event, "b2"))
+        await works.deliver(works.forge.push(event, "b2"))
         await works.rest()
 
         await works.assert_live(generation=1)
@@ -786,7 +786,7 @@ class TestHooks:
         event = await works.opened()
         works.engine.ran.clear()
         works.engine.delays["run"] = 10
-        await works.tell(works.forge.close(event))
+        await works.deliver(works.forge.close(event))
         await works.rest(5)
         assert works.served((await works.the()).host) is not None
         await works.rest()
@@ -796,7 +796,7 @@ class TestHooks:
 
     async def test_not_before_a_refresh(self, works: Works) -> None:
         event = await works.opened()
-        await works.tell(works.forge.push(event, "b2"))
+        await works.deliver(works.forge.push(event, "b2"))
         await works.rest()
 
         assert "bin/bye" not in self.ran(works)
@@ -804,7 +804,7 @@ class TestHooks:
     async def test_one_that_fails_before_the_end_prevents_nothing(self, works: Works) -> None:
         works.builder.default = Result(facts=EXPOSED, program=Program(inner={"bin/bye": Inner(1)}))
         event = await works.opened()
-        await works.tell(works.forge.close(event))
+        await works.deliver(works.forge.close(event))
         await works.rest()
 
         await works.assert_gone()
@@ -812,10 +812,10 @@ class TestHooks:
     async def test_a_push_while_one_runs_is_heard(self, works: Works) -> None:
         works.engine.delays["run"] = 100
         event = works.forge.open(works.repository, "feature-x", "a1")
-        await works.tell(event)
+        await works.deliver(event)
         await works.rest(50)
         works.engine.delays.clear()
-        await works.tell(works.forge.push(event, "b2"))
+        await works.deliver(works.forge.push(event, "b2"))
         await works.rest(20)
 
         assert (await works.spec()).labels.revision.sha == "b2"
@@ -859,7 +859,7 @@ class TestImageOfTheCommit:
     async def test_the_old_one_serves_meanwhile(self, works: Works) -> None:
         works.engine.add_image("acme/shop:a1")
         event = await works.opened()
-        await works.tell(works.forge.push(event, "b2"))
+        await works.deliver(works.forge.push(event, "b2"))
         await works.rest(1_000)
 
         await works.assert_live(generation=1)
@@ -896,7 +896,7 @@ class TestFailing:
     async def test_leaves_the_old_one_serving(self, works: Works) -> None:
         event = await works.opened()
         works.builder.results["b2"] = Result(failure=BROKEN)
-        await works.tell(works.forge.push(event, "b2"))
+        await works.deliver(works.forge.push(event, "b2"))
         await works.rest()
 
         await works.assert_live(generation=1)
@@ -951,7 +951,7 @@ class TestAway:
     async def test_the_forge_that_gives_the_credentials(self, works: Works) -> None:
         event = works.forge.open(works.repository, "feature-x", "a1")
         works.forge.fault_mode = FaultMode.FAILING
-        await works.tell(event)
+        await works.deliver(event)
         await works.rest()
         assert (await works.page()).message == "The forge can't be reached. Trying again."
         works.forge.fault_mode = FaultMode.WELL
@@ -961,7 +961,7 @@ class TestAway:
 
     async def test_the_engine_while_it_builds(self, works: Works) -> None:
         works.builder.default = Result(facts=EXPOSED, seconds=100)
-        await works.tell(works.forge.open(works.repository, "feature-x", "a1"))
+        await works.deliver(works.forge.open(works.repository, "feature-x", "a1"))
         await works.rest(50)
         works.engine.leave()
         await works.rest(100)
@@ -973,7 +973,7 @@ class TestAway:
     async def test_the_front_costs_no_build(self, works: Works) -> None:
         """Only the page can't be shown meanwhile."""
         works.builder.default = Result(facts=EXPOSED, seconds=100)
-        await works.tell(works.forge.open(works.repository, "feature-x", "a1"))
+        await works.deliver(works.forge.open(works.repository, "feature-x", "a1"))
         await works.rest(10)
         works.router.leave()
         for number in range(40):
@@ -991,7 +991,7 @@ class TestPages:
         async with Works([READER], at_once=1).open() as works:
             works.builder.default = Result(facts=EXPOSED, seconds=100)
             for number in range(4):
-                await works.tell(works.forge.open(works.repository, f"branch-{number}", f"a{number}"))
+                await works.deliver(works.forge.open(works.repository, f"branch-{number}", f"a{number}"))
                 await works.rest(2)
             told = [works.target(e.host) for e in await works.environments()]
 
@@ -1008,7 +1008,7 @@ class TestPages:
 
     async def test_show_the_last_lines_as_they_come(self, works: Works) -> None:
         works.builder.default = Result(facts=EXPOSED, seconds=100, lines=("#1 FROM base", "#2 RUN make"))
-        await works.tell(works.forge.open(works.repository, "feature-x", "a1"))
+        await works.deliver(works.forge.open(works.repository, "feature-x", "a1"))
         await works.rest(PAGE_INTERVAL + 1)
         page = await works.page()
         assert page.state == "starting"
@@ -1034,7 +1034,7 @@ class TestPages:
 
     async def test_say_what_the_status_says(self, works: Works) -> None:
         works.builder.default = Result(facts=EXPOSED, seconds=100)
-        await works.tell(works.forge.open(works.repository, "feature-x", "a1"))
+        await works.deliver(works.forge.open(works.repository, "feature-x", "a1"))
         await works.rest(10)
         environment, deployment = await works.the(), await works.deployment()
         status = live_status(environment, deployment, works.running.control_plane.builds.queue)
@@ -1048,7 +1048,7 @@ class TestPages:
 class TestRestart:
     async def test_a_build_under_way_begins_anew(self, works: Works) -> None:
         works.builder.default = Result(facts=EXPOSED, seconds=100)
-        await works.tell(works.forge.open(works.repository, "feature-x", "a1"))
+        await works.deliver(works.forge.open(works.repository, "feature-x", "a1"))
         await works.rest(50)
         await works.kill()
         await works.start()
@@ -1070,14 +1070,14 @@ class TestSweep:
     async def test_what_nobody_needs_goes_and_what_is_needed_stays(self, works: Works) -> None:
         event = await works.opened()
         old = (await works.spec()).image
-        await works.tell(works.forge.push(event, "b2"))
+        await works.deliver(works.forge.push(event, "b2"))
         await works.rest(1_300)
         new = (await works.spec()).image
         assert not works.engine.has_image(old)
         assert works.engine.has_image(new)
         log = works.running.control_plane.builds.queue.log_of((await works.deployment()).build)  # type: ignore[union-attr]
         assert log
-        await works.tell(works.forge.close(event))
+        await works.deliver(works.forge.close(event))
         await works.rest(1_300)
 
         assert not works.engine.has_image(new)

@@ -31,7 +31,7 @@ def wanted(sha: str = "a1", **given: Any) -> BuildRequest:
 
 
 @dataclass
-class Yard:
+class Rig:
     """Builds over fakes, and who waits for them."""
 
     at_once: int = 2
@@ -59,12 +59,12 @@ class Yard:
 
 
 @pytest.fixture
-async def yard() -> AsyncIterator[Yard]:
-    yard = Yard()
-    yield yard
-    await yard.builds.close()
-    assert yard.sources.folders == set()
-    assert yard.builder.running.total() == 0
+async def rig() -> AsyncIterator[Rig]:
+    rig = Rig()
+    yield rig
+    await rig.builds.close()
+    assert rig.sources.folders == set()
+    assert rig.builder.running.total() == 0
 
 
 async def gone(task: asyncio.Task[str]) -> None:
@@ -74,29 +74,29 @@ async def gone(task: asyncio.Task[str]) -> None:
 
 
 class TestOnce:
-    async def test_one_build_serves_all_who_want_it(self, yard: Yard) -> None:
-        waiting = [yard.want() for _ in range(3)]
+    async def test_one_build_serves_all_who_want_it(self, rig: Rig) -> None:
+        waiting = [rig.want() for _ in range(3)]
         await asyncio.sleep(SECONDS / 2)
-        images = set(await asyncio.gather(*waiting, yard.want()))
+        images = set(await asyncio.gather(*waiting, rig.want()))
 
         assert len(images) == 1
-        assert yard.began == ["a1"]
-        assert yard.sources.fetched == [("101", "a1")]
+        assert rig.began == ["a1"]
+        assert rig.sources.fetched == [("101", "a1")]
 
-    async def test_what_is_there_isnt_built_again(self, yard: Yard) -> None:
-        first = await yard.want()
+    async def test_what_is_there_isnt_built_again(self, rig: Rig) -> None:
+        first = await rig.want()
         at = asyncio.get_running_loop().time()
 
-        assert await yard.want() == first
-        assert yard.began == ["a1"]
+        assert await rig.want() == first
+        assert rig.began == ["a1"]
         assert asyncio.get_running_loop().time() == at
 
-    async def test_what_was_removed_meanwhile_is(self, yard: Yard) -> None:
-        await yard.want()
-        yard.builder.lose(wanted().key)
-        await yard.want()
+    async def test_what_was_removed_meanwhile_is(self, rig: Rig) -> None:
+        await rig.want()
+        rig.builder.lose(wanted().key)
+        await rig.want()
 
-        assert yard.began == ["a1", "a1"]
+        assert rig.began == ["a1", "a1"]
 
     @pytest.mark.parametrize(
         "other",
@@ -109,11 +109,11 @@ class TestOnce:
             {"recipe": Recipe(secrets={"npm": "x"})},
         ],
     )
-    async def test_another_image_is_another_build(self, yard: Yard, other: dict[str, Any]) -> None:
-        await asyncio.gather(yard.want(), yard.want(**other))
+    async def test_another_image_is_another_build(self, rig: Rig, other: dict[str, Any]) -> None:
+        await asyncio.gather(rig.want(), rig.want(**other))
 
-        assert len(yard.builder.orders) == 2
-        assert len({order.key for order in yard.builder.orders}) == 2
+        assert len(rig.builder.orders) == 2
+        assert len({order.key for order in rig.builder.orders}) == 2
 
     @pytest.mark.parametrize(
         "same",
@@ -123,73 +123,73 @@ class TestOnce:
             {"recipe": Recipe(secrets={"npm": "another"})},
         ],
     )
-    async def test_what_changes_nothing_of_the_image_isnt(self, yard: Yard, same: dict[str, Any]) -> None:
+    async def test_what_changes_nothing_of_the_image_isnt(self, rig: Rig, same: dict[str, Any]) -> None:
         given: dict[str, Any] = {"recipe": Recipe(secrets={"npm": "one"})}
-        await asyncio.gather(yard.want(**given), yard.want(**given | same))
+        await asyncio.gather(rig.want(**given), rig.want(**given | same))
 
-        assert yard.began == ["a1"]
+        assert rig.began == ["a1"]
 
-    async def test_is_kept_for_a_while_whatever_the_store_says(self, yard: Yard) -> None:
-        image = await yard.want()
-        assert yard.builds.fresh() == {image}
+    async def test_is_kept_for_a_while_whatever_the_store_says(self, rig: Rig) -> None:
+        image = await rig.want()
+        assert rig.builds.fresh() == {image}
         await asyncio.sleep(FRESH - 1)
-        assert yard.builds.fresh() == {image}
+        assert rig.builds.fresh() == {image}
         await asyncio.sleep(2)
 
-        assert yard.builds.fresh() == set()
+        assert rig.builds.fresh() == set()
 
 
 class TestLine:
-    async def test_a_few_at_a_time(self, yard: Yard) -> None:
-        waiting = [yard.want(str(number)) for number in range(5)]
+    async def test_a_few_at_a_time(self, rig: Rig) -> None:
+        waiting = [rig.want(str(number)) for number in range(5)]
         await asyncio.sleep(SECONDS / 2)
         counts = []
         for _ in range(3):
-            counts.append(yard.builder.running.total())
+            counts.append(rig.builder.running.total())
             await asyncio.sleep(SECONDS)
         await asyncio.gather(*waiting)
 
         assert counts == [2, 2, 1]
 
-    async def test_first_come_first_served(self, yard: Yard) -> None:
+    async def test_first_come_first_served(self, rig: Rig) -> None:
         shas = [f"{number:02}" for number in range(9)]
         waiting = []
         for sha in shas:
-            waiting.append(yard.want(sha))
+            waiting.append(rig.want(sha))
             await asyncio.sleep(1)
         await asyncio.gather(*waiting)
 
-        assert yard.began == shas
+        assert rig.began == shas
 
-    async def test_whoever_comes_again_has_its_old_place(self, yard: Yard) -> None:
-        waiting = [yard.want(sha) for sha in ("1", "2", "3", "4", "3")]
+    async def test_whoever_comes_again_has_its_old_place(self, rig: Rig) -> None:
+        waiting = [rig.want(sha) for sha in ("1", "2", "3", "4", "3")]
         await asyncio.gather(*waiting)
 
-        assert yard.began == ["1", "2", "3", "4"]
+        assert rig.began == ["1", "2", "3", "4"]
 
-    async def test_how_many_are_before(self, yard: Yard) -> None:
-        waiting = [yard.want(str(number)) for number in range(4)]
+    async def test_how_many_are_before(self, rig: Rig) -> None:
+        waiting = [rig.want(str(number)) for number in range(4)]
         await asyncio.sleep(1)
-        standings = [yard.builds.progress(wanted(str(number)).key) for number in range(4)]
+        standings = [rig.builds.progress(wanted(str(number)).key) for number in range(4)]
 
         assert [s and s.ahead for s in standings] == [None, None, 0, 1]
         await asyncio.sleep(SECONDS)
-        assert yard.builds.progress(wanted("0").key) is None
-        assert yard.builds.progress(wanted("3").key) is not None
+        assert rig.builds.progress(wanted("0").key) is None
+        assert rig.builds.progress(wanted("3").key) is not None
         await asyncio.gather(*waiting)
 
     async def test_those_who_wait_hear_that_it_moves(self) -> None:
-        yard, key = Yard(at_once=1), wanted("3").key
+        rig, key = Rig(at_once=1), wanted("3").key
         places: list[int | None] = []
 
         def heard() -> None:
-            standing = yard.builds.progress(key)
+            standing = rig.builds.progress(key)
             if standing and standing.ahead not in places[-1:]:
                 places.append(standing.ahead)
 
-        waiting = [yard.want(str(number)) for number in range(3)]
+        waiting = [rig.want(str(number)) for number in range(3)]
         await asyncio.sleep(1)
-        await yard.builds.image(wanted("3"), heard)
+        await rig.builds.image(wanted("3"), heard)
         await asyncio.gather(*waiting)
 
         assert places == [2, 1, 0, None]
@@ -197,161 +197,161 @@ class TestLine:
     @pytest.mark.parametrize("at_once", [1, 2, 3])
     async def test_no_place_is_lost_or_won_whatever_happens(self, at_once: int) -> None:
         """Some fail, some are given up in line, at the moment that their turn comes, or under way."""
-        yard = Yard(at_once)
-        yard.builder.results["bad"] = Result(failure=BROKEN, seconds=1)
+        rig = Rig(at_once)
+        rig.builder.results["bad"] = Result(failure=BROKEN, seconds=1)
         for patience in (0.0, 0.5, SECONDS, SECONDS + 0.5, 1.5 * SECONDS):
-            waiting = [yard.want(f"{patience}-{number}") for number in range(5)] + [yard.want("bad")]
+            waiting = [rig.want(f"{patience}-{number}") for number in range(5)] + [rig.want("bad")]
             await asyncio.sleep(patience)
             for task in waiting[1:4]:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
             await asyncio.sleep(LINGER + 1)
 
-        last = [yard.want(f"last-{number}") for number in range(at_once + 1)]
+        last = [rig.want(f"last-{number}") for number in range(at_once + 1)]
         await asyncio.sleep(SECONDS / 2)
-        assert yard.builder.running.total() == at_once
+        assert rig.builder.running.total() == at_once
         await asyncio.gather(*last)
 
 
 class TestUnwanted:
-    async def test_one_in_line_goes_at_once(self, yard: Yard) -> None:
-        waiting = [yard.want(str(number)) for number in range(4)]
+    async def test_one_in_line_goes_at_once(self, rig: Rig) -> None:
+        waiting = [rig.want(str(number)) for number in range(4)]
         await asyncio.sleep(1)
         await gone(waiting[2])
 
-        assert yard.builds.progress(wanted("2").key) is None
-        standing = yard.builds.progress(wanted("3").key)
+        assert rig.builds.progress(wanted("2").key) is None
+        standing = rig.builds.progress(wanted("3").key)
         assert standing is not None
         assert standing.ahead == 0
         await asyncio.gather(*waiting, return_exceptions=True)
-        assert yard.began == ["0", "1", "3"]
+        assert rig.began == ["0", "1", "3"]
 
-    async def test_one_under_way_goes_at_once_where_others_wait(self, yard: Yard) -> None:
-        waiting = [yard.want(str(number)) for number in range(3)]
+    async def test_one_under_way_goes_at_once_where_others_wait(self, rig: Rig) -> None:
+        waiting = [rig.want(str(number)) for number in range(3)]
         await asyncio.sleep(1)
         await gone(waiting[0])
         await asyncio.sleep(0.1)
 
-        assert yard.ended("0") == 1
-        assert yard.began == ["0", "1", "2"]
+        assert rig.ended("0") == 1
+        assert rig.began == ["0", "1", "2"]
         await asyncio.gather(*waiting[1:])
 
-    async def test_else_it_goes_on_for_a_while(self, yard: Yard) -> None:
-        await self.look_away(yard)
+    async def test_else_it_goes_on_for_a_while(self, rig: Rig) -> None:
+        await self.look_away(rig)
         await asyncio.sleep(LINGER - 1)
-        assert yard.ended() == 0
+        assert rig.ended() == 0
         await asyncio.sleep(2)
 
-        assert yard.ended() == 1
-        assert yard.builds.progress(wanted().key) is None
+        assert rig.ended() == 1
+        assert rig.builds.progress(wanted().key) is None
 
-    async def test_until_somebody_comes_who_would_have_to_wait(self, yard: Yard) -> None:
-        await self.look_away(yard)
-        others = [yard.want("b2"), yard.want("c3")]
+    async def test_until_somebody_comes_who_would_have_to_wait(self, rig: Rig) -> None:
+        await self.look_away(rig)
+        others = [rig.want("b2"), rig.want("c3")]
         await asyncio.sleep(1)
 
-        assert yard.ended() == 1
-        assert yard.builder.running.total() == 2
+        assert rig.ended() == 1
+        assert rig.builder.running.total() == 2
         await asyncio.gather(*others)
 
-    async def test_whoever_comes_back_finds_it_where_it_was(self, yard: Yard) -> None:
+    async def test_whoever_comes_back_finds_it_where_it_was(self, rig: Rig) -> None:
         for _ in range(10):
-            await self.look_away(yard, SECONDS / 20)
+            await self.look_away(rig, SECONDS / 20)
             await asyncio.sleep(LINGER / 2)
-        await yard.want()
+        await rig.want()
 
-        assert yard.began == ["a1"]
-        assert yard.ended() == 0
+        assert rig.began == ["a1"]
+        assert rig.ended() == 0
 
-    async def test_each_absence_counts_by_itself(self, yard: Yard) -> None:
+    async def test_each_absence_counts_by_itself(self, rig: Rig) -> None:
         """Three seconds away, there again, and away once more: that isn't six."""
         for _ in range(5):
-            await self.look_away(yard)
+            await self.look_away(rig)
             await asyncio.sleep(LINGER - 2)
 
-        assert yard.ended() == 0
+        assert rig.ended() == 0
 
-    async def test_one_of_several_who_wait_ends_nothing(self, yard: Yard) -> None:
-        stays, goes = yard.want(), yard.want()
+    async def test_one_of_several_who_wait_ends_nothing(self, rig: Rig) -> None:
+        stays, goes = rig.want(), rig.want()
         await asyncio.sleep(1)
         await gone(goes)
         await asyncio.sleep(LINGER + 1)
 
-        assert yard.ended() == 0
+        assert rig.ended() == 0
         assert await stays
 
-    async def test_a_new_wish_for_one_that_is_being_ended_begins_anew(self, yard: Yard) -> None:
+    async def test_a_new_wish_for_one_that_is_being_ended_begins_anew(self, rig: Rig) -> None:
         """And isn't ended with it."""
-        others = [yard.want("b2"), yard.want("c3"), yard.want("d4")]
-        first = yard.want("b2")
+        others = [rig.want("b2"), rig.want("c3"), rig.want("d4")]
+        first = rig.want("b2")
         await asyncio.sleep(1)
         for task in (others[0], first):
             task.cancel()
-        again = yard.want("b2")  # at the same moment
+        again = rig.want("b2")  # at the same moment
         image = await again
 
         assert image
-        assert yard.began == ["b2", "c3", "d4", "b2"]
+        assert rig.began == ["b2", "c3", "d4", "b2"]
         await asyncio.gather(*others[1:])
 
-    async def test_a_push_in_line_takes_the_place_of_none(self, yard: Yard) -> None:
+    async def test_a_push_in_line_takes_the_place_of_none(self, rig: Rig) -> None:
         """Of ten pushes one after the other only the last is built, once its turn comes."""
-        others = [yard.want("x"), yard.want("y")]
+        others = [rig.want("x"), rig.want("y")]
         await asyncio.sleep(1)
         for number in range(10):
-            task = yard.want(f"push-{number}")
+            task = rig.want(f"push-{number}")
             await asyncio.sleep(1)
             if number < 9:
                 await gone(task)
         await asyncio.gather(task, *others)
 
-        assert yard.began == ["x", "y", "push-9"]
+        assert rig.began == ["x", "y", "push-9"]
 
-    async def look_away(self, yard: Yard, after: float = 1.0) -> None:
-        task = yard.want()
+    async def look_away(self, rig: Rig, after: float = 1.0) -> None:
+        task = rig.want()
         await asyncio.sleep(after)
         await gone(task)
 
 
 class TestFailure:
-    async def test_is_told_to_all_who_wait(self, yard: Yard) -> None:
-        yard.builder.default = Result(failure=BROKEN, seconds=SECONDS)
-        waiting = [yard.want() for _ in range(3)]
+    async def test_is_told_to_all_who_wait(self, rig: Rig) -> None:
+        rig.builder.default = Result(failure=BROKEN, seconds=SECONDS)
+        waiting = [rig.want() for _ in range(3)]
         outcomes = await asyncio.gather(*waiting, return_exceptions=True)
 
         assert outcomes == [BROKEN] * 3
-        assert yard.began == ["a1"]
-        assert yard.builds.progress(wanted().key) is None
+        assert rig.began == ["a1"]
+        assert rig.builds.progress(wanted().key) is None
 
-    async def test_a_second_wish_tries_again(self, yard: Yard) -> None:
-        yard.builder.default = Result(failure=BROKEN, seconds=SECONDS)
+    async def test_a_second_wish_tries_again(self, rig: Rig) -> None:
+        rig.builder.default = Result(failure=BROKEN, seconds=SECONDS)
         with pytest.raises(Fault):
-            await yard.want()
-        yard.builder.default = Result()
+            await rig.want()
+        rig.builder.default = Result()
 
-        assert await yard.want()
-        assert yard.began == ["a1", "a1"]
+        assert await rig.want()
+        assert rig.began == ["a1", "a1"]
 
-    async def test_at_the_very_moment_of_the_failure_as_well(self, yard: Yard) -> None:
-        yard.builder.default = Result(failure=BROKEN, seconds=SECONDS)
+    async def test_at_the_very_moment_of_the_failure_as_well(self, rig: Rig) -> None:
+        rig.builder.default = Result(failure=BROKEN, seconds=SECONDS)
 
         async def again() -> str:
             with pytest.raises(Fault):
-                await yard.builds.image(wanted())
-            yard.builder.default = Result()
-            return await yard.builds.image(wanted())
+                await rig.builds.image(wanted())
+            rig.builder.default = Result()
+            return await rig.builds.image(wanted())
 
         assert await asyncio.gather(again(), again())
-        assert yard.began == ["a1", "a1"]
+        assert rig.began == ["a1", "a1"]
 
-    async def test_while_nobody_waits_is_nobodys(self, yard: Yard) -> None:
-        yard.builder.default = Result(failure=BROKEN, seconds=3)
-        task = yard.want()
+    async def test_while_nobody_waits_is_nobodys(self, rig: Rig) -> None:
+        rig.builder.default = Result(failure=BROKEN, seconds=3)
+        task = rig.want()
         await asyncio.sleep(1)
         await gone(task)
         await asyncio.sleep(LINGER + 1)
 
-        assert yard.builds.progress(wanted().key) is None
+        assert rig.builds.progress(wanted().key) is None
 
     @pytest.mark.parametrize(
         ("mode", "kind", "reason"),
@@ -362,28 +362,28 @@ class TestFailure:
         ],
     )
     async def test_to_fetch_the_commit(
-        self, yard: Yard, mode: SourceFaultMode, kind: type[Fault | Retry], reason: str
+        self, rig: Rig, mode: SourceFaultMode, kind: type[Fault | Retry], reason: str
     ) -> None:
-        yard.sources.fault_mode = mode
+        rig.sources.fault_mode = mode
         with pytest.raises(kind) as caught:
-            await yard.want()
+            await rig.want()
         assert caught.value.reason == reason
-        assert yard.began == []
-        yard.sources.fault_mode = SourceFaultMode.WELL
+        assert rig.began == []
+        rig.sources.fault_mode = SourceFaultMode.WELL
 
-        assert await yard.want()
+        assert await rig.want()
 
-    async def test_of_an_engine_that_is_away(self, yard: Yard) -> None:
-        yard.engine.leave()
+    async def test_of_an_engine_that_is_away(self, rig: Rig) -> None:
+        rig.engine.leave()
         with pytest.raises(Retry):
-            await yard.want()
-        yard.engine.come_back()
+            await rig.want()
+        rig.engine.come_back()
 
-        assert await yard.want()
+        assert await rig.want()
 
-    async def test_that_it_takes_too_long(self, yard: Yard) -> None:
+    async def test_that_it_takes_too_long(self, rig: Rig) -> None:
         with pytest.raises(Fault) as caught:
-            await yard.want(timeout=SECONDS / 2)
+            await rig.want(timeout=SECONDS / 2)
 
         assert caught.value.reason == "build-too-slow"
 
@@ -392,32 +392,32 @@ class TestLog:
     KEY = wanted().key
     WHOLE = "Fetching commit a1\n#1 FROM base\n#2 RUN make\n"
 
-    async def followed(self, yard: Yard) -> tuple[str, list[float]]:
+    async def followed(self, rig: Rig) -> tuple[str, list[float]]:
         """What somebody reads who follows from now on, and when each piece comes."""
         pieces, times = [], []
-        async for piece in yard.builds.follow(self.KEY):
+        async for piece in rig.builds.follow(self.KEY):
             pieces.append(piece)
             times.append(asyncio.get_running_loop().time())
         return "".join(pieces), times
 
-    async def test_is_kept(self, yard: Yard) -> None:
-        await yard.want()
+    async def test_is_kept(self, rig: Rig) -> None:
+        await rig.want()
 
-        assert yard.builds.log_of(self.KEY) == self.WHOLE
-        assert yard.builds.log_of("") == ""
-        assert yard.builds.log_of("nothing") == ""
+        assert rig.builds.log_of(self.KEY) == self.WHOLE
+        assert rig.builds.log_of("") == ""
+        assert rig.builds.log_of("nothing") == ""
 
-    async def test_is_followed_from_the_beginning_to_the_end(self, yard: Yard) -> None:
-        building, following = yard.want(), []
+    async def test_is_followed_from_the_beginning_to_the_end(self, rig: Rig) -> None:
+        building, following = rig.want(), []
         for pause in (0, 1, SECONDS / 2):
             await asyncio.sleep(pause)
-            following.append(asyncio.create_task(self.followed(yard)))
+            following.append(asyncio.create_task(self.followed(rig)))
         await building
 
         for text, _ in await asyncio.gather(*following):
             assert text == self.WHOLE
 
-    async def test_comes_as_it_is_written(self, yard: Yard) -> None:
+    async def test_comes_as_it_is_written(self, rig: Rig) -> None:
         class Talking(FakeBuilder):
             async def build(self, order: BuildOrder, say: Say) -> str:
                 for number in range(3):
@@ -425,56 +425,56 @@ class TestLog:
                     await asyncio.sleep(10)
                 return await super().build(order, say)
 
-        yard.builds._builder = Talking(yard.engine)
+        rig.builds._builder = Talking(rig.engine)
         start = asyncio.get_running_loop().time()
-        building = yard.want()
+        building = rig.want()
         await asyncio.sleep(0.01)
-        text, times = await self.followed(yard)
+        text, times = await self.followed(rig)
         await building
 
         assert "line 0\nline 1\nline 2\n" in text
         assert [round(at - start) for at in times] == [0, 10, 20, 30]
 
-    async def test_of_one_that_is_over_is_read_and_ends(self, yard: Yard) -> None:
-        await yard.want()
+    async def test_of_one_that_is_over_is_read_and_ends(self, rig: Rig) -> None:
+        await rig.want()
 
-        assert (await self.followed(yard))[0] == self.WHOLE
+        assert (await self.followed(rig))[0] == self.WHOLE
 
-    async def test_of_one_that_never_was_ends(self, yard: Yard) -> None:
-        assert (await self.followed(yard))[0] == ""
-        assert [piece async for piece in yard.builds.follow("")] == []
+    async def test_of_one_that_never_was_ends(self, rig: Rig) -> None:
+        assert (await self.followed(rig))[0] == ""
+        assert [piece async for piece in rig.builds.follow("")] == []
 
-    async def test_of_one_that_fails_or_is_given_up_ends(self, yard: Yard) -> None:
-        yard.builder.default = Result(failure=BROKEN, seconds=SECONDS, lines=("#1 RUN make",))
+    async def test_of_one_that_fails_or_is_given_up_ends(self, rig: Rig) -> None:
+        rig.builder.default = Result(failure=BROKEN, seconds=SECONDS, lines=("#1 RUN make",))
         for patience in (SECONDS + 1, 1.0):
-            task = yard.want()
+            task = rig.want()
             await asyncio.sleep(0.5)
-            following = asyncio.create_task(self.followed(yard))
+            following = asyncio.create_task(self.followed(rig))
             await asyncio.sleep(patience)
             await gone(task)
 
             assert (await following)[0].endswith("#1 RUN make\n")
 
-    async def test_of_one_in_line_waits_for_its_turn(self, yard: Yard) -> None:
-        others = [yard.want("x"), yard.want("y")]
+    async def test_of_one_in_line_waits_for_its_turn(self, rig: Rig) -> None:
+        others = [rig.want("x"), rig.want("y")]
         await asyncio.sleep(1)
-        building = yard.want()
+        building = rig.want()
         await asyncio.sleep(1)
-        following = asyncio.create_task(self.followed(yard))
+        following = asyncio.create_task(self.followed(rig))
         await asyncio.gather(building, *others)
 
         assert (await following)[0] == self.WHOLE
 
-    async def test_begins_anew_with_each_build(self, yard: Yard) -> None:
-        yard.builder.default = Result(failure=BROKEN, lines=("a long line of the build that failed",) * 5)
+    async def test_begins_anew_with_each_build(self, rig: Rig) -> None:
+        rig.builder.default = Result(failure=BROKEN, lines=("a long line of the build that failed",) * 5)
         with pytest.raises(Fault):
-            await yard.want()
-        yard.builder.default = Result(lines=("fine",), seconds=1)
-        await yard.want()
+            await rig.want()
+        rig.builder.default = Result(lines=("fine",), seconds=1)
+        await rig.want()
 
-        assert yard.builds.log_of(self.KEY) == "Fetching commit a1\nfine\n"
+        assert rig.builds.log_of(self.KEY) == "Fetching commit a1\nfine\n"
 
-    async def test_is_the_new_ones_while_it_is_only_looked_for(self, yard: Yard) -> None:
+    async def test_is_the_new_ones_while_it_is_only_looked_for(self, rig: Rig) -> None:
         """Whoever follows while the image is still looked for isn't shown the log of the time before."""
 
         class Slow(FakeBuilder):
@@ -482,58 +482,58 @@ class TestLog:
                 await asyncio.sleep(5)
                 return await super().find(app, key)
 
-        yard.builder.default = Result(failure=BROKEN, lines=("a long line of the build that failed",) * 5)
+        rig.builder.default = Result(failure=BROKEN, lines=("a long line of the build that failed",) * 5)
         with pytest.raises(Fault):
-            await yard.want()
-        slow = yard.builds._builder = Slow(yard.engine)
+            await rig.want()
+        slow = rig.builds._builder = Slow(rig.engine)
         slow.default = Result(lines=("fine",), seconds=1)
-        building = yard.want()
+        building = rig.want()
         await asyncio.sleep(1)
-        text, _ = await self.followed(yard)
+        text, _ = await self.followed(rig)
         await building
 
         assert text == "Fetching commit a1\nfine\n"
 
-    async def test_of_a_found_image_stays(self, yard: Yard) -> None:
-        await yard.want()
-        await yard.want()
+    async def test_of_a_found_image_stays(self, rig: Rig) -> None:
+        await rig.want()
+        await rig.want()
 
-        assert yard.builds.log_of(self.KEY) == self.WHOLE
+        assert rig.builds.log_of(self.KEY) == self.WHOLE
 
-    async def test_the_last_lines_are_at_hand(self, yard: Yard) -> None:
+    async def test_the_last_lines_are_at_hand(self, rig: Rig) -> None:
         lines = tuple(f"line {number}" for number in range(100))
-        yard.builder.default = Result(lines=lines, seconds=SECONDS)
-        building = yard.want()
+        rig.builder.default = Result(lines=lines, seconds=SECONDS)
+        building = rig.want()
         await asyncio.sleep(1)
 
-        assert yard.builds.progress(self.KEY) == BuildProgress(None, lines[-LINES_KEPT:])
+        assert rig.builds.progress(self.KEY) == BuildProgress(None, lines[-LINES_KEPT:])
         await building
 
-    async def test_nobody_is_left_to_be_told(self, yard: Yard) -> None:
+    async def test_nobody_is_left_to_be_told(self, rig: Rig) -> None:
         """Whoever stops following leaves nothing behind."""
-        building = yard.want()
+        building = rig.want()
         await asyncio.sleep(1)
-        following = yard.builds.follow(self.KEY)
+        following = rig.builds.follow(self.KEY)
         await anext(following)
         await following.aclose()  # type: ignore[attr-defined]
 
-        assert len(yard.builds._builds[self.KEY].listeners) == 1
+        assert len(rig.builds._builds[self.KEY].listeners) == 1
         await building
 
 
 class TestClose:
-    async def test_ends_what_is_under_way_and_in_line(self, yard: Yard) -> None:
-        waiting = [yard.want(str(number)) for number in range(4)]
+    async def test_ends_what_is_under_way_and_in_line(self, rig: Rig) -> None:
+        waiting = [rig.want(str(number)) for number in range(4)]
         await asyncio.sleep(1)
-        await yard.builds.close()
+        await rig.builds.close()
         await asyncio.gather(*waiting, return_exceptions=True)
 
         assert all(task.cancelled() for task in waiting)
-        assert yard.builder.running.total() == 0
-        assert yard.began == ["0", "1"]
+        assert rig.builder.running.total() == 0
+        assert rig.began == ["0", "1"]
 
-    async def test_of_none(self, yard: Yard) -> None:
-        await yard.builds.close()
+    async def test_of_none(self, rig: Rig) -> None:
+        await rig.builds.close()
 
 
 def test_a_key_for_a_generated_dockerfile_depends_on_the_generator(monkeypatch: pytest.MonkeyPatch) -> None:

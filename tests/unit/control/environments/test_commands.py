@@ -59,7 +59,7 @@ async def opened(
     harness: Harness, ref: str = "feature-x", owner: str = "acme", name: str = "shop"
 ) -> ChangeEvent:
     event = harness.forge.open(harness.forge.add_repository(owner, name), ref, "a1")
-    await harness.tell(event)
+    await harness.deliver(event)
     await harness.rest()
     return event
 
@@ -223,7 +223,7 @@ class TestKillOfAChange:
 
     async def test_until_a_push(self, harness: Harness) -> None:
         event = await self.held(harness)
-        await harness.tell(harness.forge.push(event, "b2"))
+        await harness.deliver(harness.forge.push(event, "b2"))
         await harness.rest()
 
         await harness.assert_live()
@@ -231,7 +231,7 @@ class TestKillOfAChange:
     async def test_until_it_is_reopened(self, harness: Harness) -> None:
         event = await self.held(harness)
         closed = harness.forge.close(event)
-        await harness.tell(closed, harness.forge.reopen(event))
+        await harness.deliver(closed, harness.forge.reopen(event))
         await harness.rest()
 
         await harness.assert_live()
@@ -254,14 +254,14 @@ class TestKillOfAChange:
 
     async def test_not_until_its_delivery_is_repeated(self, harness: Harness) -> None:
         event = await self.held(harness)
-        await harness.running.webhooks.receive(harness.forge.delivery(event, "another-id"))
+        await harness.running.inbox.receive(harness.forge.delivery(event, "another-id"))
         await harness.rest(1000)
 
         await harness.assert_gone()
 
     async def test_closing_it_is_the_end(self, harness: Harness) -> None:
         event = await self.held(harness)
-        await harness.tell(harness.forge.close(event))
+        await harness.deliver(harness.forge.close(event))
         await harness.rest()
 
         assert (await harness.status()).state is State.GONE
@@ -279,7 +279,7 @@ class TestNames:
 
     async def test_of_several_changes_is_ambiguous(self, harness: Harness) -> None:
         first = await opened(harness)
-        await harness.tell(harness.forge.open(first.change.repository, "feature-x", "a2"))
+        await harness.deliver(harness.forge.open(first.change.repository, "feature-x", "a2"))
         await harness.rest()
 
         assert await refusal(harness.launch("feature-x")) == ("name-ambiguous", 409)
@@ -308,7 +308,7 @@ class TestNames:
 
     async def test_of_a_closed_change_is_free_again(self, harness: Harness) -> None:
         event = await opened(harness)
-        await harness.tell(harness.forge.close(event))
+        await harness.deliver(harness.forge.close(event))
         await harness.rest()
         launched = await harness.launch("feature-x")
 
@@ -330,7 +330,7 @@ class TestRedeploy:
 
     async def test_of_a_closed_change(self, harness: Harness) -> None:
         event = await opened(harness)
-        await harness.tell(harness.forge.close(event))
+        await harness.deliver(harness.forge.close(event))
         await harness.rest()
 
         redeploy = harness.running.commands.redeploy((await harness.the()).id, ANN)
@@ -341,7 +341,7 @@ class TestRedeploy:
             harness.forge.add_repository("acme", "shop"),
             harness.forge.add_repository("mallory", "shop"),
         )
-        await harness.tell(harness.forge.open(base, "feature-x", "a", fork=fork))
+        await harness.deliver(harness.forge.open(base, "feature-x", "a", fork=fork))
         await harness.rest()
 
         redeploy = harness.running.commands.redeploy((await harness.the()).id, ANN)
@@ -353,7 +353,7 @@ class TestRedeploy:
             harness.forge.add_repository("acme", "shop"),
             harness.forge.add_repository("mallory", "shop"),
         )
-        await harness.tell(harness.forge.open(base, "feature-x", "a", fork=fork))
+        await harness.deliver(harness.forge.open(base, "feature-x", "a", fork=fork))
         await harness.rest()
         environment = await harness.running.commands.kill_by_id((await harness.the()).id, ANN)
         await harness.rest()

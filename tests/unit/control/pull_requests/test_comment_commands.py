@@ -43,7 +43,7 @@ class Talk(Harness):
 
     async def opened(self, ref: str = "feature-x", sha: str = SHA, **given: Any) -> ChangeEvent:
         event = self.forge.open(self.repository, ref, sha, **given)
-        await self.tell(event)
+        await self.deliver(event)
         await self.rest(30)
         return event
 
@@ -55,7 +55,7 @@ class Talk(Harness):
         return await self.told(self.forge.say(event, text, author))
 
     async def told(self, said: CommentAdded) -> Reaction | None:
-        await self.tell(said)
+        await self.deliver(said)
         await self.rest(30)
         [comment] = [c for c in self.forge.comments if c.id == said.comment]
         assert len(comment.reactions) <= 1
@@ -99,7 +99,7 @@ class TestVerbs:
         assert await talk.say(event, f"/stager {word}") == "+1"
         assert await talk.state(event) is State.STOPPED
         await talk.assert_gone()
-        await talk.tell(talk.forge.push(event, OTHER))
+        await talk.deliver(talk.forge.push(event, OTHER))
         await talk.rest(30)
 
         await talk.assert_live()
@@ -167,7 +167,7 @@ class TestVerbs:
 
     async def test_what_cant_be_done_is_answered_with_the_reason(self, talk: Talk) -> None:
         event = await talk.opened()
-        await talk.tell(talk.forge.close(event))
+        await talk.deliver(talk.forge.close(event))
         await talk.rest(30)
         for word in ("launch", "redeploy", f"approve {SHA}"):
             assert await talk.say(event, f"/stager {word}") == "-1"
@@ -286,7 +286,7 @@ class TestOnce:
     """A copy of a delivery may come under an id of its own, because that isn't signed."""
 
     async def again(self, talk: Talk, said: CommentAdded, number: int = 1) -> None:
-        await talk.running.webhooks.receive(talk.forge.delivery(said, f"copy-{number}"))
+        await talk.running.inbox.receive(talk.forge.delivery(said, f"copy-{number}"))
         await talk.rest(30)
 
     @pytest.mark.attack(
@@ -339,7 +339,7 @@ class TestOnce:
         opened = talk.forge.open(talk.repository, "feature-x", SHA)
         said = talk.forge.say(opened, "/stager kill", "ann")
         assert await talk.told(said) == "confused"
-        await talk.tell(opened)
+        await talk.deliver(opened)
         await talk.rest(30)
         await self.again(talk, said)
 
@@ -349,7 +349,7 @@ class TestOnce:
         event = await talk.opened()
         said = talk.forge.say(event, "/stager kill", "ann")
         talk.forge.fault_mode = FaultMode.FAILING
-        await talk.tell(said)
+        await talk.deliver(said)
         await talk.rest(10)
         talk.forge.fault_mode = FaultMode.WELL
         await self.again(talk, said)
@@ -387,7 +387,7 @@ class TestRules:
         async with Talk([replace(APP, rules=Rules(labels=("preview",)))]).open() as talk:
             event = await talk.opened()
             await talk.say(event, "/stager kill")
-            await talk.tell(talk.forge.edit(event, labels=("preview",)))
+            await talk.deliver(talk.forge.edit(event, labels=("preview",)))
             await talk.rest(30)
 
             assert await talk.state(event) is State.STOPPED
@@ -449,7 +449,7 @@ class TestApprove:
     async def test_not_the_one_that_was_pushed_meanwhile(self, talk: Talk) -> None:
         event = await talk.opened_by_fork()
         said = talk.forge.say(event, f"/stager approve {SHA}", "ann")
-        await talk.tell(talk.forge.push(event, OTHER))
+        await talk.deliver(talk.forge.push(event, OTHER))
         assert await talk.told(said) == "-1"
 
         assert talk.engine.there() == []
@@ -506,7 +506,7 @@ class TestRoom:
     async def test_whether_it_was_started_afresh_or_stager_was(self, talk: Talk) -> None:
         event = await talk.opened("one")
         await talk.say(event, "/stager pin")
-        await talk.tell(talk.forge.push(event, OTHER))
+        await talk.deliver(talk.forge.push(event, OTHER))
         await talk.rest(30)
         await talk.kill()
         await talk.start()

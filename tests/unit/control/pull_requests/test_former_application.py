@@ -33,7 +33,7 @@ async def opened() -> AsyncIterator[tuple[Harness, ChangeEvent]]:
     """A preview of a pull request that is live."""
     async with Harness([OURS]).open() as harness:
         event = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a1")
-        await harness.tell(event)
+        await harness.deliver(event)
         await harness.rest()
         await harness.assert_live()
         yield harness, event
@@ -55,7 +55,7 @@ async def test_a_closed_change_takes_its_preview_along(
     await restarted(harness, configured)
     await harness.assert_live()
 
-    await harness.tell(harness.forge.close(event))
+    await harness.deliver(harness.forge.close(event))
     await harness.rest()
     await harness.assert_gone()
     assert harness.engine.there() == []
@@ -81,11 +81,11 @@ async def test_an_entry_that_was_renamed_with_its_repository(
     harness.forge.rename(event.change.repository, "acme", "store")
     await restarted(harness, [replace(OURS, name="store")])
     event = harness.forge.push(event, "a2")
-    await harness.tell(event)
+    await harness.deliver(event)
     await harness.rest()
     assert {e.app for e in await harness.environments(present=True)} == {"shop", "store"}
 
-    await harness.tell(harness.forge.close(event))
+    await harness.deliver(harness.forge.close(event))
     await harness.rest()
     assert await harness.environments(present=True) == []
     assert harness.engine.there() == []
@@ -97,9 +97,9 @@ async def test_nothing_else_of_it_is_done(
 ) -> None:
     harness, event = opened
     await restarted(harness, configured)
-    await harness.tell(harness.forge.push(event, "a2"))
+    await harness.deliver(harness.forge.push(event, "a2"))
     other = harness.forge.open(event.change.repository, "feature-y", "b1")
-    await harness.tell(other, harness.forge.close(other))
+    await harness.deliver(other, harness.forge.close(other))
     await harness.rest()
 
     [environment] = await harness.environments()
@@ -118,7 +118,7 @@ async def test_another_repositorys_change_with_its_number_ends_nothing(
     harness, event = opened
     await restarted(harness, [])
     stranger = replace(event.change, repository=Repository("fake:999", "acme", "shop"), is_open=False)
-    await harness.tell(replace(event, change=stranger))
+    await harness.deliver(replace(event, change=stranger))
     await harness.rest()
     await harness.assert_live()
 
@@ -143,6 +143,6 @@ async def test_killed_in_a_comment(opened: tuple[Harness, ChangeEvent]) -> None:
     harness, event = opened
     await restarted(harness, [])
     harness.forge.allow(event.change.repository, "ann", Access.WRITE)
-    await harness.tell(harness.forge.say(event, "/stager kill", "ann"))
+    await harness.deliver(harness.forge.say(event, "/stager kill", "ann"))
     await harness.rest()
     await harness.assert_gone()

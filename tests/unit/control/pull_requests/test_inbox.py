@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from stager.control.metrics import Metrics
-from stager.control.pull_requests.inbox import BURST_SECONDS, LONGEST_DEFERRAL, Inbox
+from stager.control.pull_requests.inbox import BURST_SECONDS, LONGEST_DEFERRAL, Inbox, Processed
 from stager.domain.pull_requests.events import Delivery
 from stager.testing import MemoryStore
 from tests.unit.control.virtual_time import LoopClock, VirtualTimeLoop
@@ -29,9 +29,9 @@ class Running:
         self.inbox = Inbox(MemoryStore(), LoopClock(), Metrics())
         self.processed: dict[str, float] = {}
 
-    async def handle(self, delivery: Delivery) -> str:
+    async def handle(self, delivery: Delivery) -> Processed:
         self.processed[delivery.id] = asyncio.get_running_loop().time()
-        return "done"
+        return Processed("done")
 
     async def arrive(self, count: int, every: float) -> list[float]:
         """Receive deliveries, one after the other; when each arrived."""
@@ -46,10 +46,10 @@ class Running:
 
 @asynccontextmanager
 async def running() -> AsyncIterator[Running]:
-    place = Running()
-    task = asyncio.create_task(place.inbox.run(place.handle))
+    consumer = Running()
+    task = asyncio.create_task(consumer.inbox.run(consumer.handle))
     try:
-        yield place
+        yield consumer
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -57,19 +57,19 @@ async def running() -> AsyncIterator[Running]:
 
 def test_single_deliveries_are_processed_at_once(loop: VirtualTimeLoop) -> None:
     async def measure() -> None:
-        async with running() as place:
-            arrivals = await place.arrive(20, every=BURST_SECONDS)
-            assert list(place.processed.values()) == arrivals
+        async with running() as consumer:
+            arrivals = await consumer.arrive(20, every=BURST_SECONDS)
+            assert list(consumer.processed.values()) == arrivals
 
     loop.run_until_complete(measure())
 
 
 def test_a_burst_is_processed_when_it_is_over(loop: VirtualTimeLoop) -> None:
     async def measure() -> None:
-        async with running() as place:
-            arrivals = await place.arrive(100, every=0.005)
-            late = [when for number, when in place.processed.items() if int(number) > 2]
-            assert len(place.processed) == 100
+        async with running() as consumer:
+            arrivals = await consumer.arrive(100, every=0.005)
+            late = [when for number, when in consumer.processed.items() if int(number) > 2]
+            assert len(consumer.processed) == 100
             assert min(late) >= arrivals[-1]
             assert max(late) <= arrivals[-1] + BURST_SECONDS
 
@@ -78,9 +78,9 @@ def test_a_burst_is_processed_when_it_is_over(loop: VirtualTimeLoop) -> None:
 
 def test_an_endless_burst_defers_nothing_for_longer_than_the_limit(loop: VirtualTimeLoop) -> None:
     async def measure() -> None:
-        async with running() as place:
-            arrivals = await place.arrive(1000, every=0.005)
-            waits = [place.processed[str(number)] - arrived for number, arrived in enumerate(arrivals)]
+        async with running() as consumer:
+            arrivals = await consumer.arrive(1000, every=0.005)
+            waits = [consumer.processed[str(number)] - arrived for number, arrived in enumerate(arrivals)]
             assert max(waits) <= LONGEST_DEFERRAL
             assert max(waits[300:]) == 0
 

@@ -17,7 +17,7 @@ SHA = "e" * 40
 async def queued(harness: Harness, name: str = "shop") -> list[tuple[str, str, Progress]]:
     """What the forge has been told of the commit, after a merge queue made it."""
     repository = harness.forge.add_repository("acme", name)
-    await harness.tell(MergeQueued(repository, SHA))
+    await harness.deliver(MergeQueued(repository, SHA))
     await harness.rest()
     return [(s.repository_id, s.context, s.announcement.progress) for s in harness.forge.statuses]
 
@@ -51,7 +51,7 @@ async def test_a_forge_that_doesnt_take_it_holds_up_nothing(harness: Harness, mo
     harness.forge.fault_mode = mode
     assert await queued(harness) == []
     harness.forge.fault_mode = FaultMode.WELL
-    await harness.tell(harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a1"))
+    await harness.deliver(harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a1"))
     await harness.rest()
 
     await harness.assert_live()

@@ -49,7 +49,7 @@ class Gate(Harness):
 
     async def opened(self, sha: str = SHA, ref: str = "feature-x", **given: Any) -> ChangeEvent:
         event = self.forge.open(self.repository, ref, sha, **given)
-        await self.tell(event)
+        await self.deliver(event)
         await self.rest(30)
         return event
 
@@ -58,7 +58,7 @@ class Gate(Harness):
 
     async def happened(self, event: ChangeEvent) -> ChangeEvent:
         """This happened, was told, and came to rest."""
-        await self.tell(event)
+        await self.deliver(event)
         await self.rest(30)
         return event
 
@@ -277,7 +277,7 @@ class TestPaths:
             event = gate.forge.open(gate.repository, "feature-x", SHA)
             gate.forge.touch(event, "web/a.css")
             gate.forge.fault_mode = mode
-            await gate.tell(event)
+            await gate.deliver(event)
             await gate.rest(60)
             status = await gate.status()
             assert (status.state, status.reason) == (State.REFUSED, "rules")
@@ -323,7 +323,7 @@ class TestChecks:
         async with ruled(wait_for_checks=True).open() as gate:
             gate.forge.check(gate.repository, SHA, "pending")
             await gate.opened()
-            await gate.tell(gate.forge.check(gate.repository, SHA))
+            await gate.deliver(gate.forge.check(gate.repository, SHA))
             await gate.rest(30)
 
             await gate.assert_live()
@@ -332,11 +332,11 @@ class TestChecks:
         async with ruled(wait_for_checks=True).open() as gate:
             gate.forge.check(gate.repository, SHA, "pending", context="slow")
             await gate.opened()
-            await gate.tell(gate.forge.check(gate.repository, SHA, context="quick"))
+            await gate.deliver(gate.forge.check(gate.repository, SHA, context="quick"))
             await gate.rest(30)
             await gate.assert_refused(SuspensionReason.CHECKS)
             ended = gate.forge.check(gate.repository, SHA, context="slow")
-            await gate.running.webhooks.receive(gate.forge.delivery(ended, "d-slow"))
+            await gate.running.inbox.receive(gate.forge.delivery(ended, "d-slow"))
             await gate.rest(30)
 
             await gate.assert_live()
@@ -345,7 +345,7 @@ class TestChecks:
         async with ruled(wait_for_checks=True).open() as gate:
             await gate.opened()
             asked = len(gate.asked)
-            await gate.tell(gate.forge.check(gate.repository, OTHER))
+            await gate.deliver(gate.forge.check(gate.repository, OTHER))
             await gate.rest(30)
 
             await gate.assert_refused(SuspensionReason.CHECKS)
@@ -374,7 +374,7 @@ class TestChecks:
             gate.forge.check(gate.repository, OTHER, "pending")
             await gate.happened(gate.forge.push(event, OTHER))
             await gate.assert_refused(SuspensionReason.CHECKS)
-            await gate.tell(gate.forge.check(gate.repository, OTHER))
+            await gate.deliver(gate.forge.check(gate.repository, OTHER))
             await gate.rest(30)
 
             instance = await gate.assert_live()
@@ -385,7 +385,7 @@ class TestChecks:
         async with ruled(wait_for_checks=True).open() as gate:
             gate.forge.check(gate.repository, SHA)
             await gate.opened()
-            await gate.tell(gate.forge.check(gate.repository, SHA, "failure", context="late"))
+            await gate.deliver(gate.forge.check(gate.repository, SHA, "failure", context="late"))
             await gate.rest(2 * RESYNC)
 
             await gate.assert_live()
@@ -394,7 +394,7 @@ class TestChecks:
         async with ruled(wait_for_checks=True).open() as gate:
             for ref in ("feature-x", "feature-y"):
                 await gate.opened(ref=ref)
-            await gate.tell(gate.forge.check(gate.repository, SHA))
+            await gate.deliver(gate.forge.check(gate.repository, SHA))
             await gate.rest(30)
 
             for environment in await gate.environments():
@@ -404,7 +404,7 @@ class TestChecks:
         async with ruled(wait_for_checks=True).open() as gate:
             event = await gate.opened()
             await gate.happened(gate.forge.close(event))
-            await gate.tell(gate.forge.check(gate.repository, SHA))
+            await gate.deliver(gate.forge.check(gate.repository, SHA))
             await gate.rest(30)
 
             await gate.assert_gone()
@@ -414,12 +414,12 @@ class TestChecks:
             event = gate.forge.open(gate.repository, "feature-x", SHA)
             gate.forge.check(gate.repository, SHA)
             gate.forge.fault_mode = FaultMode.FAILING
-            await gate.tell(event)
+            await gate.deliver(event)
             await gate.rest(60)
             assert (await gate.status()).message == "No preview yet: the forge doesn't answer."
             gate.forge.fault_mode = FaultMode.WELL
             await gate.rest(PAUSE_AFTER_FAILURE.total_seconds())
-            await gate.tell(gate.forge.check(gate.repository, SHA, context="another"))
+            await gate.deliver(gate.forge.check(gate.repository, SHA, context="another"))
             await gate.rest(30)
 
             await gate.assert_live()

@@ -32,7 +32,7 @@ async def live(harness: Harness, *refs: str) -> list[ChangeEvent]:
     """Changes that are open, told of, and live."""
     repository = harness.forge.add_repository("acme", "shop")
     opened = [harness.forge.open(repository, ref, f"{ref}1") for ref in refs]
-    await harness.tell(*opened)
+    await harness.deliver(*opened)
     await harness.rest(30)
     return opened
 
@@ -193,7 +193,7 @@ class TestHeals:
 
     async def test_one_that_was_reopened(self, harness: Harness) -> None:
         [opened] = await live(harness, "one")
-        await harness.tell(harness.forge.close(opened))
+        await harness.deliver(harness.forge.close(opened))
         await harness.rest(30)
         harness.forge.reopen(opened)
         await harness.rest(TWO_ROUNDS)
@@ -205,7 +205,7 @@ class TestHeals:
         await harness.kill()
         await harness.start()
         [opened] = await live(harness, "one")
-        await harness.tell(harness.forge.close(opened))
+        await harness.deliver(harness.forge.close(opened))
         await harness.rest(30)
         harness.forge.reopen(opened)
         await harness.rest(TWO_ROUNDS)

@@ -19,8 +19,16 @@ from stager.control.reporting.reporter import report_state_of
 from stager.domain.commands import Kill, Launch, Reply
 from stager.domain.environment import Suspension, SuspensionReason
 from stager.domain.errors import Retry
-from stager.domain.pull_requests.decisions import Decision, LaunchPreview, RemovePreview, Skip
-from stager.domain.pull_requests.events import Call, ChangeAction, ChangeEvent, Ignored
+from stager.domain.pull_requests.events import (
+    Call,
+    ChangeAction,
+    ChangeEvent,
+    Decision,
+    Ignored,
+    LaunchPreview,
+    RemovePreview,
+    Skip,
+)
 from stager.domain.source import Change, Repository
 from stager.domain.status import State
 from stager.handlers.pull_requests import (
@@ -129,7 +137,7 @@ class TestAnyOrder:
             deliveries = orders(told)[order]
             for number, event in enumerate(deliveries):
                 # A repetition with an id of its own: somebody pressed "redeliver" at another hook.
-                await harness.running.webhooks.receive(harness.forge.delivery(event, f"d{number}"))
+                await harness.running.inbox.receive(harness.forge.delivery(event, f"d{number}"))
                 await harness.rest(pause)
             await harness.rest()
             await assert_as_the_last_says(harness, told[-1])
@@ -139,23 +147,23 @@ class TestDeliveries:
     async def test_a_repeated_one_has_no_effect(self, harness: Harness) -> None:
         event = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
         delivery = harness.forge.delivery(event)
-        assert await harness.running.webhooks.receive(delivery)
+        assert await harness.running.inbox.receive(delivery)
         await harness.rest()
-        assert not await harness.running.webhooks.receive(delivery)
+        assert not await harness.running.inbox.receive(delivery)
         await harness.rest()
 
         assert (await harness.the()).desired.generation == 1
 
     async def test_one_that_was_not_worked_through_is_by_the_next_life(self, harness: Harness) -> None:
         event = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
-        await harness.running.webhooks.receive(harness.forge.delivery(event))
+        await harness.running.inbox.receive(harness.forge.delivery(event))
         await harness.kill()
         await harness.start()
 
         await harness.assert_live()
 
     async def test_one_that_concerns_nothing(self, harness: Harness) -> None:
-        await harness.running.webhooks.receive(harness.forge.delivery(Ignored("it is a star")))
+        await harness.running.inbox.receive(harness.forge.delivery(Ignored("it is a star")))
         await harness.rest()
 
         assert await harness.environments() == []
@@ -163,7 +171,7 @@ class TestDeliveries:
 
     async def test_a_command_and_an_end_of_checks_are_taken(self, harness: Harness) -> None:
         opened = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
-        await harness.tell(
+        await harness.deliver(
             harness.forge.say(opened, "/stager"), harness.forge.check(opened.change.repository, "a")
         )
         await harness.rest()
@@ -183,7 +191,7 @@ class TestDeliveries:
             return original(delivery)  # type: ignore[arg-type]
 
         monkeypatch.setattr(harness.forge, "read", read)
-        await harness.tell(first, second)
+        await harness.deliver(first, second)
         await harness.rest(30)
 
         assert [e.name for e in await harness.environments()] == ["good"]
@@ -191,7 +199,7 @@ class TestDeliveries:
     async def test_ten_pushes_in_a_second_are_one_deployment_of_the_last(self, harness: Harness) -> None:
         opened = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "0")
         pushes = [harness.forge.push(opened, str(number)) for number in range(1, 11)]
-        await harness.tell(opened, *pushes)
+        await harness.deliver(opened, *pushes)
         await harness.rest()
 
         instance = await harness.assert_live()
@@ -203,7 +211,7 @@ class TestDeliveries:
     async def test_a_forge_that_fails_is_taken_at_its_word(self, harness: Harness) -> None:
         harness.forge.fault_mode = FaultMode.FAILING
         opened = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
-        await harness.tell(opened, harness.forge.push(opened, "b"))
+        await harness.deliver(opened, harness.forge.push(opened, "b"))
         await harness.rest()
 
         assert harness.engine.spec((await harness.assert_live()).id).labels.revision.sha == "b"
@@ -238,7 +246,7 @@ class TestWithoutAnEnd:
     async def tell_both(self, harness: Harness) -> tuple[ChangeEvent, ChangeEvent]:
         bad = harness.forge.open(harness.forge.add_repository("acme", "shop"), "bad", "a")
         good = harness.forge.open(bad.change.repository, "good", "b")
-        await harness.tell(bad, good)
+        await harness.deliver(bad, good)
         await harness.rest(5)
         return bad, good
 
@@ -268,7 +276,7 @@ class TestWithoutAnEnd:
         for _ in range(2):
             await self.again(harness)
         hang.lasts = False
-        await harness.tell(bad)
+        await harness.deliver(bad)
         await harness.rest()
 
         assert {e.name for e in await harness.environments()} == {"good", "bad"}
@@ -327,10 +335,10 @@ class TestEdits:
     async def test_a_label_starts_nothing_anew(self, credentials: bool) -> None:
         async with Harness(credentials=credentials).open() as harness:
             opened = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
-            await harness.tell(opened)
+            await harness.deliver(opened)
             await harness.rest()
             before = await harness.assert_live()
-            await harness.tell(
+            await harness.deliver(
                 harness.forge.edit(opened, labels=("bug",)),
                 harness.forge.edit(opened, draft=True, title="Other"),
             )
@@ -344,26 +352,26 @@ class TestEdits:
 
     async def test_one_of_a_change_that_was_never_heard_of_launches_it(self, harness: Harness) -> None:
         opened = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
-        await harness.tell(harness.forge.edit(opened, labels=("preview",)))
+        await harness.deliver(harness.forge.edit(opened, labels=("preview",)))
         await harness.rest()
 
         await harness.assert_live()
 
     async def test_one_that_comes_before_its_push_hides_nothing(self, harness: Harness) -> None:
         opened = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
-        await harness.tell(opened)
+        await harness.deliver(opened)
         edited, pushed = harness.forge.edit(opened, labels=("bug",)), harness.forge.push(opened, "b")
-        await harness.tell(pushed, edited)
+        await harness.deliver(pushed, edited)
         await harness.rest()
 
         assert harness.engine.spec((await harness.assert_live()).id).labels.revision.sha == "b"
 
     async def test_one_does_not_free_what_was_killed_by_hand(self, harness: Harness) -> None:
         opened = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
-        await harness.tell(opened)
+        await harness.deliver(opened)
         await harness.rest()
         await harness.stop("feature-x")
-        await harness.tell(harness.forge.edit(opened, labels=("bug",)))
+        await harness.deliver(harness.forge.edit(opened, labels=("bug",)))
         await harness.rest()
 
         suspension = (await harness.the()).desired.suspension
@@ -377,17 +385,17 @@ class TestReopened:
         async with Harness(credentials=credentials).open() as harness:
             opened = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
             closed, reopened = harness.forge.close(opened), harness.forge.reopen(opened)
-            await harness.tell(opened, closed, reopened)
+            await harness.deliver(opened, closed, reopened)
             await harness.rest()
             await harness.assert_live()
             await harness.stop("feature-x")
-            await harness.running.webhooks.receive(harness.forge.delivery(reopened, "copy"))
+            await harness.running.inbox.receive(harness.forge.delivery(reopened, "copy"))
             await harness.rest()
 
             suspension = (await harness.the()).desired.suspension
             assert suspension is not None
             assert suspension.reason is SuspensionReason.KILLED
-            await harness.tell(harness.forge.close(opened), harness.forge.reopen(opened))
+            await harness.deliver(harness.forge.close(opened), harness.forge.reopen(opened))
             await harness.rest()
             await harness.assert_live()
 
@@ -422,7 +430,9 @@ class Deciding(EventListener):
 async def heard(*first: EventListener, only: bool = False) -> AsyncIterator[Harness]:
     """A harness in which these listeners come before the built-in ones, and a change was opened."""
     async with Harness(listeners=[*first, *([] if only else listeners())]).open() as harness:
-        await harness.tell(harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a"))
+        await harness.deliver(
+            harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
+        )
         await harness.rest(HANDLER_SECONDS + 30)
         yield harness
 
@@ -474,7 +484,7 @@ class TestListeners:
         async with heard(Deciding(LaunchPreview(), Skip("kept for a demonstration"))) as harness:
             [change] = await harness.forge.open_changes(harness.forge._repositories[0])
             with capture_logs() as logs:
-                await harness.tell(harness.forge.close(ChangeEvent(ChangeAction.OPENED, change)))
+                await harness.deliver(harness.forge.close(ChangeEvent(ChangeAction.OPENED, change)))
                 await harness.rest(1)
             outcomes = [line["outcome"] for line in logs if line["event"] == "delivery_done"]
             assert outcomes == ["ignored: skipped by Deciding: kept for a demonstration"]
@@ -488,7 +498,7 @@ class TestListeners:
                 harness.forge.add_repository("acme", "shop"),
                 harness.forge.add_repository("eve", "shop"),
             )
-            await harness.tell(harness.forge.open(base, "feature-x", "a", fork=fork))
+            await harness.deliver(harness.forge.open(base, "feature-x", "a", fork=fork))
             await harness.rest()
             hold = (await harness.the()).desired.suspension
             assert hold is not None
@@ -547,7 +557,7 @@ class TestListeners:
     async def test_a_failure_is_noted_once_and_forgotten_by_the_next_success(self) -> None:
         async with heard(Deciding(Reply("mine"), Reply("mine"), LaunchPreview())) as harness:
             [change] = await harness.forge.open_changes(harness.forge._repositories[0])
-            await harness.tell(ChangeEvent(ChangeAction.EDITED, change))
+            await harness.deliver(ChangeEvent(ChangeAction.EDITED, change))
             await harness.rest(5)
             environment = await harness.the()
             picture = await harness.store.read(lambda tx: report_state_of(tx, environment.id))
@@ -564,7 +574,7 @@ class TestListeners:
     async def push(harness: Harness) -> None:
         [change] = await harness.forge.open_changes(harness.forge._repositories[0])
         seen = ChangeEvent(ChangeAction.OPENED, change)
-        await harness.tell(harness.forge.push(seen, change.head_sha + "0"))
+        await harness.deliver(harness.forge.push(seen, change.head_sha + "0"))
         await harness.rest(5)  # less than to the next resync, which asks the listeners again
 
     @pytest.mark.requirement("R65")
@@ -576,7 +586,7 @@ class TestListeners:
     async def test_without_the_one_that_kills_a_preview_outlives_its_change(self) -> None:
         async with heard(LaunchOnGithubPullRequestOpened(), only=True) as harness:
             [change] = await harness.forge.open_changes(harness.forge._repositories[0])
-            await harness.tell(harness.forge.close(ChangeEvent("closed", change)))  # type: ignore[arg-type]
+            await harness.deliver(harness.forge.close(ChangeEvent("closed", change)))  # type: ignore[arg-type]
             await harness.rest()
 
             await harness.assert_live()
@@ -590,10 +600,10 @@ class TestListeners:
         both = [ReLaunchOnGithubPullRequestSynchronized(), KillOnGithubPullRequestClosed()]
         async with Harness(listeners=both, credentials=False).open() as harness:
             opened = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
-            await harness.tell(opened)
+            await harness.deliver(opened)
             await harness.rest()
             assert await harness.environments() == []
-            await harness.tell(harness.forge.push(opened, "b"))
+            await harness.deliver(harness.forge.push(opened, "b"))
             await harness.rest()
 
             await harness.assert_live()
@@ -604,7 +614,7 @@ class TestTrust:
         forge = harness.forge
         base, fork = forge.add_repository("acme", "shop"), forge.add_repository("mallory", "shop")
         opened = forge.open(base, "feature-x", "a", fork=fork)
-        await harness.tell(opened, forge.push(opened, "b"))
+        await harness.deliver(opened, forge.push(opened, "b"))
         await harness.rest()
 
         status, suspension = await harness.status(), (await harness.the()).desired.suspension
@@ -617,7 +627,7 @@ class TestTrust:
         """Or a stranger's pull request could take a branch's name and address."""
         forge = harness.forge
         base, fork = forge.add_repository("acme", "shop"), forge.add_repository("mallory", "shop")
-        await harness.tell(forge.open(base, "feature-x", "a", fork=fork))
+        await harness.deliver(forge.open(base, "feature-x", "a", fork=fork))
         await harness.rest()
         launched = await harness.launch("feature-x")
         await harness.rest()
@@ -630,21 +640,21 @@ class TestTrust:
         forge = harness.forge
         base, fork = forge.add_repository("acme", "shop"), forge.add_repository("mallory", "shop")
         opened = forge.open(base, "feature-x", "a", fork=fork)
-        await harness.tell(opened)
+        await harness.deliver(opened)
         await harness.rest()
         forge.delete_head(opened)
-        await harness.tell(forge.close(opened))
+        await harness.deliver(forge.close(opened))
         await harness.rest()
 
         assert (await harness.status()).state is State.GONE
 
     async def test_closed_after_its_head_repository_was_deleted(self, harness: Harness) -> None:
         opened = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
-        await harness.tell(opened)
+        await harness.deliver(opened)
         await harness.rest()
         await harness.assert_live()
         harness.forge.delete_head(opened)
-        await harness.tell(harness.forge.close(opened))
+        await harness.deliver(harness.forge.close(opened))
         await harness.rest()
 
         await harness.assert_gone()
@@ -652,7 +662,9 @@ class TestTrust:
 
 class TestApplications:
     async def test_a_repository_that_none_is_for(self, harness: Harness) -> None:
-        await harness.tell(harness.forge.open(harness.forge.add_repository("acme", "blog"), "feature-x", "a"))
+        await harness.deliver(
+            harness.forge.open(harness.forge.add_repository("acme", "blog"), "feature-x", "a")
+        )
         await harness.rest()
 
         assert await harness.environments() == []
@@ -662,7 +674,7 @@ class TestApplications:
     )
     async def test_whose_owner_must_fit(self, owner: str, taken: bool) -> None:
         async with Harness([replace(SHOP, owner=owner)]).open() as harness:
-            await harness.tell(
+            await harness.deliver(
                 harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
             )
             await harness.rest()
@@ -676,7 +688,7 @@ class TestApplications:
             ours, theirs = forge.add_repository("acme", "shop"), forge.add_repository("mallory", "shop")
             opened = [forge.open(repository, "feature-x", "a") for repository in (ours, theirs)]
             with capture_logs() as logs:
-                await harness.tell(*opened)
+                await harness.deliver(*opened)
                 await harness.rest()
 
             [environment] = await harness.environments()
@@ -690,7 +702,7 @@ class TestApplications:
             assert [line["repository"] for line in logs if line["event"] == "repository_refused"] == [
                 "mallory/shop"
             ]
-            await harness.tell(forge.say(opened[1], "/stager launch"))
+            await harness.deliver(forge.say(opened[1], "/stager launch"))
             await harness.rest()
             assert len(await harness.environments()) == 1
 
@@ -700,7 +712,7 @@ class TestNames:
         repository = harness.forge.add_repository("acme", "shop")
         refs = ["feature/x", "feature-x", "Feature/X", "feature\\x", "feature@x", "féature_x"]
         for ref in refs:
-            await harness.tell(harness.forge.open(repository, ref, "a"))
+            await harness.deliver(harness.forge.open(repository, ref, "a"))
         await harness.rest()
 
         environments = await harness.environments()
@@ -711,7 +723,7 @@ class TestNames:
 
     @pytest.mark.parametrize("ref", ["default", "DEFAULT", "日本語", "a" * 80, "-", "xn--bcher-kva"])
     async def test_any_branch_gets_a_host(self, harness: Harness, ref: str) -> None:
-        await harness.tell(harness.forge.open(harness.forge.add_repository("acme", "shop"), ref, "a"))
+        await harness.deliver(harness.forge.open(harness.forge.add_repository("acme", "shop"), ref, "a"))
         await harness.rest()
 
         label = (await harness.the()).host.removesuffix(".preview.test")
@@ -722,12 +734,12 @@ class TestNames:
 
     async def test_one_change_keeps_its_host_when_it_is_reopened(self, harness: Harness) -> None:
         opened = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature/x", "a")
-        await harness.tell(opened)
+        await harness.deliver(opened)
         await harness.rest()
         host = (await harness.the()).host
-        await harness.tell(harness.forge.close(opened))
+        await harness.deliver(harness.forge.close(opened))
         await harness.rest()
-        await harness.tell(harness.forge.reopen(opened))
+        await harness.deliver(harness.forge.reopen(opened))
         await harness.rest()
 
         assert (await harness.the()).host == host

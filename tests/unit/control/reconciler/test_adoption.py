@@ -18,7 +18,7 @@ async def lose_the_database(harness: Harness) -> None:
 
 async def opened(harness: Harness, ref: str = "feature-x", sha: str = "a1") -> Repository:
     repository = harness.forge.add_repository("acme", "shop")
-    await harness.tell(harness.forge.open(repository, ref, sha, title="Größer"))
+    await harness.deliver(harness.forge.open(repository, ref, sha, title="Größer"))
     await harness.rest()
     return repository
 
@@ -128,7 +128,7 @@ async def test_the_forge_tells_what_is_open(harness: Harness) -> None:
     stays = harness.forge.open(repository, "stays", "a1")
     moves = harness.forge.open(repository, "moves", "b1")
     goes = harness.forge.open(repository, "goes", "c1")
-    await harness.tell(stays, moves, goes)
+    await harness.deliver(stays, moves, goes)
     await harness.rest()
     await lose_the_database(harness)
     harness.forge.push(moves, "b2")

@@ -85,7 +85,7 @@ async def test_a_pull_request_that_was_reopened_or_killed_and_launched(
 ) -> None:
     async with Harness([replace(SHOP, owner="acme")]).open() as harness:
         event = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a1")
-        await harness.tell(event)
+        await harness.deliver(event)
         await harness.rest()
         await harness.stop("feature-x")
         await restarted(harness, changed)
@@ -94,10 +94,10 @@ async def test_a_pull_request_that_was_reopened_or_killed_and_launched(
         await harness.assert_live()
         assert (await harness.the()).host == host
 
-        await harness.tell(harness.forge.close(event))
+        await harness.deliver(harness.forge.close(event))
         await harness.rest()
         await restarted(harness, {"domain": "third.test", "template": "{slug}.{domain}"})
-        await harness.tell(harness.forge.reopen(event))
+        await harness.deliver(harness.forge.reopen(event))
         await harness.rest()
         await harness.assert_live()
         assert (await harness.the()).host == "feature-x.third.test"

@@ -51,7 +51,7 @@ class Scenario:
         self.unanswered: ChangeEvent | None = None
 
     async def before(self) -> None:
-        self.event = await self.tell(self.harness.forge.open(self.repository, "feature-x", "a1"))
+        self.event = await self.deliver(self.harness.forge.open(self.repository, "feature-x", "a1"))
 
     async def happen(self) -> None:
         raise NotImplementedError
@@ -59,16 +59,16 @@ class Scenario:
     async def at_the_end(self) -> None:
         raise NotImplementedError
 
-    async def tell(self, event: ChangeEvent) -> ChangeEvent:
+    async def deliver(self, event: ChangeEvent) -> ChangeEvent:
         self.unanswered = event
-        await self.harness.tell(event)
+        await self.harness.deliver(event)
         self.unanswered = None
         return event
 
     async def tell_again(self) -> None:
         """Where the forge can't be asked, only another delivery helps one of which nobody said it arrived."""
         if self.unanswered is not None and not self.harness.credentials:
-            await self.harness.tell(self.unanswered)
+            await self.harness.deliver(self.unanswered)
 
     def ports(self) -> object:
         """All that outlives the control plane, and what whoever told of something knows."""
@@ -93,7 +93,7 @@ class Opened(Scenario):
         pass
 
     async def happen(self) -> None:
-        await self.tell(self.harness.forge.open(self.repository, "feature-x", "a1"))
+        await self.deliver(self.harness.forge.open(self.repository, "feature-x", "a1"))
 
     async def at_the_end(self) -> None:
         await self.assert_live_and_reported("a1", 1)
@@ -104,7 +104,7 @@ class Pushed(Scenario):
     uninterrupted = True
 
     async def happen(self) -> None:
-        await self.tell(self.harness.forge.push(self.event, "b2"))
+        await self.deliver(self.harness.forge.push(self.event, "b2"))
 
     async def at_the_end(self) -> None:
         await self.assert_live_and_reported("b2", 2)
@@ -124,7 +124,7 @@ class BrokenPush(Pushed):
 
 class Closed(Scenario):
     async def happen(self) -> None:
-        await self.tell(self.harness.forge.close(self.event))
+        await self.deliver(self.harness.forge.close(self.event))
 
     async def at_the_end(self) -> None:
         await self.harness.assert_gone()
@@ -137,10 +137,10 @@ class Reopened(Closed):
     async def before(self) -> None:
         await super().before()
         await self.harness.rest()
-        await self.tell(self.harness.forge.close(self.event))
+        await self.deliver(self.harness.forge.close(self.event))
 
     async def happen(self) -> None:
-        await self.tell(self.harness.forge.reopen(self.event))
+        await self.deliver(self.harness.forge.reopen(self.event))
 
     async def at_the_end(self) -> None:
         await self.assert_live_and_reported("a1", 2)

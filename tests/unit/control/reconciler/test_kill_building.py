@@ -56,7 +56,7 @@ class Opened(Built):
         pass
 
     async def happen(self) -> None:
-        await self.tell(self.harness.forge.open(self.repository, "feature-x", "a1"))
+        await self.deliver(self.harness.forge.open(self.repository, "feature-x", "a1"))
 
     async def at_the_end(self) -> None:
         await self.assert_live_and_reported("a1", 1)
@@ -69,7 +69,7 @@ class Pushed(Built):
     uninterrupted = True
 
     async def happen(self) -> None:
-        await self.tell(self.harness.forge.push(self.event, "b2"))
+        await self.deliver(self.harness.forge.push(self.event, "b2"))
 
     async def at_the_end(self) -> None:
         await self.assert_live_and_reported("b2", 2)
@@ -89,7 +89,7 @@ class BrokenPush(Pushed):
 
 class Closed(Built):
     async def happen(self) -> None:
-        await self.tell(self.harness.forge.close(self.event))
+        await self.deliver(self.harness.forge.close(self.event))
 
     async def at_the_end(self) -> None:
         await self.harness.assert_gone()
@@ -106,12 +106,12 @@ class Approved(Built):
     async def before(self) -> None:
         fork = self.harness.forge.add_repository("mallory", "shop")
         self.harness.forge.allow(self.repository, "ann", Access.WRITE)
-        self.event: ChangeEvent = await self.tell(
+        self.event: ChangeEvent = await self.deliver(
             self.harness.forge.open(self.repository, "feature-x", SHA, fork=fork)
         )
 
     async def happen(self) -> None:
-        await self.harness.tell(self.harness.forge.say(self.event, f"/stager approve {SHA}", "ann"))
+        await self.harness.deliver(self.harness.forge.say(self.event, f"/stager approve {SHA}", "ann"))
 
     async def at_the_end(self) -> None:
         environment = await self.harness.the()

@@ -581,11 +581,11 @@ class TestRemoval:
             repository = harness.forge.add_repository("acme", "shop")
             harness.forge.allow(repository, "ann", Access.WRITE)
             event = harness.forge.open(repository, "feature-x", "a1")
-            await harness.tell(event)
+            await harness.deliver(event)
             await harness.rest()
             environment = await harness.the()
-            await harness.tell(harness.forge.say(event, "/stager pin", "ann"))
-            await harness.tell(harness.forge.say(event, "/stager logs", "ann"))
+            await harness.deliver(harness.forge.say(event, "/stager pin", "ann"))
+            await harness.deliver(harness.forge.say(event, "/stager logs", "ann"))
             await harness.rest()
 
             def kinds() -> set[StateKind]:
@@ -593,7 +593,7 @@ class TestRemoval:
 
             assert kinds() == set(StateKind)
             assert not [name for name in harness.store._tables.facts if environment.id in name]
-            await harness.tell(harness.forge.close(event))
+            await harness.deliver(harness.forge.close(event))
             await harness.rest()
             assert kinds()
 
@@ -738,7 +738,7 @@ class TestSupervisor:
         self, harness: Harness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         repository = harness.forge.add_repository("acme", "shop")
-        await harness.tell(harness.forge.open(repository, "feature-x", "a"))
+        await harness.deliver(harness.forge.open(repository, "feature-x", "a"))
         original, refusals = harness.store.write, iter(range(5))
 
         async def write(work: Callable[[Transaction], object]) -> object:
@@ -765,7 +765,7 @@ class TestSupervisor:
 
         monkeypatch.setattr(harness.store, "read", read)
         repository = harness.forge.add_repository("acme", "shop")
-        await harness.tell(harness.forge.open(repository, "feature-x", "a"))
+        await harness.deliver(harness.forge.open(repository, "feature-x", "a"))
         harness.engine.lose(harness.engine.there(environment.id)[0].id)
         await harness.rest()
 

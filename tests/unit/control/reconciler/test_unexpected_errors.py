@@ -79,7 +79,7 @@ async def test_a_build_that_trips_over_a_bug_fails_after_a_few_tries(
         )
 
         broken.error = None
-        await works.tell(works.forge.push(event, "a2"))
+        await works.deliver(works.forge.push(event, "a2"))
         await works.rest()
         await works.assert_live()
         assert [f.verdict for f in await findings(works)] == [Verdict.OK]
@@ -154,7 +154,7 @@ async def test_a_loop_that_trips_is_begun_again_with_growing_pauses(harness: Har
     broken = Broken(harness.running.control_plane.pull_requests.webhooks, "_read", ValueError(SECRET))
     finish = Broken(harness.store, "write", ValueError(SECRET))
     finish.error = None
-    await harness.tell(harness.forge.open(harness.forge.add_repository("acme", "shop"), "x", "a1"))
+    await harness.deliver(harness.forge.open(harness.forge.add_repository("acme", "shop"), "x", "a1"))
     finish.error = ValueError(SECRET)
     await harness.rest(HALF_AN_HOUR)
 

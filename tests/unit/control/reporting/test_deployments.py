@@ -31,13 +31,13 @@ PLACE = "preview/shop/pr-1"
 async def opened(harness: Harness, sha: str = A, seconds: float = 300, **how: Any) -> ChangeEvent:
     """A pull request, and so much time after it."""
     event = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", sha, **how)
-    await harness.tell(event)
+    await harness.deliver(event)
     await harness.rest(seconds)
     return event
 
 
 async def told(harness: Harness, event: ChangeEvent, seconds: float = 300) -> None:
-    await harness.tell(event)
+    await harness.deliver(event)
     await harness.rest(seconds)
 
 
@@ -242,7 +242,7 @@ class TestFailures:
     @pytest.mark.parametrize("mode", [FaultMode.FAILING, FaultMode.REFUSING, FaultMode.NEVER, FaultMode.SLOW])
     async def test_costs_nobody_the_preview(self, quiet: Harness, mode: FaultMode) -> None:
         event = quiet.forge.open(quiet.forge.add_repository("acme", "shop"), "feature-x", A)
-        await quiet.tell(event)
+        await quiet.deliver(event)
         while not await quiet.environments():
             await quiet.rest(0.001)
         quiet.forge.fault_mode = mode
@@ -260,7 +260,7 @@ class TestFailures:
 
     async def test_is_said_once_the_forge_is_back(self, harness: Harness) -> None:
         event = await opened(harness)
-        await harness.tell(harness.forge.push(event, B))
+        await harness.deliver(harness.forge.push(event, B))
         harness.forge.fault_mode = FaultMode.FAILING
         await harness.rest(3600)
         harness.forge.fault_mode = FaultMode.WELL
@@ -306,7 +306,7 @@ async def killed_at(at: int) -> Tripwire:
     wire.arm()
     with suppress(TimeoutError):
         async with asyncio.timeout(300):
-            await running.webhooks.receive(harness.forge.delivery(event))
+            await running.inbox.receive(harness.forge.delivery(event))
     await harness.rest()
     tripped = Tripwire(at)
     if wire.tripped.is_set():

@@ -13,14 +13,14 @@ async def test_our_comment_goes_and_no_other(*, by_hand: bool) -> None:
         repository = harness.forge.add_repository("acme", "shop")
         event = harness.forge.open(repository, "b", "1" * 40)
         theirs = harness.forge.add_comment(event, "Looks good!")
-        await harness.tell(event)
+        await harness.deliver(event)
         await harness.rest()
         assert len(harness.forge.comments) == 2
         closed = harness.forge.close(event) if not by_hand else None
-        await (harness.tell(closed) if closed else harness.stop("b"))
+        await (harness.deliver(closed) if closed else harness.stop("b"))
         await harness.rest()
         assert harness.forge.comments == [theirs]
         assert (await harness.the()).comment_id == ""
-        await harness.tell(harness.forge.push(event, "2" * 40) if by_hand else harness.forge.reopen(event))
+        await harness.deliver(harness.forge.push(event, "2" * 40) if by_hand else harness.forge.reopen(event))
         await harness.rest()
         assert len(harness.forge.comments) == 2, "what comes back is commented on again"

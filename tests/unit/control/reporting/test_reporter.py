@@ -21,7 +21,7 @@ SHA = "c0ffee1234" * 4
 
 async def opened(harness: Harness, ref: str = "feature-x") -> ChangeEvent:
     event = harness.forge.open(harness.forge.add_repository("acme", "shop"), ref, SHA)
-    await harness.tell(event)
+    await harness.deliver(event)
     await harness.rest()
     return event
 
@@ -51,7 +51,7 @@ class TestOneComment:
     async def test_nothing_is_said_before_there_is_something_to_see(self, harness: Harness) -> None:
         harness.engine.delays["start"] = 100
         event = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
-        await harness.tell(event)
+        await harness.deliver(event)
         await harness.rest(50)
 
         assert harness.forge.comments == []
@@ -70,7 +70,7 @@ class TestOneComment:
 
     async def told(self, harness: Harness, event: ChangeEvent, says: str) -> str:
         """Deliver this. Returns the id of the one comment, which says so then."""
-        await harness.tell(event)
+        await harness.deliver(event)
         await harness.rest()
         assert says in the_comment(harness).body
         return the_comment(harness).id
@@ -89,7 +89,7 @@ class TestOneComment:
             harness.forge.add_repository("acme", "shop"),
             harness.forge.add_repository("mallory", "shop"),
         )
-        await harness.tell(harness.forge.open(base, "feature-x", "a", fork=fork))
+        await harness.deliver(harness.forge.open(base, "feature-x", "a", fork=fork))
         await harness.rest()
 
         assert "comes from a fork" in the_comment(harness).body
@@ -98,7 +98,7 @@ class TestOneComment:
         event = await opened(harness)
         forgetful = replace(await harness.the(), comment_id="")
         await harness.store.write(lambda tx: tx.save_environment(forgetful))
-        await harness.tell(harness.forge.push(event, "b2"))
+        await harness.deliver(harness.forge.push(event, "b2"))
         await harness.rest()
 
         assert (await harness.the()).comment_id == the_comment(harness).id
@@ -106,7 +106,7 @@ class TestOneComment:
     async def test_somebody_elses_comment_is_left_alone(self, harness: Harness) -> None:
         event = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
         theirs = harness.forge.add_comment(event, "Nice. <!-- stager:other:id0001 -->")
-        await harness.tell(event)
+        await harness.deliver(event)
         await harness.rest()
 
         assert theirs.edits == 0
@@ -115,7 +115,7 @@ class TestOneComment:
     async def test_one_that_somebody_deleted_is_made_again(self, harness: Harness) -> None:
         event = await opened(harness)
         harness.forge.comments.clear()
-        await harness.tell(harness.forge.push(event, "b2"))
+        await harness.deliver(harness.forge.push(event, "b2"))
         await harness.rest()
 
         assert "is live" in the_comment(harness).body
@@ -131,7 +131,9 @@ class TestOneComment:
 
     async def test_each_change_has_its_own(self, harness: Harness) -> None:
         repository = harness.forge.add_repository("acme", "shop")
-        await harness.tell(*(harness.forge.open(repository, f"branch-{number}", "a") for number in range(5)))
+        await harness.deliver(
+            *(harness.forge.open(repository, f"branch-{number}", "a") for number in range(5))
+        )
         await harness.rest()
 
         assert sorted(c.number for c in harness.forge.comments) == [1, 2, 3, 4, 5]
@@ -150,7 +152,7 @@ class TestRefusals:
     async def opened(self, harness: Harness, **how: Any) -> ChangeEvent:
         repository = harness.forge.add_repository("acme", "shop")
         event = harness.forge.open(repository, "feature-x", SHA, **how)
-        await harness.tell(event)
+        await harness.deliver(event)
         await harness.rest()
         return event
 
@@ -183,7 +185,7 @@ class TestRefusals:
     async def test_a_comment_that_is_there_says_so(self) -> None:
         async with Harness([replace(SHOP, rules=Rules(labels=("preview",)))]).open() as harness:
             event = await self.opened(harness, labels=("preview",))
-            await harness.tell(harness.forge.edit(event, labels=()))
+            await harness.deliver(harness.forge.edit(event, labels=()))
             await harness.rest()
 
             assert 'doesn\'t have the label "preview"' in the_comment(harness).body
@@ -192,7 +194,7 @@ class TestRefusals:
         async with Harness([replace(SHOP, rules=Rules(drafts=False))]).open() as harness:
             event = await self.opened(harness, draft=True)
             harness.forge.allow(event.change.repository, "octocat", Access.WRITE)
-            await harness.tell(harness.forge.say(event, "/stager help"))
+            await harness.deliver(harness.forge.say(event, "/stager help"))
             await harness.rest()
 
             assert "Commands, for people with push access" in ours(harness).body
@@ -200,10 +202,10 @@ class TestRefusals:
     async def test_an_answer_goes_with_what_it_was_about(self, harness: Harness) -> None:
         event = await self.opened(harness)
         harness.forge.allow(event.change.repository, "octocat", Access.WRITE)
-        await harness.tell(harness.forge.say(event, "/stager frobnicate"))
+        await harness.deliver(harness.forge.say(event, "/stager frobnicate"))
         await harness.rest()
         assert 'Unknown command "frobnicate"' in ours(harness).body.replace("\\", "")
-        await harness.tell(harness.forge.push(event, "b2"))
+        await harness.deliver(harness.forge.push(event, "b2"))
         await harness.rest()
 
         assert "frobnicate" not in ours(harness).body
@@ -211,7 +213,7 @@ class TestRefusals:
     async def test_what_was_killed_by_hand_at_once_is_no_news(self, harness: Harness) -> None:
         harness.engine.delays["start"] = 100
         event = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
-        await harness.tell(event)
+        await harness.deliver(event)
         await harness.rest(10)
         await harness.stop("feature-x")
         await harness.rest()
@@ -223,7 +225,7 @@ class TestEnds:
     async def test_an_end_that_wasnt_told_is_told_after_the_next_start(self, harness: Harness) -> None:
         event = await opened(harness)
         harness.forge.fault_mode = FaultMode.FAILING
-        await harness.tell(harness.forge.close(event))
+        await harness.deliver(harness.forge.close(event))
         await harness.rest(400)
         await harness.kill()
         harness.forge.fault_mode = FaultMode.WELL
@@ -236,7 +238,7 @@ class TestFailures:
     @pytest.mark.parametrize("mode", [FaultMode.FAILING, FaultMode.REFUSING, FaultMode.NEVER, FaultMode.SLOW])
     async def test_costs_nobody_the_preview(self, harness: Harness, mode: FaultMode) -> None:
         event = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
-        await harness.tell(event)
+        await harness.deliver(event)
         await harness.rest(0)  # the delivery was worked through while the forge still answered
         while not await harness.environments():
             await harness.rest(0.001)
@@ -247,7 +249,7 @@ class TestFailures:
 
     async def test_is_said_once_the_forge_is_back(self, harness: Harness) -> None:
         event = await opened(harness)
-        await harness.tell(harness.forge.push(event, "b2"))
+        await harness.deliver(harness.forge.push(event, "b2"))
         harness.forge.fault_mode = FaultMode.FAILING
         await harness.rest(20)
         harness.forge.fault_mode = FaultMode.WELL
@@ -257,7 +259,7 @@ class TestFailures:
 
     async def test_what_was_given_up_is_said_after_the_next_start(self, harness: Harness) -> None:
         event = await opened(harness)
-        await harness.tell(harness.forge.push(event, "b2"))
+        await harness.deliver(harness.forge.push(event, "b2"))
         harness.forge.fault_mode = FaultMode.FAILING
         await harness.rest(1000)
         await harness.kill()
@@ -268,7 +270,7 @@ class TestFailures:
 
     async def test_a_forge_away_for_long_is_told_when_it_is_back(self, harness: Harness) -> None:
         event = await opened(harness)
-        await harness.tell(harness.forge.push(event, "b2"))
+        await harness.deliver(harness.forge.push(event, "b2"))
         harness.forge.fault_mode = FaultMode.FAILING
         await harness.rest(3600)
         harness.forge.fault_mode = FaultMode.WELL

@@ -20,7 +20,7 @@ HOME = Endpoint(path="/run/control.sock")
 GONE = Page("gone")
 
 
-class Place:
+class Rig:
     """A publisher with an outpost before its router, running."""
 
     def __init__(self, router: FakeRouter, edge_proxy: FakeEdgeProxy, ports: range = range(1, 4)) -> None:
@@ -41,11 +41,11 @@ class Place:
 
 
 @pytest.fixture
-async def place() -> AsyncIterator[Place]:
-    place = Place(FakeRouter(), FakeEdgeProxy())
-    running = asyncio.create_task(place.run())
+async def rig() -> AsyncIterator[Rig]:
+    rig = Rig(FakeRouter(), FakeEdgeProxy())
+    running = asyncio.create_task(rig.run())
     await asyncio.sleep(10 * MIN_INTERVAL)
-    yield place
+    yield rig
     running.cancel()
 
 
@@ -53,152 +53,152 @@ def now() -> float:
     return asyncio.get_running_loop().time()
 
 
-async def test_what_is_shown_is_reached_when_that_returns(place: Place) -> None:
-    await place.routes.show(A, FIRST)
-    assert place.router.table.routes == {A: FIRST}
-    assert place.edge_proxy.upstreams == place.router.table.ingress_ports() == {A: 1}
-    await place.routes.show(A, GONE)
-    assert place.edge_proxy.upstreams == {}
+async def test_what_is_shown_is_reached_when_that_returns(rig: Rig) -> None:
+    await rig.routes.show(A, FIRST)
+    assert rig.router.table.routes == {A: FIRST}
+    assert rig.edge_proxy.upstreams == rig.router.table.ingress_ports() == {A: 1}
+    await rig.routes.show(A, GONE)
+    assert rig.edge_proxy.upstreams == {}
 
 
-async def test_what_merely_starts_isn_t_waited_for(place: Place) -> None:
+async def test_what_merely_starts_isn_t_waited_for(rig: Rig) -> None:
     before = now()
-    place.edge_proxy.delay = 3.0
-    await place.routes.show(A, Page("starting"))
+    rig.edge_proxy.delay = 3.0
+    await rig.routes.show(A, Page("starting"))
     assert now() == before
     await asyncio.sleep(5)
-    assert place.edge_proxy.upstreams == {A: 1}
+    assert rig.edge_proxy.upstreams == {A: 1}
     before = now()
-    await place.routes.show(A, FIRST)
+    await rig.routes.show(A, FIRST)
     assert now() == before, "it leads there already"
 
 
-async def test_a_refresh_is_none_of_its_business(place: Place) -> None:
-    await place.routes.show(A, FIRST)
-    updates = place.edge_proxy.updates
-    await place.routes.show(A, SECOND)
+async def test_a_refresh_is_none_of_its_business(rig: Rig) -> None:
+    await rig.routes.show(A, FIRST)
+    updates = rig.edge_proxy.updates
+    await rig.routes.show(A, SECOND)
     await asyncio.sleep(60)
-    assert place.edge_proxy.updates == updates
+    assert rig.edge_proxy.updates == updates
 
 
-async def test_changes_are_gathered(place: Place) -> None:
-    updates, before = place.edge_proxy.updates, now()
-    await asyncio.gather(*(place.routes.show(host, FIRST) for host in (A, B, C)))
-    await place.routes.show(A, GONE)
-    await place.routes.show(B, GONE)
+async def test_changes_are_gathered(rig: Rig) -> None:
+    updates, before = rig.edge_proxy.updates, now()
+    await asyncio.gather(*(rig.routes.show(host, FIRST) for host in (A, B, C)))
+    await rig.routes.show(A, GONE)
+    await rig.routes.show(B, GONE)
     await asyncio.sleep(0)
-    assert place.edge_proxy.upstreams == {C: 3}
-    assert place.edge_proxy.updates - updates <= 2 + (now() - before) / MIN_INTERVAL
+    assert rig.edge_proxy.upstreams == {C: 3}
+    assert rig.edge_proxy.updates - updates <= 2 + (now() - before) / MIN_INTERVAL
 
 
-async def test_one_that_is_slow_isn_t_waited_for_long(place: Place) -> None:
-    place.edge_proxy.delay = 60.0
+async def test_one_that_is_slow_isn_t_waited_for_long(rig: Rig) -> None:
+    rig.edge_proxy.delay = 60.0
     before = now()
-    await place.routes.show(A, FIRST)
+    await rig.routes.show(A, FIRST)
     assert now() - before <= SYNC_TIMEOUT
     await asyncio.sleep(61)
-    assert place.edge_proxy.upstreams == {A: 1}
+    assert rig.edge_proxy.upstreams == {A: 1}
 
 
 @pytest.mark.parametrize("error", [Fault("It says no.", hint="Ask.", reason="x"), Retry("Away.", reason="x")])
-async def test_one_that_says_no_costs_nobody_the_preview(place: Place, error: Fault | Retry) -> None:
-    place.edge_proxy.failing = error
+async def test_one_that_says_no_costs_nobody_the_preview(rig: Rig, error: Fault | Retry) -> None:
+    rig.edge_proxy.failing = error
     before = now()
-    await place.routes.show(A, FIRST)
+    await rig.routes.show(A, FIRST)
     assert now() - before <= MIN_INTERVAL
-    assert place.router.table.routes == {A: FIRST}
-    assert place.problem == str(error)
-    await place.routes.show(A, SECOND)
+    assert rig.router.table.routes == {A: FIRST}
+    assert rig.problem == str(error)
+    await rig.routes.show(A, SECOND)
     assert now() - before <= MIN_INTERVAL, "nobody waits for what has been tried"
-    place.edge_proxy.failing = None
+    rig.edge_proxy.failing = None
     await asyncio.sleep(2 * MAX_RETRY_INTERVAL)
-    assert place.edge_proxy.upstreams == {A: 1}
-    assert place.problem == ""
+    assert rig.edge_proxy.upstreams == {A: 1}
+    assert rig.problem == ""
 
 
-async def test_it_is_tried_again_with_growing_pauses(place: Place) -> None:
-    place.edge_proxy.failing = Retry("Away.", reason="x")
-    await place.routes.show(A, FIRST)
-    updates = place.edge_proxy.updates
+async def test_it_is_tried_again_with_growing_pauses(rig: Rig) -> None:
+    rig.edge_proxy.failing = Retry("Away.", reason="x")
+    await rig.routes.show(A, FIRST)
+    updates = rig.edge_proxy.updates
     await asyncio.sleep(3600)
     assert (
         3600 / (MAX_RETRY_INTERVAL + MIN_INTERVAL) - 1
-        <= place.edge_proxy.updates - updates
+        <= rig.edge_proxy.updates - updates
         <= 3600 / MAX_RETRY_INTERVAL + 6
     )
 
 
-async def test_a_bug_of_ours_doesn_t_end_it(place: Place) -> None:
-    place.edge_proxy.failing = ZeroDivisionError()  # type: ignore[assignment]
-    await place.routes.show(A, FIRST)
-    assert "a bug in Stager" in place.problem
-    place.edge_proxy.failing = None
+async def test_a_bug_of_ours_doesn_t_end_it(rig: Rig) -> None:
+    rig.edge_proxy.failing = ZeroDivisionError()  # type: ignore[assignment]
+    await rig.routes.show(A, FIRST)
+    assert "a bug in Stager" in rig.problem
+    rig.edge_proxy.failing = None
     await asyncio.sleep(2 * MAX_RETRY_INTERVAL)
-    assert (place.edge_proxy.upstreams, place.problem) == ({A: 1}, "")
+    assert (rig.edge_proxy.upstreams, rig.problem) == ({A: 1}, "")
 
 
-async def test_one_host_that_it_refuses_costs_no_other(place: Place) -> None:
-    place.edge_proxy.refusing = {B: "nginx refuses its file.", C: "nginx refuses its file."}
+async def test_one_host_that_it_refuses_costs_no_other(rig: Rig) -> None:
+    rig.edge_proxy.refusing = {B: "nginx refuses its file.", C: "nginx refuses its file."}
     for host in (A, B, C):
-        await place.routes.show(host, FIRST)
-    assert place.edge_proxy.upstreams == {A: 1}
-    assert place.problem == "2 previews are left out: nginx refuses its file."
-    assert B not in place.problem, "anybody may read this"
+        await rig.routes.show(host, FIRST)
+    assert rig.edge_proxy.upstreams == {A: 1}
+    assert rig.problem == "2 previews are left out: nginx refuses its file."
+    assert B not in rig.problem, "anybody may read this"
 
 
-async def test_what_was_done_to_it_is_put_right_by_the_next_look(place: Place) -> None:
-    await place.routes.show(A, FIRST)
-    place.edge_proxy.upstreams = {}
-    await place.routes.tidy()
+async def test_what_was_done_to_it_is_put_right_by_the_next_look(rig: Rig) -> None:
+    await rig.routes.show(A, FIRST)
+    rig.edge_proxy.upstreams = {}
+    await rig.routes.tidy()
     await asyncio.sleep(2 * MIN_INTERVAL)
-    assert place.edge_proxy.upstreams == {A: 1}
+    assert rig.edge_proxy.upstreams == {A: 1}
 
 
-async def test_a_door_stays_open_for_as_long_as_something_leads_there(place: Place) -> None:
-    await place.routes.show(A, FIRST)
-    place.edge_proxy.failing = Fault("It says no.", reason="x")
-    await place.routes.show(A, GONE)
-    await place.routes.tidy()
-    assert place.router.table.ports == {1: A}
-    place.edge_proxy.failing = None
+async def test_a_door_stays_open_for_as_long_as_something_leads_there(rig: Rig) -> None:
+    await rig.routes.show(A, FIRST)
+    rig.edge_proxy.failing = Fault("It says no.", reason="x")
+    await rig.routes.show(A, GONE)
+    await rig.routes.tidy()
+    assert rig.router.table.ports == {1: A}
+    rig.edge_proxy.failing = None
     await asyncio.sleep(2 * MAX_RETRY_INTERVAL)
-    await place.routes.tidy()
-    assert place.router.table.ports == {}
+    await rig.routes.tidy()
+    assert rig.router.table.ports == {}
 
 
-async def test_another_life_takes_no_door_away_before_it_knows(place: Place) -> None:
-    await place.routes.show(A, FIRST)
-    place.edge_proxy.failing = Fault("It says no.", reason="x")
-    await place.routes.show(A, GONE)
-    heir = Place(place.router, place.edge_proxy)
+async def test_another_life_takes_no_door_away_before_it_knows(rig: Rig) -> None:
+    await rig.routes.show(A, FIRST)
+    rig.edge_proxy.failing = Fault("It says no.", reason="x")
+    await rig.routes.show(A, GONE)
+    heir = Rig(rig.router, rig.edge_proxy)
     running = asyncio.create_task(heir.run())
     await asyncio.sleep(5)
     await heir.routes.tidy()
-    assert place.router.table.ports == {1: A}
-    place.edge_proxy.failing = None
+    assert rig.router.table.ports == {1: A}
+    rig.edge_proxy.failing = None
     await asyncio.sleep(2 * MAX_RETRY_INTERVAL)
     await heir.routes.tidy()
-    assert (place.router.table.ports, place.edge_proxy.upstreams) == ({}, {})
+    assert (rig.router.table.ports, rig.edge_proxy.upstreams) == ({}, {})
     running.cancel()
 
 
-async def test_a_port_that_a_stranger_has_is_passed_over(place: Place) -> None:
-    place.router.taken = {1, 2}
-    await place.routes.show(A, FIRST)
-    assert place.router.table.ports == {3: A}
-    await place.routes.show(B, FIRST)
-    assert place.router.table.routes == {A: FIRST, B: FIRST}
-    assert place.edge_proxy.upstreams == {A: 3}
+async def test_a_port_that_a_stranger_has_is_passed_over(rig: Rig) -> None:
+    rig.router.taken = {1, 2}
+    await rig.routes.show(A, FIRST)
+    assert rig.router.table.ports == {3: A}
+    await rig.routes.show(B, FIRST)
+    assert rig.router.table.routes == {A: FIRST, B: FIRST}
+    assert rig.edge_proxy.upstreams == {A: 3}
     await asyncio.sleep(2 * MIN_INTERVAL)
-    assert place.problem == (
+    assert rig.problem == (
         "One preview is left out: no ingress port is free; configure more under `ingress_ports`."
         " Another program has it."
     )
-    place.router.taken = set()
-    await place.routes.tidy()
+    rig.router.taken = set()
+    await rig.routes.tidy()
     await asyncio.sleep(2 * MIN_INTERVAL)
-    assert place.edge_proxy.upstreams.keys() == {A, B}
-    assert place.problem == ""
+    assert rig.edge_proxy.upstreams.keys() == {A, B}
+    assert rig.problem == ""
 
 
 async def test_without_one_there_are_no_doors() -> None:

@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from stager.domain.egress import Destination, Egress
 from stager.domain.environment import Instance, InstanceState
 from stager.domain.errors import Retry
-from stager.domain.profile import Limits, ProfileName, profile_name, profile_of
+from stager.domain.profile import Destination, Egress, Limits, ProfileName, profile_name, profile_of
 from stager.domain.source import Trust
 from stager.engines.docker.network.egress import KEEP_SECONDS, MAX_ADDRESSES, HostAddresses
 from stager.engines.docker.network.firewall import HelperFirewall

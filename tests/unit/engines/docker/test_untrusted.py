@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from stager.domain.egress import Destination, Egress
 from stager.domain.errors import Refused, Retry
+from stager.domain.profile import Destination, Egress
 from stager.domain.recipe import Recipe
 from stager.engines.docker import BuildxBuilder, HelperFirewall, connect
 from stager.engines.docker.build import buildx

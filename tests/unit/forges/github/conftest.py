@@ -38,14 +38,14 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest.fixture
-def place(github: GithubDouble) -> GithubServer:
+def server(github: GithubDouble) -> GithubServer:
     return GithubServer(github.api_url, github.web_url, timeout=2.0, pause=0.01)
 
 
 @pytest.fixture
-def account(place: GithubServer, session: aiohttp.ClientSession) -> Forge:
+def account(server: GithubServer, session: aiohttp.ClientSession) -> Forge:
     """GitHub as an account with a token sees it."""
-    return with_token(session, place, USER, PASSWORD)
+    return with_token(session, server, USER, PASSWORD)
 
 
 @pytest.fixture
@@ -60,9 +60,9 @@ def credentials(github: GithubDouble) -> AppCredentials:
 
 
 @pytest.fixture
-def app(place: GithubServer, session: aiohttp.ClientSession, credentials: AppCredentials) -> Forge:
+def app(server: GithubServer, session: aiohttp.ClientSession, credentials: AppCredentials) -> Forge:
     """GitHub as an App sees it."""
-    return with_app(session, place, credentials)
+    return with_app(session, server, credentials)
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ LIVE = Announcement(
 @pytest.fixture
 def link(github: GithubDouble, shop: GithubRepository) -> ChangeLink:
     pull = github.open_pull(shop, "feature/x", sha=A)
-    shop.places.shas.add(B)
+    shop.state.shas.add(B)
     return ChangeLink(str(shop.id), "acme", "shop", pull.number, "main", "A change", "mona", "")
 
 
@@ -94,7 +94,7 @@ async def test_what_failed_isnt_taken_for_said(
     with pytest.raises(Retry):
         await account.announcements.status(link, LIVE, "stager/shop")
     await account.announcements.status(link, LIVE, "stager/shop")
-    assert [s["state"] for s in shop.places.statuses[A]] == ["success"]
+    assert [s["state"] for s in shop.state.statuses[A]] == ["success"]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ async def test_a_deployment_whose_answer_is_lost_isnt_made_twice(
     with pytest.raises(Retry):
         await account.announcements.deployment(link, LIVE, "")
     await account.announcements.deployment(link, LIVE, "")
-    assert [d.state for d in shop.places.deployments] == ["success"]
+    assert [d.state for d in shop.state.deployments] == ["success"]
 
 
 async def test_one_that_is_interrupted_in_the_middle_of_a_change_begins_anew(
@@ -119,7 +119,7 @@ async def test_one_that_is_interrupted_in_the_middle_of_a_change_begins_anew(
     with pytest.raises(Retry):
         await account.announcements.deployment(link, newer, known)
     await account.announcements.deployment(link, newer, known)
-    assert [(d.sha, d.state) for d in shop.places.deployments] == [(A, "inactive"), (B, "success")]
+    assert [(d.sha, d.state) for d in shop.state.deployments] == [(A, "inactive"), (B, "success")]
 
 
 async def test_a_post_is_tried_once(github: GithubDouble, account: Forge, link: ChangeLink) -> None:
@@ -141,8 +141,8 @@ async def test_pushed_back_to_an_older_commit(
     known = await account.announcements.deployment(link, LIVE, "")
     known = await account.announcements.deployment(link, replace(LIVE, sha=B), known)
     known = await account.announcements.deployment(link, LIVE, known)
-    assert [(d.sha, d.state) for d in shop.places.deployments] == [(A, "success"), (B, "inactive")]
-    assert known == f"{shop.places.deployments[0].id}:{A}"
+    assert [(d.sha, d.state) for d in shop.state.deployments] == [(A, "success"), (B, "inactive")]
+    assert known == f"{shop.state.deployments[0].id}:{A}"
 
 
 async def test_another_apps_deployment_is_left_alone(
@@ -150,7 +150,7 @@ async def test_another_apps_deployment_is_left_alone(
 ) -> None:
     await account.announcements.deployment(link, replace(LIVE, environment="production"), "")
     await account.announcements.deployment(link, replace(LIVE, sha=B), "")
-    assert [(d.environment, d.state) for d in shop.places.deployments] == [
+    assert [(d.environment, d.state) for d in shop.state.deployments] == [
         ("production", "success"),
         ("preview/shop/pr-1", "success"),
     ]
@@ -170,4 +170,4 @@ async def test_any_text_may_be_known(
     account: Forge, link: ChangeLink, shop: GithubRepository, known: str
 ) -> None:
     await account.announcements.deployment(link, LIVE, known)
-    assert [d.state for d in shop.places.deployments] == ["success"]
+    assert [d.state for d in shop.state.deployments] == ["success"]

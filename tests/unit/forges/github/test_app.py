@@ -48,9 +48,9 @@ def clock() -> Clock:
 
 @pytest.fixture
 def installations(
-    session: aiohttp.ClientSession, place: GithubServer, credentials: AppCredentials, clock: Clock
+    session: aiohttp.ClientSession, server: GithubServer, credentials: AppCredentials, clock: Clock
 ) -> AppInstallations:
-    rest = Rest(session, place.api_url, AppJwt(credentials), timeout=2.0, pause=0.01)
+    rest = Rest(session, server.api_url, AppJwt(credentials), timeout=2.0, pause=0.01)
     return AppInstallations(rest, credentials, now=clock)
 
 
@@ -87,11 +87,11 @@ class TestProof:
         self,
         github: GithubDouble,
         session: aiohttp.ClientSession,
-        place: GithubServer,
+        server: GithubServer,
         repository: Repository,
     ) -> None:
         github.app.install("acme", "shop")
-        other = with_app(session, place, AppCredentials(github.app.id, pem_of(a_key(1))))
+        other = with_app(session, server, AppCredentials(github.app.id, pem_of(a_key(1))))
         with pytest.raises(Refused) as caught:
             await other.origins.origin(repository, None)
         assert (caught.value.status, caught.value.reason) == (401, "forge-credentials-wrong")
@@ -252,11 +252,11 @@ class TestOurComments:
         github: GithubDouble,
         shop: GithubRepository,
         session: aiohttp.ClientSession,
-        place: GithubServer,
+        server: GithubServer,
     ) -> None:
         github.app.install("acme", "shop")
         nameless = AppCredentials(github.app.id, github.app.pem)
-        app = with_app(session, place, nameless)
+        app = with_app(session, server, nameless)
         assert await client_of(app)._own_login() == "stager-acme[bot]"
         assert github.requested("GET", "/user") == []
 
@@ -272,10 +272,10 @@ async def test_origins_say_where_git_goes(
 
 
 async def test_nobody_has_no_credentials(
-    session: aiohttp.ClientSession, place: GithubServer, github: GithubDouble, shop: GithubRepository
+    session: aiohttp.ClientSession, server: GithubServer, github: GithubDouble, shop: GithubRepository
 ) -> None:
     with pytest.raises(Refused) as caught:
-        await anonymous(session, place).read("/user", {})
+        await anonymous(session, server).read("/user", {})
     assert caught.value.status == 401
     assert "authorization" not in github.requests[-1].headers
 

@@ -40,13 +40,13 @@ class TestAccess:
         role: str,
         access: Access,
     ) -> None:
-        shop.places.people["mona"] = (permission, role)
+        shop.state.people["mona"] = (permission, role)
         assert await account.people.access(repository, "mona") is access
 
     async def test_an_unknown_word_is_no_answer(
         self, account: Forge, shop: GithubRepository, repository: Repository
     ) -> None:
-        shop.places.people["mona"] = ("owner-ish", "owner-ish")
+        shop.state.people["mona"] = ("owner-ish", "owner-ish")
         with pytest.raises(Retry) as caught:
             await account.people.access(repository, "mona")
         assert caught.value.reason == "forge-answer-unreadable"
@@ -72,7 +72,7 @@ class TestAccess:
         repository: Repository,
         how: dict[str, Any],
     ) -> None:
-        shop.places.people["mona"] = ("admin", "admin")
+        shop.state.people["mona"] = ("admin", "admin")
         github.fail("GET", "/permission$", times=9, **how)
         with pytest.raises(Retry):
             await account.people.access(repository, "mona")
@@ -82,9 +82,9 @@ class TestAccess:
     ) -> None:
         now = [0.0]
         people = GithubPeople(client_of(account)._rest, clock=lambda: now[0])
-        shop.places.people["mona"] = ("admin", "admin")
+        shop.state.people["mona"] = ("admin", "admin")
         assert await people.access(repository, "mona") is Access.ADMIN
-        shop.places.people["mona"] = ("none", "none")
+        shop.state.people["mona"] = ("none", "none")
         now[0] = REMEMBERED - 0.1
         assert await people.access(repository, "Mona") is Access.ADMIN
         assert len(github.requested("GET", "/permission")) == 1
@@ -94,7 +94,7 @@ class TestAccess:
     async def test_failures_arent_remembered(
         self, github: GithubDouble, account: Forge, shop: GithubRepository, repository: Repository
     ) -> None:
-        shop.places.people["mona"] = ("write", "write")
+        shop.state.people["mona"] = ("write", "write")
         github.fail("GET", "/permission$", times=3, status=500)
         with pytest.raises(Retry):
             await account.people.access(repository, "mona")
@@ -104,7 +104,7 @@ class TestAccess:
         self, github: GithubDouble, account: Forge, shop: GithubRepository, repository: Repository
     ) -> None:
         blog = github.add_repository("acme", "blog")
-        shop.places.people["mona"] = ("admin", "admin")
+        shop.state.people["mona"] = ("admin", "admin")
         assert await account.people.access(repository, "mona") is Access.ADMIN
         other = Repository(f"github:{blog.id}", "acme", "blog")
         assert await account.people.access(other, "mona") is Access.NONE
@@ -173,18 +173,18 @@ class TestChecks:
         conclusion: str | None,
         outcome: str,
     ) -> None:
-        shop.places.check_runs[SHA] = [{"name": "ci", "status": status, "conclusion": conclusion}]
+        shop.state.check_runs[SHA] = [{"name": "ci", "status": status, "conclusion": conclusion}]
         assert await account.people.checks(repository, SHA, "stager/shop") == outcome
 
     async def test_a_status_may_be_an_error(
         self, account: Forge, shop: GithubRepository, repository: Repository
     ) -> None:
-        shop.places.statuses[SHA] = [{"context": "ci", "state": "error"}]
+        shop.state.statuses[SHA] = [{"context": "ci", "state": "error"}]
         assert await account.people.checks(repository, SHA, "stager/shop") == "failure"
 
     async def test_of_all_pages(self, account: Forge, shop: GithubRepository, repository: Repository) -> None:
         passed = [{"name": f"ci {n}", "status": "completed", "conclusion": "success"} for n in range(120)]
-        shop.places.check_runs[SHA] = [*passed, {"name": "last", "status": "queued", "conclusion": None}]
+        shop.state.check_runs[SHA] = [*passed, {"name": "last", "status": "queued", "conclusion": None}]
         assert await account.people.checks(repository, SHA, "stager/shop") == "pending"
 
     @pytest.mark.parametrize("path", ["/status$", "/check-runs$"])

@@ -24,24 +24,24 @@ GIVEN = "gho_0123456789abcdefgh"
 
 
 @dataclass
-class Scene:
+class Rig:
     """A GitHub, and who signs in there."""
 
     github: GithubLogin
     session: aiohttp.ClientSession
 
     def accounts(self, client: OAuthClient | None = None, *, seconds: float = 60.0) -> GithubSignIn:
-        place = GithubServer(self.github.url, self.github.url, timeout=seconds, pause=0.001)
-        return GithubSignIn(self.session, place, lambda: client or OAuthClient(ID, SECRET))
+        server = GithubServer(self.github.url, self.github.url, timeout=seconds, pause=0.001)
+        return GithubSignIn(self.session, server, lambda: client or OAuthClient(ID, SECRET))
 
     def will_answer(self, path: str, *answers: web.StreamResponse | str) -> None:
         self.github.answers[path] = list(answers)
 
 
-@pytest.fixture(name="scene")
-async def made_scene() -> AsyncIterator[Scene]:
+@pytest.fixture(name="rig")
+async def made_scene() -> AsyncIterator[Rig]:
     async with GithubLogin() as github, aiohttp.ClientSession() as session:
-        yield Scene(github, session)
+        yield Rig(github, session)
 
 
 def questions(accounts: GithubSignIn) -> Iterable[Callable[[], Awaitable[object]]]:
@@ -51,9 +51,9 @@ def questions(accounts: GithubSignIn) -> Iterable[Callable[[], Awaitable[object]
     yield accounts.begin
 
 
-async def refused_exchange(scene: Scene, client: OAuthClient | None = None, code: str = "a-code") -> Refused:
+async def refused_exchange(rig: Rig, client: OAuthClient | None = None, code: str = "a-code") -> Refused:
     with pytest.raises(Refused) as caught:
-        await scene.accounts(client).exchange(code, ASKED)
+        await rig.accounts(client).exchange(code, ASKED)
     assert SECRET not in repr(caught.value)
     assert code not in str(caught.value)
     return caught.value
@@ -71,29 +71,29 @@ async def refused_exchange(scene: Scene, client: OAuthClient | None = None, code
     ],
 )
 async def test_an_error_with_status_200_is_one(
-    scene: Scene, error: str, reason: str, status: int, words: str
+    rig: Rig, error: str, reason: str, status: int, words: str
 ) -> None:
-    scene.will_answer(TOKEN, error)
-    refused = await refused_exchange(scene)
+    rig.will_answer(TOKEN, error)
+    refused = await refused_exchange(rig)
     assert (refused.reason, refused.status) == (reason, status)
     assert words in refused.hint
     assert len(refused.hint) < 200
 
 
-async def test_what_github_itself_finds_wrong(scene: Scene) -> None:
-    assert "unknown to GitHub" in (await refused_exchange(scene)).hint
+async def test_what_github_itself_finds_wrong(rig: Rig) -> None:
+    assert "unknown to GitHub" in (await refused_exchange(rig)).hint
     wrong = OAuthClient(ID, "another-secret")
-    assert "`github.client_secret`" in (await refused_exchange(scene, wrong)).hint
+    assert "`github.client_secret`" in (await refused_exchange(rig, wrong)).hint
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
-async def test_an_error_with_its_own_status_is_one_as_well(scene: Scene, status: int) -> None:
+async def test_an_error_with_its_own_status_is_one_as_well(rig: Rig, status: int) -> None:
     error = {"error": "bad_verification_code"}
-    scene.will_answer(TOKEN, web.json_response(error, status=status))
-    assert "unknown to GitHub" in (await refused_exchange(scene)).hint
-    scene.will_answer(DEVICE, web.json_response({"error": "Not Found"}, status=status))
+    rig.will_answer(TOKEN, web.json_response(error, status=status))
+    assert "unknown to GitHub" in (await refused_exchange(rig)).hint
+    rig.will_answer(DEVICE, web.json_response({"error": "Not Found"}, status=status))
     with pytest.raises(Refused) as caught:
-        await scene.accounts().begin()
+        await rig.accounts().begin()
     assert "'Not Found'" in caught.value.hint
 
 
@@ -115,36 +115,36 @@ STRANGE: list[Callable[[], web.Response]] = [
 
 
 @pytest.mark.parametrize("strange", STRANGE)
-async def test_what_isnt_an_answer_is_no_token(scene: Scene, strange: Callable[[], web.Response]) -> None:
-    scene.will_answer(TOKEN, strange(), strange())
-    scene.will_answer(DEVICE, strange())
-    for question in questions(scene.accounts()):
+async def test_what_isnt_an_answer_is_no_token(rig: Rig, strange: Callable[[], web.Response]) -> None:
+    rig.will_answer(TOKEN, strange(), strange())
+    rig.will_answer(DEVICE, strange())
+    for question in questions(rig.accounts()):
         with pytest.raises(Retry) as caught:
             await question()
         assert GIVEN not in f"{caught.value!r} {caught.value.__cause__!r}"
         # It would show the request with its secrets.
         assert caught.value.__suppress_context__ or caught.value.__context__ is None
-    assert {path for path, _ in scene.github.asked} == {TOKEN, DEVICE}, "nobody was followed elsewhere"
+    assert {path for path, _ in rig.github.asked} == {TOKEN, DEVICE}, "nobody was followed elsewhere"
 
 
-async def test_a_token_counts_for_what_github_says_it_does(scene: Scene) -> None:
+async def test_a_token_counts_for_what_github_says_it_does(rig: Rig) -> None:
     """Whoever signs in may have taken something off what was asked for. What their token lets them do is
     what counts: repositories that it can't see aren't there."""
-    login = scene.github
+    login = rig.github
     token = login.token("octocat")
     login.rights["octocat", "acme/open"] = Access.WRITE
     for less in ({"scope": ""}, {"scope": None}, {}, {"scope": "read:user"}):
-        scene.will_answer(TOKEN, web.json_response({"access_token": token, "token_type": "bearer", **less}))
-        identity = await scene.accounts().exchange("a-code", ASKED)
+        rig.will_answer(TOKEN, web.json_response({"access_token": token, "token_type": "bearer", **less}))
+        identity = await rig.accounts().exchange("a-code", ASKED)
         assert identity == Identity("octocat", token)
-    assert await scene.accounts().access(token, "acme", "open") is Access.WRITE
-    assert await scene.accounts().access(token, "acme", "closed") is Access.NONE
+    assert await rig.accounts().access(token, "acme", "open") is Access.WRITE
+    assert await rig.accounts().access(token, "acme", "closed") is Access.NONE
 
 
-async def test_a_token_that_is_withdrawn_already_lets_nobody_in(scene: Scene) -> None:
-    scene.will_answer(TOKEN, web.json_response({"access_token": GIVEN, "token_type": "bearer"}))
+async def test_a_token_that_is_withdrawn_already_lets_nobody_in(rig: Rig) -> None:
+    rig.will_answer(TOKEN, web.json_response({"access_token": GIVEN, "token_type": "bearer"}))
     with pytest.raises(Refused):
-        await scene.accounts().exchange("a-code", ASKED)
+        await rig.accounts().exchange("a-code", ASKED)
 
 
 @pytest.mark.parametrize(
@@ -158,9 +158,9 @@ async def test_a_token_that_is_withdrawn_already_lets_nobody_in(scene: Scene) ->
         ({"error": "slow_down", "interval": -3}, Pending(0.0, SLOWER_BY)),
     ],
 )
-async def test_a_device_that_waits(scene: Scene, more: dict[str, object], pending: Pending) -> None:
-    scene.will_answer(TOKEN, web.json_response(more))
-    assert await scene.accounts().poll("a-device") == pending
+async def test_a_device_that_waits(rig: Rig, more: dict[str, object], pending: Pending) -> None:
+    rig.will_answer(TOKEN, web.json_response(more))
+    assert await rig.accounts().poll("a-device") == pending
 
 
 @pytest.mark.parametrize(
@@ -174,49 +174,49 @@ async def test_a_device_that_waits(scene: Scene, more: dict[str, object], pendin
         ("device_flow_disabled", "sign-in-unavailable", 404),
     ],
 )
-async def test_the_end_of_a_device(scene: Scene, error: str, reason: str, status: int) -> None:
-    scene.will_answer(TOKEN, error)
+async def test_the_end_of_a_device(rig: Rig, error: str, reason: str, status: int) -> None:
+    rig.will_answer(TOKEN, error)
     with pytest.raises(Refused) as caught:
-        await scene.accounts().poll("a-device")
+        await rig.accounts().poll("a-device")
     assert (caught.value.reason, caught.value.status) == (reason, status)
     assert "a-device" not in repr(caught.value)
 
 
-async def test_an_application_without_the_device_flow(scene: Scene) -> None:
-    scene.github.device_flow = False
+async def test_an_application_without_the_device_flow(rig: Rig) -> None:
+    rig.github.device_flow = False
     with pytest.raises(Refused) as caught:
-        await scene.accounts().begin()
+        await rig.accounts().begin()
     assert (caught.value.reason, caught.value.status) == ("sign-in-unavailable", 404)
 
 
-async def test_nobody_is_sent_to_type_a_code_in_elsewhere(scene: Scene) -> None:
+async def test_nobody_is_sent_to_type_a_code_in_elsewhere(rig: Rig) -> None:
     begun = {"device_code": "d", "user_code": "ABCD-1234", "verification_uri": "http://elsewhere.test/device"}
-    scene.will_answer(DEVICE, web.json_response(begun))
+    rig.will_answer(DEVICE, web.json_response(begun))
     with pytest.raises(Refused):
-        await scene.accounts().begin()
+        await rig.accounts().begin()
 
 
-async def test_a_device_needs_no_secret(scene: Scene) -> None:
-    begun = await scene.accounts().begin()
-    await scene.accounts().poll(begun.secret)
-    assert SECRET not in repr(scene.github.asked)
-    assert [form["client_id"] for _, form in scene.github.asked] == [ID, ID]
+async def test_a_device_needs_no_secret(rig: Rig) -> None:
+    begun = await rig.accounts().begin()
+    await rig.accounts().poll(begun.secret)
+    assert SECRET not in repr(rig.github.asked)
+    assert [form["client_id"] for _, form in rig.github.asked] == [ID, ID]
 
 
-async def test_a_github_that_answers_a_byte_at_a_time_is_given_up(scene: Scene) -> None:
+async def test_a_github_that_answers_a_byte_at_a_time_is_given_up(rig: Rig) -> None:
     """Each byte comes in time, and the whole never does."""
-    scene.github.fault_mode = FaultMode.SLOW
-    accounts = scene.accounts(seconds=0.5)
+    rig.github.fault_mode = FaultMode.SLOW
+    accounts = rig.accounts(seconds=0.5)
     for question in questions(accounts):
         with pytest.raises(Retry) as caught:
             await question()
         assert caught.value.reason == "sign-in-away"
 
 
-async def test_a_dead_github_is_said_to_be_so(scene: Scene) -> None:
+async def test_a_dead_github_is_said_to_be_so(rig: Rig) -> None:
     async with GithubLogin() as gone:
         pass
-    accounts = Scene(gone, scene.session).accounts()
+    accounts = Rig(gone, rig.session).accounts()
     for question in questions(accounts):
         with pytest.raises(Retry) as caught:
             await question()

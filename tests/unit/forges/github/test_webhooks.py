@@ -401,10 +401,10 @@ def test_an_action_of_another_type_has_no_effect(action: object) -> None:
 def test_a_malformed_pull_request_has_no_effect_and_the_reason_says_where(path: str, value: object) -> None:
     payload = json.loads(json.dumps(GITHUB.event("opened", pull_request())))
     *parents, last = path.split(".")
-    place = payload
+    server = payload
     for parent in parents:
-        place = place[parent]
-    place[last] = value
+        server = server[parent]
+    server[last] = value
     assert f"{path}: " in ignored(payload).reason
 
 

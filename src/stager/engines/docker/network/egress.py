@@ -10,7 +10,7 @@ from ipaddress import ip_address
 
 import structlog
 
-from stager.domain.egress import Destination
+from stager.domain.profile import Destination
 
 log = structlog.get_logger(__name__)
 

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from stager.domain.egress import Destination, Egress, Reach
 from stager.domain.environment import Instance, InstanceLabels
 from stager.domain.errors import Retry, StagerError
-from stager.domain.profile import WIDEST_REACH, ProfileName
+from stager.domain.profile import WIDEST_REACH, Destination, Egress, ProfileName, Reach
 from stager.engines.docker.network.egress import HostAddresses
 from stager.engines.docker.network.pool import bridge_of, tag_of
 from stager.helper_client import HelperClient

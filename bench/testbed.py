@@ -1,0 +1,91 @@
+"""What rows are measured on: Stagers in folders of their own, a small image, and what was asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.integration.images import application_image, base_image
+from tests.integration.stager import StagerUnderTest, docker
+
+ROOT = Path(__file__).resolve().parents[1]
+TOOLS = ROOT / ".stager" / "bench"
+"""Where scripts/bench puts what rows are compared with."""
+
+IMAGE = "stager-bench/app:2"
+PORT = 3000
+# The smallest application that there is: busybox's web server with one page, which answers at the base URL
+# that JupyterHub gives its servers as well. The volume is for the row that looks for leftovers.
+COMMAND = (
+    "folder=/tmp/www${JUPYTERHUB_SERVICE_PREFIX:-/}; mkdir -p $folder; echo $STAGER_SHA >${folder}index.html;"
+    f" exec httpd -f -p {PORT} -h /tmp/www"
+)
+APPLICATION_COMMAND = "python3 /server.py"
+
+
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """What the command line can change.
+
+    Args:
+        cycles: of the row that looks for leftovers.
+        peers: whether what isn't Stager is measured beside it, where it is installed.
+    """
+
+    cycles: int = 40
+    peers: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Testbed:
+    """Where a row is measured.
+
+    Args:
+        folder: empty at first.
+    """
+
+    folder: Path
+    options: BenchOptions
+
+    @contextlib.contextmanager
+    def stager(self, **configuration: Any) -> Iterator[StagerUnderTest]:
+        """A running Stager with one application, `shop`, of the small image; it leaves nothing behind.
+
+        Args:
+            configuration: keys of config.yml; passes are as in production unless it says otherwise.
+        """
+        images = configuration.pop("images", {"shop": {}})
+        small = {"command": None, "image": app_image(), "port": PORT}
+        given = {
+            "reconcile_interval": "1m",
+            "images": {name: {**small, **block} for name, block in images.items()},
+            **configuration,
+        }
+        stager = StagerUnderTest(Path(tempfile.mkdtemp(dir=self.folder)), app_image(), given)
+        try:
+            stager.start()
+            yield stager
+        finally:
+            stager.clean_up()
+
+
+def versioned() -> dict[str, dict[str, Any]]:
+    """What goes under `images:` for the application of the integration tests, which tells its VERSION."""
+    return {"shop": {"image": application_image(), "command": APPLICATION_COMMAND}}
+
+
+def app_image() -> str:
+    """The reference of the small image, which is made first if it isn't there."""
+    inspect = ["docker", "image", "inspect", IMAGE]
+    if subprocess.run(inspect, capture_output=True, check=False).returncode:
+        made = docker("create", base_image("static"))
+        docker(
+            "commit", "--change", f'CMD ["sh", "-c", "{COMMAND}"]', "--change", "VOLUME /data", made, IMAGE
+        )
+        docker("rm", made)
+    return IMAGE

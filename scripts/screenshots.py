@@ -1,0 +1,136 @@
+"""Takes the pictures of Stager's pages for the documentation: runs the demo, and opens the pages in Chromium.
+
+With `--all FOLDER`, every page is also saved there in light and dark, wide and 380 pixels narrow, for review.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from argon2 import PasswordHasher
+from demo import BROKEN, Demo
+from demo_stage import ROOT, DemoError
+from playwright.sync_api import Browser, Page, sync_playwright
+
+TARGET = ROOT / "docs" / "images" / "dashboard.png"
+USER, PASSWORD = "ann", "only-for-the-pictures"
+SETTINGS = f"""\
+authentication_strategy: BasicAuthentication
+users:
+  - '{USER}:{PasswordHasher().hash(PASSWORD)}'
+"""
+BROWSER_OPTIONS = ["--no-sandbox", "--no-proxy-server", "--disable-dev-shm-usage"]
+WIDE, NARROW = 1100, 380
+
+
+class Stage:
+    """The demo's Stager with a user, and pages in which that user is signed in."""
+
+    def __init__(self, demo: Demo, browser: Browser) -> None:
+        self.demo = demo
+        self.home = f"http://localhost:{demo.server.port}"
+        self._browser = browser
+
+    def prepare(self) -> None:
+        """Have a preview that is live, one that can't be built, and one whose update can't."""
+        self.demo.prepare()
+        self.demo.open()
+        self.demo.checkout.switch_to("night")
+        self.demo.checkout.forget_file("tides.html")
+        self.demo.checkout.push("night")
+
+    @contextmanager
+    def page(self, width: int, scheme: str) -> Iterator[Page]:
+        """A page in which the user is signed in.
+
+        Args:
+            scheme: `light` or `dark`.
+        """
+        context = self._browser.new_context(viewport={"width": width, "height": 560}, device_scale_factor=2)
+        page = context.new_page()
+        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+        page.goto(f"{self.home}/login")
+        page.get_by_label("Name").fill(USER)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("heading", name="Previews").wait_for()
+        yield page
+        context.close()
+
+    def take_dashboard(self, target: Path) -> None:
+        with self.page(WIDE, "light") as page:
+            page.get_by_text("failed to build. Visitors still see").wait_for()
+            page.screenshot(path=target)
+
+    def take_all(self, folder: Path) -> None:
+        """Save every page in light and dark, wide and narrow."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for scheme in ("light", "dark"):
+            for width in (WIDE, NARROW):
+                with self.page(width, scheme) as page:
+                    for name, url in self._urls(page):
+                        page.goto(url)
+                        page.wait_for_timeout(300)
+                        page.screenshot(path=folder / f"{name}-{scheme}-{width}.png", full_page=True)
+                    page.goto(self.home)
+                    page.locator(".menu summary").first.click()
+                    page.get_by_text("Remove…").first.click()
+                    page.screenshot(path=folder / f"menu-{scheme}-{width}.png", full_page=True)
+                    page.context.clear_cookies()
+                    for name, path in (("home", "/"), ("login", "/login")):
+                        page.goto(self.home + path)
+                        page.screenshot(path=folder / f"{name}-{scheme}-{width}.png", full_page=True)
+
+    def _urls(self, page: Page) -> list[tuple[str, str]]:
+        port = self.demo.server.port
+        broken = page.locator("#previews li", has_text=BROKEN).locator("a.name").get_attribute("href")
+        update = page.locator("#previews li", has_text="night").locator("a.name").get_attribute("href")
+        return [
+            ("dashboard", self.home),
+            ("search", f"{self.home}/?q=nothing"),
+            ("preview-failed", f"{self.home}{broken}"),
+            ("preview-failed-update", f"{self.home}{update}"),
+            ("account", f"{self.home}/account"),
+            ("setup", f"{self.home}/setup/github"),
+            ("problem", f"{self.home}/previews/none"),
+            ("front-failed", f"http://{BROKEN}.localhost:{port}"),
+            ("front-unknown", f"http://nothing.localhost:{port}"),
+        ]
+
+
+def main() -> int:
+    """Return 0, or 1 if the demo fails."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/screenshots", description="Take the pictures of the pages for the documentation."
+    )
+    parser.add_argument("--port", type=int, default=8000, help="where Stager listens (default: %(default)s)")
+    parser.add_argument("--all", type=Path, help="a folder for pictures of every page, for review")
+    given = parser.parse_args()
+    demo = Demo(ROOT / ".stager" / "screenshots", given.port, SETTINGS)
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_OPTIONS)
+            stage = Stage(demo, browser)
+            demo.clean_up()
+            stage.prepare()
+            stage.take_dashboard(TARGET)
+            if given.all:
+                stage.take_all(given.all)
+            browser.close()
+    except DemoError as error:
+        print(f"✗ {error}\n  {error.hint}", file=sys.stderr)
+        return 1
+    finally:
+        demo.clean_up()
+    print(f"· {TARGET.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,253 @@
+"""Puts together what `stager up` builds and runs, before its server starts."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from stager.cli.up.base_image import inspect
+from stager.cli.up.build_choice import BuildChoice, BuildChooser, BuildOptions
+from stager.cli.up.last_stage import read_last_stage
+from stager.cli.up.run_choice import RunChoice, RunChooser
+from stager.cli.up.terminal import Terminal, listed
+from stager.cli.up.variables import Given, SecretGenerator, Variables, completed, given_variables
+from stager.project.compose import Compose
+from stager.project.dockerfile import declared
+from stager.project.survey import Project, survey
+from stager.project.tree import Tree
+from stager.project.variables import Variable, read_variables
+from stager.settings.repository_file import ParsedFile, names_of, read_file
+
+REPOSITORY_FILE = ".stager.yml"
+KEYS = frozenset({"port", "command", "health_path", "env", "build", "hooks"})
+
+IN_PAGES = ("NEXT_PUBLIC_", "NUXT_PUBLIC_", "VITE_", "REACT_APP_", "GATSBY_", "PUBLIC_", "VUE_APP_")
+"""Prefixes of variables that frameworks write into pages when they build them."""
+
+WORD = re.compile(r"\w+")
+FROM_LINE = re.compile(r"^FROM .*$", re.MULTILINE)
+
+VALUE = "STAGER_UP_VALUE_{}"
+"""The name under which the configuration refers to a variable's value, which no file has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of the command."""
+
+    build: BuildOptions
+    port: int | None
+    given: Given
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is built and run.
+
+    Args:
+        application: the entry under `images:`.
+        environ: the values that it refers to.
+        forced: what replaces keys of the repository file, because an option says so.
+        generated: files that are generated, by their path.
+        notes: what to tell the user, one sentence each.
+        default_command: see `RunChoice`.
+    """
+
+    application: Mapping[str, Any]
+    environ: Mapping[str, str] = field(repr=False)
+    forced: Mapping[str, Any]
+    generated: Mapping[str, bytes]
+    notes: tuple[str, ...]
+    default_command: str = ""
+
+    def overlay(self, folder: Path) -> dict[str, bytes]:
+        """Return the files that replace those of the folder."""
+        files = {path: text for path, text in self.generated.items() if not (folder / path).exists()}
+        if self.forced:
+            name, content = repository_file(folder)
+            with suppress(yaml.YAMLError, ValueError):  # the server reports it
+                data = yaml.safe_load(content) or {}
+                if isinstance(data, dict):
+                    files[name or REPOSITORY_FILE] = yaml.safe_dump(_merged(data, self.forced)).encode()
+        return files
+
+
+def prepare(
+    folder: Path, key: Path, options: Options, terminal: Terminal, *, is_env_tracked: bool
+) -> Prepared:
+    """Decide what is built and run.
+
+    Args:
+        folder: absolute.
+        key: the file with the key of generated secrets.
+        is_env_tracked: whether the folder's own repository has its `.env`.
+
+    Raises:
+        Refused: `no-build`, `build-option-invalid`, `app-port-unknown`, `variable-invalid`.
+        Fault: `repository-file-invalid`.
+    """
+    name, content = repository_file(folder)
+    file = read_file(content, name, KEYS) if name else ParsedFile()
+    project, tree = survey(folder), Tree(folder)
+    build = BuildChooser(folder, project, file, terminal).choose(options.build)
+    missing = _missing_services(project.compose, build)
+    given = given_variables(options.given, folder, terminal, is_tracked=is_env_tracked)
+    known = _declared(project, tree, build, file)
+    variables = completed(given, known, missing, SecretGenerator(key), terminal)
+    text = _dockerfile(tree, build, variables, given)
+    arguments = {**(file.build.args if file.build else {}), **variables.values}
+    run = RunChooser(tree, project, file, terminal, inspect).choose(build, options.port, arguments)
+    application, environ = _application(build, run, text, variables, variables.confidential(known))
+    return Prepared(
+        application,
+        environ,
+        _forced(options, application),
+        _generated(tree, build, text),
+        tuple(_notes(build, run, missing, project.compose, tree, variables)),
+        run.default_command,
+    )
+
+
+def repository_file(folder: Path) -> tuple[str, bytes]:
+    """Return the name and the content of the folder's repository file; empty without one."""
+    for name in names_of(REPOSITORY_FILE):
+        with suppress(OSError):
+            return name, (folder / name).read_bytes()
+    return "", b""
+
+
+def _declared(project: Project, tree: Tree, build: BuildChoice, file: ParsedFile) -> tuple[Variable, ...]:
+    """The variables that the repository declares, those of the context's own folder first."""
+    own = () if build.context == "." else read_variables(tree.below(build.context))
+    found = {each.name: each for each in (*project.variables, *own)}
+    return tuple(each for each in found.values() if each.name not in file.manifest.variables)
+
+
+def _missing_services(compose: Compose | None, build: BuildChoice) -> tuple[str, ...]:
+    """The Compose services that aren't started. Without a `service`, the one with the same Dockerfile is."""
+    if compose is None:
+        return ()
+    path = build.dockerfile.path if build.dockerfile else ""
+    same = (each for each in compose.built if each.build and path.startswith(each.build.context.lstrip(".")))
+    started = build.service or next(same, None)
+    return tuple(each.name for each in compose.services if each is not started)
+
+
+def _application(
+    build: BuildChoice, run: RunChoice, text: str, variables: Variables, confidential: frozenset[str]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The entry under `images:`, and the values that it refers to.
+
+    Args:
+        text: the Dockerfile's.
+    """
+    references = {name: VALUE.format(number) for number, name in enumerate(variables.values)}
+    environ = {reference: variables.values[name] for name, reference in references.items()}
+    values = {name: f"${{{reference}}}" for name, reference in references.items()}
+    arguments = {name: values[name] for name in values.keys() & declared(text)}
+    # A secret is masked in the build's log, also where it is passed as an argument.
+    wanted = read_last_stage(text, {}).secrets | (arguments.keys() & confidential)
+    built: dict[str, Any] = {
+        "context": _literal(build.context),
+        "dockerfile": _literal(build.dockerfile.dockerfile) if build.dockerfile else "Dockerfile",
+        "target": build.target,
+        "args": arguments,
+        "secrets": {name: values[name] for name in values.keys() & wanted},
+    }
+    given = {"port": run.port, "command": [_literal(word) for word in run.command]}
+    return {
+        "build": built,
+        **{key: value for key, value in given.items() if value},
+        "secrets": values,
+    }, environ
+
+
+def _literal(text: str) -> str:
+    """A text as it is written in the configuration, where `${` begins a reference."""
+    return text.replace("${", "$${")
+
+
+def _forced(options: Options, application: Mapping[str, Any]) -> dict[str, Any]:
+    forced: dict[str, Any] = {"port": options.port} if options.port else {}
+    if options.build != BuildOptions():
+        build = application["build"]
+        forced["build"] = {"auto": False, **{key: build[key] for key in ("context", "dockerfile", "target")}}
+    return forced
+
+
+def _merged(data: dict[Any, Any], forced: Mapping[str, Any]) -> dict[Any, Any]:
+    build = data.get("build")
+    old = build if isinstance(build, dict) else {}
+    return {**data, **forced, **({"build": {**old, **forced["build"]}} if "build" in forced else {})}
+
+
+def _dockerfile(tree: Tree, build: BuildChoice, variables: Variables, given: Variables) -> str:
+    """The Dockerfile's text. A generated one declares the variables that a build may need: given ones, and
+    those that a framework's build puts into pages."""
+    if build.dockerfile is not None:
+        return tree.text(build.dockerfile.path)
+    text = build.detected.dockerfile if build.detected else ""
+    names = [name for name in variables.values if name in given.values or name.startswith(IN_PAGES)]
+    lines = "".join(f"\nARG {name}" for name in names if name not in declared(text))
+    return FROM_LINE.sub(lambda found: found[0] + lines, text)
+
+
+def _generated(tree: Tree, build: BuildChoice, text: str) -> dict[str, bytes]:
+    if build.dockerfile is not None or build.detected is None:
+        return {}
+    below = tree.below(build.context)
+    prefix = "" if build.context == "." else f"{build.context}/"
+    files = {f"{prefix}Dockerfile": text.encode()}
+    if not below.has(".dockerignore"):
+        files[f"{prefix}.dockerignore"] = build.detected.dockerignore.encode()
+    return files
+
+
+def _notes(
+    build: BuildChoice,
+    run: RunChoice,
+    missing: tuple[str, ...],
+    compose: Compose | None,
+    tree: Tree,
+    variables: Variables,
+) -> Iterator[str]:
+    path = build.dockerfile.path if build.dockerfile else "generated"
+    within = f", built in {build.context}" if build.dockerfile and build.context != "." else ""
+    why = f" ({build.why})" if build.why else ""
+    yield f"Dockerfile: {path}{within}{why}"
+    if build.dockerfile is None and build.detected:
+        set_ones = variables.values.keys()
+        yield from (note for note in build.detected.notes if not set_ones & set(WORD.findall(note)))
+    if build.dockerfile and build.dockerfile.missing:
+        yield f"{path} copies files that don't exist: {listed(build.dockerfile.missing)}."
+    if lacking := sorted(run.secrets - variables.values.keys()):
+        yield f"Not set: the build secrets {listed(lacking)}. Set them with --env NAME=VALUE or --env-file."
+    if run.port:
+        yield f"Port: {run.port} ({run.port_why})"
+    if run.command:
+        shown = run.command[-1].splitlines()[-1].removeprefix("exec ")
+        yield f"Command: {shown} ({run.command_why}; {path} has no CMD)"
+    if missing and compose:
+        yield f"Not started: {listed(missing)}. The other services of {compose.path} aren't supported yet."
+    if empty := _empty_submodules(tree):
+        yield f"Not checked out: {listed(empty)}. Run `git submodule update --init --recursive`."
+    yield from variables.notes
+
+
+def _empty_submodules(tree: Tree) -> tuple[str, ...]:
+    lines = (line.partition("=") for line in tree.text(".gitmodules").splitlines())
+    paths = [value.strip() for key, _, value in lines if key.strip() == "path"]
+    return tuple(path for path in paths if tree.has_folder(path) and not _has_files(tree.root / path))
+
+
+def _has_files(folder: Path) -> bool:
+    with suppress(OSError):
+        return any(os.scandir(folder))
+    return True

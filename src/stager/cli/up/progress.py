@@ -1,0 +1,118 @@
+"""Shows the progress of a preview: the build's log as it grows, and each change of the state."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import httpx
+import typer
+
+from stager.cli.up.terminal import Terminal
+
+POLL_INTERVAL = 0.1
+"""Seconds between two looks at the state, over a Unix socket."""
+MAX_LOG = 4_000
+"""Characters of a log that are shown after a failure."""
+IN_PROGRESS = ("starting", "building", "updating")
+FAILED = ("failed", "failed-update")
+
+HINTS = {
+    "port-unknown": "Add --app-port with the port, such as --app-port 8000.",
+    "port-ambiguous": "Choose one of them with --app-port.",
+    "wrong-port": "Set the port with --app-port.",
+    "not-listening": "If it listens on another port, set it with --app-port.",
+    "dockerfile-missing": "Choose the Dockerfile with --dockerfile, and its folder with --context.",
+    "build-failed": "--dockerfile and --context choose what is built; --env sets build arguments.",
+    "exited": "If a variable is missing, set it with --env NAME=VALUE or --env-file.",
+}
+"""Which option helps, by the reason of the failure."""
+
+
+class Progress:
+    """Shows one preview's progress.
+
+    Args:
+        client: of the server's API.
+        default_command: what an image without a command of its own runs; empty for images with one.
+        opens: whether to open the preview in the browser, once it is live.
+    """
+
+    def __init__(
+        self, client: httpx.AsyncClient, terminal: Terminal, default_command: str, *, opens: bool
+    ) -> None:
+        self._client = client
+        self._terminal = terminal
+        self._default_command = default_command
+        self._opens = opens
+        self._shown = ""
+        self._streamed = ""
+
+    async def follow(self) -> None:
+        """Show the progress until the task is cancelled."""
+        while True:
+            environment = await self._environment()
+            if environment is not None:
+                await self._show(environment)
+            await asyncio.sleep(POLL_INTERVAL)
+
+    async def _show(self, environment: dict[str, Any]) -> None:
+        state = environment["state"]
+        generation = f"{environment['id']} {environment['generation']}"
+        if state in IN_PROGRESS:
+            self._say(f"{state}: {environment['message']}")
+            if self._streamed != generation and await self._is_building(environment):
+                self._streamed = generation
+                await self._stream(environment["id"])
+            return
+        lines = [f"{state}: {environment['message']}", environment["hint"]]
+        if state in FAILED:
+            lines += await self._failure(environment, has_build_log=self._streamed == generation)
+        else:
+            lines.append(environment["url"])
+        self._say("\n".join(filter(None, lines)))
+        if state == "live" and self._opens:
+            self._opens = False
+            typer.launch(environment["url"])
+
+    async def _is_building(self, environment: dict[str, Any]) -> bool:
+        """Whether the build of the wanted generation has begun."""
+        answer = await self._client.get(f"/api/v1/environments/{environment['id']}/deployments")
+        newest = next(iter(answer.json()), None) if answer.is_success else None
+        return bool(newest and newest["generation"] == environment["generation"] and newest["building_at"])
+
+    def _say(self, text: str) -> None:
+        if text != self._shown:
+            self._shown = text
+            self._terminal.say(text)
+
+    async def _stream(self, environment: str) -> None:
+        """Print the build's log until the build ends."""
+        path = f"/api/v1/environments/{environment}/build-log"
+        async with self._client.stream("GET", path, params={"follow": True}, timeout=None) as answer:
+            if answer.is_success:
+                async for line in answer.aiter_lines():
+                    self._terminal.say(f"  {line}")
+
+    async def _failure(self, environment: dict[str, Any], *, has_build_log: bool) -> list[str]:
+        """Return what helps with a failure: the option, what was run, and the end of the log, unless it has
+        been streamed."""
+        reason = environment["reason"]
+        ran = self._default_command if reason in ("exited", "start-failed") else ""
+        what = f"The Dockerfile has no CMD, so the base image's command ran: {ran}" if ran else ""
+        is_streamed = has_build_log and reason == "build-failed"
+        log = "" if is_streamed else await self._log_tail(environment["id"])
+        return [HINTS.get(reason, ""), what, log]
+
+    async def _log_tail(self, environment: str) -> str:
+        """Return the end of the log of the failed deployment: its build log or the log of its instance."""
+        path = f"/api/v1/environments/{environment}"
+        newest = next(iter((await self._client.get(f"{path}/deployments")).json()), {"id": ""})
+        answer = await self._client.get(f"{path}/log", params={"deployment": newest["id"]})
+        return answer.text[-MAX_LOG:]
+
+    async def _environment(self) -> dict[str, Any] | None:
+        """Return the preview's current state; None when there is none."""
+        answer = await self._client.get("/api/v1/environments")
+        found: list[dict[str, Any]] = answer.json() if answer.is_success else []
+        return next(iter(found), None)

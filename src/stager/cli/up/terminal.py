@@ -1,0 +1,66 @@
+"""What `stager up` asks and prints."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Protocol
+
+import typer
+
+from stager.domain.text import as_on_screen
+
+
+class Terminal(Protocol):
+    """Asks and prints. `is_interactive`: whether somebody can answer."""
+
+    @property
+    def is_interactive(self) -> bool: ...
+
+    def say(self, text: str) -> None:
+        """Print a line."""
+
+    def ask(self, question: str, default: str = "", *, is_hidden: bool = False) -> str:
+        """Return the answer; `default` for an empty one."""
+
+    def confirm(self, question: str) -> bool:
+        """Return whether the answer is yes, which is the default."""
+
+
+class StandardTerminal:
+    """A `Terminal` on standard input and output."""
+
+    @property
+    def is_interactive(self) -> bool:
+        """Whether both are a terminal."""
+        return sys.stdin.isatty() and sys.stdout.isatty()
+
+    def say(self, text: str) -> None:
+        """See `Terminal.say`. Control characters, such as those of a file's name, are replaced."""
+        typer.echo(as_on_screen(text))
+
+    def ask(self, question: str, default: str = "", *, is_hidden: bool = False) -> str:
+        """See `Terminal.ask`."""
+        shown = as_on_screen(question)
+        return str(typer.prompt(shown, default=default, hide_input=is_hidden, show_default=bool(default)))
+
+    def confirm(self, question: str) -> bool:
+        """See `Terminal.confirm`."""
+        return typer.confirm(as_on_screen(question), default=True)
+
+
+def choose(terminal: Terminal, question: str, options: Sequence[str]) -> int:
+    """Return the index of the chosen option; the first one is the default."""
+    for number, option in enumerate(options, 1):
+        terminal.say(f"  {number}  {option}")
+    while True:
+        answer = terminal.ask(question, "1")
+        if answer.isdecimal() and 1 <= int(answer) <= len(options):
+            return int(answer) - 1
+        terminal.say(f"Enter a number from 1 to {len(options)}.")
+
+
+def listed(names: Sequence[str], most: int = 6) -> str:
+    """Join names with commas; of many, only the first are named."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

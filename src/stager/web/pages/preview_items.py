@@ -1,0 +1,135 @@
+"""Previews as items of the dashboard's list: in the page, and as server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from stager.control.control_plane import ControlPlane
+from stager.control.environments.change_log import Change
+from stager.control.environments.queries import Row, Visibility
+from stager.domain.status import State
+from stager.web.api.views import EnvironmentView, view_of
+from stager.web.pages.rendering import templates
+
+TONES = {
+    State.LIVE: "good",
+    State.STOPPED: "calm",
+    State.GONE: "calm",
+    State.UNRESPONSIVE: "bad",
+    State.FAILED: "bad",
+    State.FAILED_UPDATE: "bad",
+    State.REFUSED: "bad",
+}
+"""The colour of each state's mark; `wait` for others."""
+LABELS = {
+    State.UNRESPONSIVE: "not responding",
+    State.FAILED_UPDATE: "update failed",
+    State.REFUSED: "not allowed",
+    State.GONE: "removed",
+}
+"""The words for a state where its name isn't good enough."""
+MAX_CACHED = 4_000
+"""Rendered changes in memory, about 2 kB each."""
+_UNITS = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min"))
+
+templates.filters["label"] = lambda state: LABELS.get(state, str(state))
+templates.filters["tone"] = lambda state: TONES.get(state, "wait")
+
+VisibilityOf = Callable[[str], Awaitable[Visibility]]
+
+
+def age(since: datetime, now: datetime) -> str:
+    """Return the time since `since` in its largest unit, such as `3 h`."""
+    elapsed = now - since
+    return next((f"{elapsed // unit} {name}" for unit, name in _UNITS if elapsed >= unit), "now")
+
+
+def words_of(view: EnvironmentView) -> str:
+    """Return the text that a search looks in, in lower case."""
+    change = view.change
+    about = f"{change.repository} #{change.number} {change.title} {change.author}" if change else ""
+    return f"{view.name} {view.app} {about} {LABELS.get(view.state, view.state)}".lower()
+
+
+def matches(view: EnvironmentView, query: str) -> bool:
+    """Whether a preview has all words of a search."""
+    words = words_of(view)
+    return all(word in words for word in query.lower().split())
+
+
+def can_be_removed(view: EnvironmentView, visibility: Visibility) -> bool:
+    """Whether the viewer may remove the preview, and that has an effect: removing a pull request's preview
+    stops it."""
+    is_stopped = view.state in (State.STOPPED, State.REFUSED)
+    return visibility.kill and view.state is not State.GONE and not (view.change and is_stopped)
+
+
+def item(view: EnvironmentView, visibility: Visibility, now: datetime) -> str:
+    """Return a preview as an item of the list, as HTML."""
+    return templates.get_template("preview-item.html").render(
+        view=view,
+        visibility=visibility,
+        removable=can_be_removed(view, visibility),
+        words=words_of(view),
+        age=age(view.created_at, now),
+    )
+
+
+def event(kind: str, position: str, data: str) -> str:
+    """Return a server-sent event (WHATWG HTML, section 9.2.6). Each line of the data gets its prefix, so line
+    ends in names and titles can't begin another event."""
+    lines = "".join(f"data: {line}\n" for line in data.splitlines())
+    return f"event: {kind}\nid: {position}\n{lines or 'data:' + chr(10)}\n"
+
+
+class ChangeEvents:
+    """Renders changes as server-sent events: each once for all viewers with the same permissions."""
+
+    def __init__(self) -> None:
+        self._rows: OrderedDict[str, Row | None] = OrderedDict()
+        self._events: OrderedDict[tuple[str, Visibility], str] = OrderedDict()
+        self._reading = asyncio.Lock()
+
+    async def render(
+        self, control: ControlPlane, changes: Sequence[Change], visibility_of: VisibilityOf
+    ) -> list[str]:
+        """Return the events of those changes that a viewer may see.
+
+        Args:
+            visibility_of: what the viewer may see of an application's previews.
+        """
+        rows = await self._rows_of(control, changes)
+        events: list[str] = []
+        for change, row in zip(changes, rows, strict=True):
+            visibility = await visibility_of(row.environment.app) if row is not None else None
+            if row is not None and visibility:
+                events.append(self._event(control, change, replace(row, visibility=visibility)))
+        return events
+
+    async def _rows_of(self, control: ControlPlane, changes: Sequence[Change]) -> list[Row | None]:
+        async with self._reading:
+            missing = {change.environment for change in changes if change.position not in self._rows}
+            found = await control.environments.queries.unfiltered(missing) if missing else {}
+            rows = [self._rows.get(change.position, found.get(change.environment)) for change in changes]
+            for change, row in zip(changes, rows, strict=True):
+                self._rows[change.position] = row
+            while len(self._rows) > MAX_CACHED:
+                self._rows.popitem(last=False)
+            return rows
+
+    def _event(self, control: ControlPlane, change: Change, row: Row) -> str:
+        key = (change.position, row.visibility)
+        rendered = self._events.get(key)
+        if rendered is None:
+            view = view_of(control, row)
+            is_gone = view.state is State.GONE
+            data = view.id if is_gone else item(view, row.visibility, control.ports.clock.now())
+            rendered = event("removed" if is_gone else "preview", change.position, data)
+            self._events[key] = rendered
+            if len(self._events) > MAX_CACHED:
+                self._events.popitem(last=False)
+        return rendered

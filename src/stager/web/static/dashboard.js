@@ -1,0 +1,227 @@
+// Keeps the list of previews up to date: follows the stream of changes, searches while the user types, and sends the
+// actions without leaving the page. Without this script, the page works by reloading.
+
+const RETRY = [1_000, 2_000, 5_000, 10_000, 30_000];
+const SILENCE = 30_000;
+const AGE_EVERY = 30_000;
+const TYPING = 200;
+
+const list = document.getElementById("previews");
+const news = document.getElementById("news");
+const connection = document.getElementById("connection");
+const search = document.querySelector("header input[name=q]");
+
+let stream = null;
+let run = 0; // counts the starts of `follow`; only the latest one goes on
+let searching = null;
+
+function tell(text) {
+  connection.textContent = text;
+  connection.hidden = !text;
+}
+
+// The list
+
+function matches(item) {
+  const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
+  return words.every((word) => item.dataset.words.includes(word));
+}
+
+function place(item) {
+  const after = [...list.children].find((other) => other.dataset.created < item.dataset.created);
+  list.insertBefore(item, after ?? null);
+  if (list.children.length > Number(list.dataset.limit)) list.lastElementChild.remove();
+}
+
+// A changed item keeps its open menus and the focus.
+function replace(old, item) {
+  const opened = [...old.querySelectorAll("details")].map((details) => details.open);
+  item.querySelectorAll("details").forEach((details, i) => { details.open = opened[i] ?? false; });
+  const focusable = (element) => [...element.querySelectorAll("a, button, summary")];
+  const focus = focusable(old).indexOf(document.activeElement);
+  old.replaceWith(item);
+  if (focus >= 0) (focusable(item)[focus] ?? focusable(item)[0]).focus();
+}
+
+function count() {
+  const shown = list.children.length;
+  document.getElementById("none").hidden = shown > 0;
+  if (shown < Number(list.dataset.limit)) {
+    document.getElementById("count").textContent = shown ? `${shown}${search.value.trim() ? " found" : ""}` : "";
+  }
+}
+
+function show(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html; // rendered and escaped by the server, as in the page
+  const item = template.content.firstElementChild;
+  const old = document.getElementById(item.id);
+  if (!matches(item)) old?.remove();
+  else if (old) replace(old, item);
+  else place(item);
+  return matches(item) && old?.dataset.state !== item.dataset.state ? `${item.dataset.name}: ${item.dataset.state}` : "";
+}
+
+function remove(id) {
+  const old = document.getElementById(`preview-${id}`);
+  old?.remove();
+  return old ? `${old.dataset.name}: removed` : "";
+}
+
+// The stream (server-sent events). It is read with fetch, because EventSource hides the status of a response.
+
+function announce(texts) {
+  const told = texts.filter(Boolean);
+  if (told.length) news.textContent = told.length > 3 ? `${told.length} previews have changed` : told.join(". ");
+}
+
+async function handle(events) {
+  const told = [];
+  for (const { kind, id, data } of events) {
+    if (kind === "preview") told.push(show(data));
+    else if (kind === "removed") told.push(remove(data));
+    else if (kind === "reload") await load();
+    if (kind === "end") return;
+    if (kind !== "reload") list.dataset.position = id;
+  }
+  count();
+  announce(told);
+}
+
+function parse(block) {
+  const event = { kind: "", id: "", data: [] };
+  for (const line of block.split("\n")) {
+    if (line.startsWith("event: ")) event.kind = line.slice(7);
+    else if (line.startsWith("id: ")) event.id = line.slice(4);
+    else if (line.startsWith("data: ")) event.data.push(line.slice(6));
+  }
+  return { ...event, data: event.data.join("\n") };
+}
+
+async function read(response, controller) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const timer = setTimeout(() => controller.abort(), SILENCE);
+    const { done, value } = await reader.read().finally(() => clearTimeout(timer));
+    if (done) return;
+    const blocks = (rest + value).split("\n\n");
+    rest = blocks.pop();
+    await handle(blocks.map(parse).filter((event) => event.kind));
+  }
+}
+
+async function follow() {
+  run += 1;
+  const mine = run;
+  for (let failures = 0; mine === run;) {
+    const controller = new AbortController();
+    stream = controller;
+    let wait = RETRY[Math.min(failures, RETRY.length - 1)];
+    try {
+      const headers = { Accept: "text/event-stream", "Last-Event-ID": list.dataset.position };
+      const response = await fetch(list.dataset.events, { headers, cache: "no-store", signal: controller.signal });
+      if (response.status === 401) return ended();
+      if (response.status === 429) { tell(await response.text()); wait = 60_000; }
+      if (response.ok) { tell(""); failures = 0; wait = RETRY[0]; await read(response, controller); }
+    } catch {
+      // The server is unavailable, or the page was hidden.
+    }
+    if (mine !== run) return;
+    if (++failures > 1 && !connection.textContent) tell("Reconnecting…");
+    await new Promise((resolve) => setTimeout(resolve, wait));
+  }
+}
+
+function ended() {
+  const link = document.createElement("a");
+  link.href = `/login?to=${encodeURIComponent(location.pathname + location.search)}`;
+  link.textContent = "Sign in again";
+  tell("Your session has ended. ");
+  connection.append(link);
+}
+
+// Search and reload
+
+async function load() {
+  searching?.abort();
+  const controller = new AbortController();
+  searching = controller;
+  const query = search.value.trim();
+  const url = query ? `/?q=${encodeURIComponent(query)}` : "/";
+  const response = await fetch(url, { cache: "no-store", signal: controller.signal });
+  const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+  const items = fresh.getElementById("previews");
+  if (!response.ok || !items) return ended();
+  history.replaceState(null, "", url);
+  list.replaceChildren(...items.children);
+  list.dataset.position = items.dataset.position;
+  document.querySelector("main input[name=to]").value = fresh.querySelector("main input[name=to]").value;
+  for (const id of ["count", "none"]) document.getElementById(id).replaceWith(fresh.getElementById(id));
+}
+
+let typing = 0;
+search.addEventListener("input", () => {
+  clearTimeout(typing);
+  typing = setTimeout(() => load().then(() => {
+    news.textContent = list.children.length === 1 ? "1 preview found" : `${list.children.length} previews found`;
+  }).catch(() => {}), TYPING);
+});
+search.form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  clearTimeout(typing);
+  load().catch(() => {});
+});
+
+// Actions
+
+document.querySelector("main form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const button = event.submitter;
+  if (!button) return;
+  button.disabled = true;
+  try {
+    const body = new URLSearchParams(new FormData(event.target));
+    const response = await fetch(button.formAction, { method: "POST", body, headers: { Accept: "text/html" }, redirect: "manual" });
+    if (response.type === "opaqueredirect") {
+      tell("");
+      news.textContent = `${button.textContent.trim()}: requested`;
+      button.closest(".menu").open = false;
+    } else {
+      const page = new DOMParser().parseFromString(await response.text(), "text/html");
+      tell([...page.querySelectorAll(".problem [data-told]")].map((part) => part.textContent.trim()).join(" "));
+    }
+  } catch {
+    tell("The server doesn't respond. Try again.");
+  }
+  button.disabled = false;
+});
+
+document.addEventListener("click", (event) => {
+  for (const menu of list.querySelectorAll(".menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const menu of list.querySelectorAll(".menu[open]")) { menu.open = false; menu.querySelector("summary").focus(); }
+});
+
+// Ages, in the largest unit, as the server renders them
+
+function age(seconds) {
+  if (seconds >= 86_400) return `${Math.floor(seconds / 86_400)} d`;
+  if (seconds >= 3_600) return `${Math.floor(seconds / 3_600)} h`;
+  return seconds >= 60 ? `${Math.floor(seconds / 60)} min` : "now";
+}
+
+setInterval(() => {
+  for (const time of list.querySelectorAll("time")) time.textContent = age((Date.now() - Date.parse(time.dateTime)) / 1_000);
+}, AGE_EVERY);
+
+// A hidden page doesn't hold a connection: browsers open six to a host over HTTP/1.1.
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) {
+    run += 1;
+    stream?.abort();
+  } else follow();
+});
+follow();

@@ -1,0 +1,1 @@
+"""Tests that take many minutes. `scripts/soak` runs them, not `scripts/test`."""
