@@ -40,7 +40,7 @@ def an_environment(id_: str, app: str, name: str, *, present: bool = True) -> En
         id_,
         EnvironmentKey.of_name(app, name),
         name,
-        f"{slugify(name)}.preview.test",
+        f"{slugify(name)}.{app}.preview.test",
         Desired(RunState.RUNNING if present else RunState.ABSENT, 1, Revision("a" * 40)),
         START,
         START,
@@ -78,7 +78,13 @@ def built(state: StateDirectory) -> None:
 
 @pytest.mark.parametrize(
     "preview",
-    ["feature/x", "e1", "feature-x", "feature-x.preview.test", "http://Feature-X.preview.test:8000/a"],
+    [
+        "feature/x",
+        "e1",
+        "feature-x",
+        "feature-x.shop.preview.test",
+        "http://Feature-X.shop.preview.test:8000/a",
+    ],
 )
 @pytest.mark.parametrize("options", [[], ["--follow"]])
 def test_shows_what_the_build_said(state: StateDirectory, preview: str, options: list[str]) -> None:
