@@ -210,7 +210,7 @@ def _signalled() -> asyncio.Event:
     return ended
 
 
-async def _ready(client: httpx.AsyncClient, server: asyncio.Task[None]) -> None:
+async def _ready(client: httpx.AsyncClient, server: asyncio.Task[bool]) -> None:
     """Wait until the server answers. Raises its error if it ends."""
     while not server.done():
         with suppress(httpx.TransportError):
