@@ -24,6 +24,7 @@ PROJECT = "stager-test"
 CONTROL_PLANE, FRONT = "control-plane", "front"
 USER, PASSWORD = "ann", "a-password-of-the-test"
 VISITORS = 4
+PAGE = (ROOT / "docs" / "how-to" / "install-with-docker.md").read_text()
 
 
 class ComposedServer(Server):
@@ -44,8 +45,14 @@ class ComposedServer(Server):
             CONFIGURATION.format(port=self.port)
             + f"authentication_strategy: BasicAuthentication\nusers: ['{USER}:{PASSWORD}']\n"
         )
-        self.compose("up", "--detach", "--build")
+        self.as_written("docker compose up --detach --build")
         wait_until(lambda: self.ask("localhost", "/readyz")[0] == 200, "Stager isn't ready (/readyz)")
+
+    def as_written(self, command: str) -> str:
+        """Run a command of the page that describes this."""
+        assert command in PAGE
+        words = command.split()[2:]
+        return self.compose(*(["exec", "-T", *words[1:]] if words[0] == "exec" else words))
 
     def compose(self, *words: str, timeout: float = 280) -> str:
         """Run `docker compose` in the repository, with this installation's folder."""
@@ -74,14 +81,14 @@ class ComposedServer(Server):
         return self._helper is not None
 
     def doctor_finds_the_helper(self) -> bool:
-        return "✓ helper" in self.compose("exec", "-T", CONTROL_PLANE, "stager", "doctor")
+        return "✓ helper" in self.as_written("docker compose exec control-plane stager doctor")
 
     def log_tails(self) -> str:
         return self.compose("logs", "--tail", "40") + super().log_tails()
 
     def _command(self, *words: str) -> None:
         assert words == ("stop",)
-        self.compose("down")
+        self.as_written("docker compose down")
 
 
 class ComposedDemo(Demo):
@@ -121,6 +128,12 @@ def test_the_image_runs_the_demo_and_its_control_plane_restarts_unseen(demo: Com
     try:
         demo.prepare()
         assert demo.server.doctor_finds_the_helper() == demo.server.has_helper
+        assert "/login/link?secret=" in demo.server.as_written(
+            "docker compose exec control-plane stager login-link"
+        )
+        assert "front:         running" in demo.server.as_written(
+            "docker compose exec control-plane stager status"
+        )
         demo.open()
         demo.refresh("winter")
         restart_under_load(demo.server, "winter.localhost")
@@ -135,7 +148,7 @@ def restart_under_load(server: ComposedServer, host: str) -> None:
     front, control_plane = server.pid(FRONT), server.pid(CONTROL_PLANE)
     with ExitStack() as stack:
         visitors = [stack.enter_context(Visitor(server, host)) for _ in range(VISITORS)]
-        server.compose("restart", CONTROL_PLANE)
+        server.as_written("docker compose restart control-plane")
         wait_until(lambda: server.ask("localhost", "/readyz")[0] == 200, "Stager isn't ready again")
         restarted = server.pid(CONTROL_PLANE)
         docker("kill", "--signal", "KILL", server.container(CONTROL_PLANE))

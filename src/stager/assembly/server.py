@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
 import structlog
 
+from stager.assembly.application_setup import BrowserSetup
 from stager.assembly.builds import builder_of
 from stager.assembly.drivers import Drivers, drivers_of
 from stager.assembly.web_server import WebServer
@@ -48,11 +50,18 @@ EXTRA_WAIT = 60.0
 
 
 async def serve(
-    loaded: Loaded, state: StateDirectory, stopped: asyncio.Event, *, external_front: bool = False
-) -> None:
-    """Run Stager until `stopped` is set. The previews and the front keep running.
+    loaded: Loaded,
+    state: StateDirectory,
+    stopped: asyncio.Event,
+    *,
+    reloads: bool = False,
+    external_front: bool = False,
+) -> bool:
+    """Run Stager until `stopped` is set. The previews and the front keep running. Returns whether the caller
+    should load the configuration and run it again, because an application was added in the browser.
 
     Args:
+        reloads: whether the caller does so; otherwise no application can be added in the browser.
         state: locked by the caller.
         external_front: whether `stager front` runs the front, so that this process doesn't start one.
 
@@ -60,7 +69,10 @@ async def serve(
         Fault: it can't start.
     """
     async with AsyncExitStack() as stack:
+        reload = asyncio.Event()
         control_plane, web, front = await _assemble(loaded, state, stack, external_front=external_front)
+        if reloads:
+            web = replace(web, applications=BrowserSetup(loaded.path, state.path, reload.set))
         async with asyncio.TaskGroup() as tasks:
             server = WebServer(create_app(control_plane, web), state)
             running = [
@@ -69,12 +81,20 @@ async def serve(
                 tasks.create_task(server.listen()),
             ]
             log.info("serving", url=control_plane.routing.urls.home, state=str(state.path))
-            await stopped.wait()
+            await _either(stopped, reload)
             log.info("stopping")
             server.should_exit = True
             control_plane.environments.change_log.close()
             for task in running[:2]:
                 task.cancel()
+        return not stopped.is_set()
+
+
+async def _either(*events: asyncio.Event) -> None:
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
 
 
 def _report_front(readiness: Readiness, problem: str) -> None:

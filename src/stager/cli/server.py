@@ -70,7 +70,7 @@ def serve(
     if detach:
         _detach(state)
     else:
-        _run(loaded, state, external_front=external_front)
+        _run(loaded, state, partial(_loaded, config, host, port), external_front=external_front)
 
 
 def front(config: ConfigOption = None) -> None:
@@ -175,7 +175,9 @@ def _state(config: Path | None) -> StateDirectory:
         _fail(str(error))
 
 
-def _run(loaded: Loaded, state: StateDirectory, *, external_front: bool) -> None:
+def _run(
+    loaded: Loaded, state: StateDirectory, load_again: Callable[[], Loaded], *, external_front: bool
+) -> None:
     # Importing the server takes most of a second, which `stop` and `status` save.
     from stager.assembly import serve as serve_until  # noqa: PLC0415
 
@@ -185,13 +187,15 @@ def _run(loaded: Loaded, state: StateDirectory, *, external_front: bool) -> None
     try:
         state.lock()
         login_link.print_first(state)
-        asyncio.run(_until_signalled(partial(serve_until, loaded, state, external_front=external_front)))
+        serving = partial(serve_until, external_front=external_front, reloads=True)
+        while asyncio.run(_until_signalled(partial(serving, loaded, state))):
+            loaded = load_again()
     except StagerError as error:
         _fail(str(error))
 
 
-async def _until_signalled(serve_until: Callable[[asyncio.Event], Awaitable[None]]) -> None:
-    await serve_until(_signalled())
+async def _until_signalled(serve_until: Callable[[asyncio.Event], Awaitable[bool]]) -> bool:
+    return await serve_until(_signalled())
 
 
 def _signalled() -> asyncio.Event:
