@@ -20,9 +20,7 @@ from tests.integration.stager import StagerUnderTest, docker, until
         ("Feature/ABC-123", "feature-abc-123"),
     ],
 )
-def test_r59_slugs_are_subdomains(
-    shared_stager: StagerUnderTest, name: str, slug: str
-) -> None:
+def test_r59_slugs_are_subdomains(shared_stager: StagerUnderTest, name: str, slug: str) -> None:
     assert shared_stager.launched(name) == f"http://{shared_stager.host(slug)}"
     assert shared_stager.get(slug, "/env").json()["container_name"] == name
 
