@@ -16,7 +16,7 @@ label = {"stager-bench": os.environ["BENCH_INSTALLATION"]}
 
 
 async def make_network(spawner: Any) -> None:
-    """A bridge of this server's own, in a subnet of ours: Docker's own pools end at 31."""
+    """Create a bridge for this server, in a subnet of ours: Docker's own pools end at 31."""
     subnet = next(subnets)
     spawner.network_name = f"{os.environ['BENCH_INSTALLATION']}-{subnet.network_address}"
     pool = IPAMConfig(pool_configs=[IPAMPool(subnet=str(subnet), gateway=str(subnet[1]))])
@@ -24,7 +24,7 @@ async def make_network(spawner: Any) -> None:
 
 
 async def remove_network(spawner: Any) -> None:
-    """What `make_network` made, once nothing is in it."""
+    """Remove the network of `make_network` once it is empty."""
     await spawner.docker("remove_network", spawner.network_name)
 
 
