@@ -1,8 +1,5 @@
 """A row of the benchmarks: how it is measured, and how its raw figures are interpreted. The two are separate,
-so that the page can be generated again from stored figures.
-
-The two are apart, so that the page can be made again from kept figures without measuring anything.
-"""
+so that the page can be generated again from stored figures."""
 
 from __future__ import annotations
 
