@@ -93,10 +93,10 @@ class Checkout:
 
     Args:
         folder: where it is created.
-        remote: the repository that Stager created.
+        remote: the repository that Stager created, or its URL.
     """
 
-    def __init__(self, folder: Path, remote: Path) -> None:
+    def __init__(self, folder: Path, remote: Path | str) -> None:
         self.folder = folder
         self._remote = remote
 

@@ -52,8 +52,8 @@ refresh_package_lists() {
 
 # The packages of which the command or file isn't there, one a line. Asking for the thing and not for the
 # package leaves alone what was installed in another way, such as Docker's own packages. nginx, git-lfs, a
-# registry, wrk and debootstrap are for whoever sets NEEDS_NGINX, NEEDS_GIT_LFS, NEEDS_REGISTRY, NEEDS_WRK or NEEDS_DEBOOTSTRAP:
-# installing nginx or the registry starts one. A browser is large, and for whoever sets NEEDS_BROWSER.
+# registry, wrk and debootstrap are for scripts that set NEEDS_NGINX, NEEDS_GIT_LFS, NEEDS_REGISTRY, NEEDS_WRK or
+# NEEDS_DEBOOTSTRAP: installing nginx or the registry starts one. A browser is large, and for whoever sets NEEDS_BROWSER.
 missing_packages() {
   {
     has dockerd || engine_answers || echo docker.io
@@ -101,33 +101,49 @@ install_packages() {
   hash -r
 }
 
-# --- docker buildx ----------------------------------------------------------------------------------------
+# --- docker buildx and docker compose ---------------------------------------------------------------------
 
-BUILDX_FOR_ALL=/usr/libexec/docker/cli-plugins # where the distribution's package puts it as well, once there is one
+PLUGINS_FOR_ALL=/usr/libexec/docker/cli-plugins # where the distribution's packages put them as well, once there are some
 
 has_buildx() { has docker && docker buildx version >/dev/null 2>&1; }
 
-# `docker buildx`, which builds images: the distribution's package, or Docker's own. Debian 12 has neither, but that
-# of Debian 13 runs there as it is. Without it everything works that doesn't build.
+has_compose() { has docker && docker compose version >/dev/null 2>&1; }
+
+# `docker buildx` builds images. Without it everything works that doesn't build.
 install_buildx() {
-  local package
   if has_buildx || ! is_debian_like; then return 0; fi
-  if [ "$(release_name)" = bookworm ] && ! buildx_package >/dev/null; then
-    fetch_buildx
-  elif may_be_root; then
-    buildx_package >/dev/null || refresh_package_lists
-    package="$(buildx_package)" && say "installing $package" && quietly apt_get install --yes --no-install-recommends "$package"
-  fi || true
+  install_plugin buildx
   has_buildx || say "docker buildx isn't available, so images can't be built from source; see docs/how-to/build-from-source.md"
+}
+
+# `docker compose` runs Stager's own container image in a test; nothing else here needs it.
+install_compose() {
+  if has_compose || ! is_debian_like; then return 0; fi
+  install_plugin compose
+  has_compose || say "docker compose isn't available; the test of compose.yaml is skipped"
+}
+
+# install_plugin NAME: the distribution's package, or Docker's own. Debian 12 has neither, but that of Debian 13 runs
+# there as it is.
+install_plugin() {
+  local package
+  if [ "$(release_name)" = bookworm ] && ! plugin_package "$1" >/dev/null; then
+    fetch_plugin "$1"
+  elif may_be_root; then
+    plugin_package "$1" >/dev/null || refresh_package_lists
+    package="$(plugin_package "$1")" && say "installing $package" && quietly apt_get install --yes --no-install-recommends "$package"
+  fi || true
 }
 
 release_name() { (. /etc/os-release && echo "${VERSION_CODENAME:-}"); }
 
-# Docker's own package belongs to Docker's own client.
-buildx_package() {
+# Docker's own package belongs to Docker's own client; Ubuntu's compose has a name of its own; and Debian 12's
+# docker-compose is an older program that isn't a plugin.
+plugin_package() {
   local package
-  for package in docker-buildx-plugin docker-buildx; do
-    if [ "$package" = docker-buildx-plugin ] && ! has_package docker-ce-cli; then continue; fi
+  for package in "docker-$1-plugin" "docker-$1-v2" "docker-$1"; do
+    if [ "$package" = "docker-$1-plugin" ] && ! has_package docker-ce-cli; then continue; fi
+    if [ "$package" = docker-compose ] && [ "$(release_name)" = bookworm ]; then continue; fi
     if apt-cache show "$package" >/dev/null 2>&1; then echo "$package" && return 0; fi
   done
   return 1
@@ -135,13 +151,13 @@ buildx_package() {
 
 has_package() { dpkg-query --show --showformat '${Status}' "$1" 2>/dev/null | grep -q 'ok installed'; }
 
-fetch_buildx() {
+fetch_plugin() {
   local folder target status=0
-  say "downloading docker buildx from Debian 13"
+  say "downloading docker $1 from Debian 13"
   folder="$(mktemp -d)"
-  target="$(buildx_folder)"
-  fetch_newer "$folder" docker-buildx
-  if ! put_plugin "$folder"/tree/usr/libexec/docker/cli-plugins/docker-buildx "$target" 2>>"$folder/log"; then
+  target="$(plugin_folder)"
+  fetch_newer "$folder" "docker-$1"
+  if ! put_plugin "$folder/tree/usr/libexec/docker/cli-plugins/docker-$1" "$target" 2>>"$folder/log"; then
     tail -n 5 "$folder/log" >&2
     status=1
   fi
@@ -165,10 +181,12 @@ fetch_newer() {
 }
 
 # For everybody on the machine where that may be, such as a service's user; for this user otherwise.
-buildx_folder() { if may_be_root; then echo "$BUILDX_FOR_ALL"; else echo "${DOCKER_CONFIG:-$HOME/.docker}/cli-plugins"; fi; }
+plugin_folder() { if may_be_root; then echo "$PLUGINS_FOR_ALL"; else echo "${DOCKER_CONFIG:-$HOME/.docker}/cli-plugins"; fi; }
 
 put_plugin() {
-  if [ "$2" = "$BUILDX_FOR_ALL" ]; then as_root install -D -m 755 "$1" "$2/docker-buildx"; else install -D -m 755 "$1" "$2/docker-buildx"; fi
+  local target
+  target="$2/$(basename "$1")"
+  if [ "$2" = "$PLUGINS_FOR_ALL" ]; then as_root install -D -m 755 "$1" "$target"; else install -D -m 755 "$1" "$target"; fi
 }
 
 # This machine's own sources of Debian 12, as those of Debian 13.

@@ -58,7 +58,7 @@ class Stage:
         page.get_by_label("Name").fill(USER)
         page.get_by_label("Password").fill(PASSWORD)
         page.get_by_role("button", name="Sign in").click()
-        page.get_by_role("heading", name="Previews").wait_for()
+        page.get_by_role("heading", level=1, name="Previews").wait_for()
         yield page
         context.close()
 

@@ -51,21 +51,30 @@ class StateDirectory:
             temporary.rename(file)
         return file.read_text().strip()
 
-    def lock(self) -> None:
-        """Lock the folder until this process ends, and close it to other users.
+    def prepare(self) -> None:
+        """Create the folder, and close it to other users.
 
         Raises:
-            Fault: another process holds the lock, or the folder can't be used.
+            Fault: the folder can't be used.
         """
         try:
             self.path.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
             self._close_to_others()
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def lock(self) -> None:
+        """Prepare the folder, and lock it until this process ends.
+
+        Raises:
+            Fault: another process holds the lock, or the folder can't be used.
+        """
+        self.prepare()
+        try:
             self._lock_path.touch(mode=0o600)
             file = self._lock_path.open("a+")
         except OSError as error:
-            raise Fault(
-                f"state_dir: {self.path} can't be used: {error.strerror}.", reason="state-unusable"
-            ) from error
+            raise self._unusable(error) from error
         if not self._try_lock(file):
             file.close()
             raise Fault(
@@ -77,6 +86,9 @@ class StateDirectory:
         file.write(f"{os.getpid()}\n")
         file.flush()
         self._lock = file
+
+    def _unusable(self, error: OSError) -> Fault:
+        return Fault(f"state_dir: {self.path} can't be used: {error.strerror}.", reason="state-unusable")
 
     def _close_to_others(self) -> None:
         """Remove other users' permissions on the folder and the files in it: keys, sockets, the database.

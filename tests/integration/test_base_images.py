@@ -26,6 +26,27 @@ CMD ["node", "-p", "require('lantern/package.json').version"]
 """
 
 
+NATIVE = """FROM stager-base/node-build:1 AS build
+COPY . /app/
+RUN npm install --offline --no-audit --no-fund
+FROM stager-base/node:1
+COPY --from=build /app /app
+CMD ["node", "-p", "require('./build/Release/lantern.node').light"]
+"""
+BINDING = '{"targets": [{"target_name": "lantern", "sources": ["lantern.cc"]}]}'
+ADDON = """#include <node_api.h>
+#include <string>
+napi_value Init(napi_env env, napi_value exports) {
+  std::string text = std::string("it ") + "glows";
+  napi_value light;
+  napi_create_string_utf8(env, text.c_str(), text.size(), &light);
+  napi_set_named_property(env, exports, "light", light);
+  return exports;
+}
+NAPI_MODULE(NODE_GYP_MODULE_NAME, Init)
+"""
+
+
 async def output(tmp_path: Path, base: str, files: dict[str, str]) -> str:
     """What a container of the image prints that is built of these files."""
     if subprocess.run(["docker", "image", "inspect", base], capture_output=True, check=False).returncode:
@@ -50,3 +71,12 @@ async def test_npm_installs(tmp_path: Path) -> None:
     found = await output(tmp_path, "stager-base/node:1", {"Dockerfile": NPM, "package.json": package})
 
     assert found == "1.0.0"
+
+
+async def test_npm_compiles_a_native_module_offline(tmp_path: Path) -> None:
+    """npm runs node-gyp for a folder with a `binding.gyp`, with the image's own headers."""
+    package = json.dumps({"name": "lantern", "version": "1.0.0", "gypfile": True})
+    files = {"Dockerfile": NATIVE, "package.json": package, "binding.gyp": BINDING, "lantern.cc": ADDON}
+    found = await output(tmp_path, "stager-base/node-build:1", files)
+
+    assert found == "it glows"

@@ -353,3 +353,14 @@ def _command_lines() -> Iterator[bytes]:
 def _running(command: str) -> bool:
     words = command.encode().replace(b" ", b"\0")
     return any(words in line for line in _command_lines())
+
+
+def test_a_branch_without_a_dockerfile(make_rig: MakeRig) -> None:
+    """`build: auto` in the repository's own file; the configuration has the base image."""
+    rig: Rig = make_rig(build={"args": {"STATIC_BASE": "stager-base/static:1"}})
+    rig.clone.git("checkout", "--quiet", "-B", "plain", "main")
+    rig.push("plain", {".stager.yml": "build: auto\n", "public/index.html": "no Dockerfile"})
+    rig.shows("plain", "no Dockerfile")
+    log = rig.stager.text(f"/environments/{rig.stager.environment('plain')['id']}/build-log")
+    assert "public/index.html is the page." in log
+    assert "COPY public /site" in log, "the generated Dockerfile is shown"

@@ -6,6 +6,7 @@ import html
 import json
 import re
 import stat
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,7 +17,7 @@ from tests.doubles.github import signed
 from tests.doubles.github_app import MANIFEST_CODE
 from tests.integration.conftest import MakeStager
 from tests.integration.github import Github
-from tests.integration.stager import PASSWORD, USER, StagerUnderTest, until
+from tests.integration.stager import PASSWORD, USER, StagerUnderTest, docker, until
 
 APP_SECRET = "a-hook-secret"
 
@@ -82,3 +83,41 @@ def test_an_app_of_the_configuration(make_stager: MakeStager, github: Github) ->
     until(lambda: live["url"] in "".join(github.comments(number)), "the comment says where it is")
     assert github.commenters(number) == ["stager-acme[bot]"]
     assert github.app.pem.splitlines()[1] not in stager.log.read_text()
+
+
+@pytest.fixture
+def image(app_image: str) -> Iterator[str]:
+    """The application under test as an image that runs without a configured command."""
+    container, reference = docker("create", app_image, "true"), f"{app_image.partition(':')[0]}:with-command"
+    docker("commit", "--change", 'CMD ["python3", "/server.py"]', container, reference)
+    docker("rm", container)
+    yield reference
+    docker("image", "rm", reference)
+
+
+def test_a_first_run_without_a_file(image: str, make_stager: MakeStager, github: Github) -> None:
+    """One click for GitHub, one form for the application, one pull request."""
+    settings = {key: value for key, value in github.settings.items() if key != "outgoing_auth"}
+    stager = make_stager(github=settings, images={}, event_listeners=None)
+    origin = {"Origin": f"http://localhost:{stager.port}", "Host": f"localhost:{stager.port}"}
+    with httpx.Client(
+        base_url=stager.url, auth=(USER, PASSWORD), headers=origin, trust_env=False, timeout=30
+    ) as browser:
+        target, _ = form_of(browser.get("/setup/github"))
+        [state] = parse_qs(urlsplit(target).query)["state"]
+        browser.get("/setup/github/callback", params={"code": MANIFEST_CODE, "state": state})
+        github.app.install("acme", "shop")
+        number = github.open("my-branch")
+        assert status_of(stager, github.event("opened", number), APP_SECRET) == 202
+        until(
+            lambda: "no application is for acme/shop" in browser.get("/deliveries").text,
+            "the page says why nothing happened",
+        )
+
+        form = {"source": "github", "repository": "acme/shop", "build": "image", "image": image}
+        answer = browser.post("/setup/application", data={**form, "port": "3000"})
+        assert "shop is added" in answer.text, answer.text
+        until(lambda: browser.get("/setup/application/shop").status_code == 200, "it is restarted")
+        live = stager.wait_for("my-branch", "live")
+        until(lambda: live["url"] in "".join(github.comments(number)), "the comment says where it is")
+        assert "my-branch" in browser.get("/setup/application/shop").text

@@ -36,10 +36,10 @@ class Up:
         self.log = states / "up.log"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "stager", "up", self.folder, "--port", "0"],
+                [sys.executable, "-m", "stager", "up", self.folder, "--port", "0", *options],
                 stdout=log, stderr=log, env={**os.environ, "XDG_STATE_HOME": str(self.states)},
             )  # fmt: skip
 
@@ -69,9 +69,19 @@ class Up:
     def state(self) -> Path:
         return self.states / "stager" / "up" / state_of(self.folder).name
 
+    def containers(self) -> list[str]:
+        """Those of its installation."""
+        return docker(
+            "ps", "--all", "--quiet", f"--filter=label=stager.installation={self.installation}"
+        ).split()
+
+    @property
+    def installation(self) -> str:
+        return (self.state / "instance_id").read_text().strip()
+
     def left(self) -> list[str]:
         """Whatever bears the label of its installation."""
-        ours = f"--filter=label=stager.installation={(self.state / 'instance_id').read_text().strip()}"
+        ours = f"--filter=label=stager.installation={self.installation}"
         kinds = (("ps", "--all"), ("network", "ls"), ("image", "ls"))
         return [found for kind in kinds for found in docker(*kind, "--quiet", ours).split()]
 
@@ -124,6 +134,19 @@ def test_what_a_killed_one_left_is_taken_over(up: Up) -> None:
     (up.folder / "site" / "index.html").write_text("second")
     up.start()
     until(lambda: up.page() == "second", "it is live again")
+    assert up.interrupt() == 0
+    assert up.left() == []
+
+
+def test_what_a_killed_one_with_another_name_left_is_removed(up: Up) -> None:
+    until(lambda: up.page() == "first", "it is live")
+    assert up.process
+    up.process.kill()
+    up.process.wait()
+    (before,) = up.containers()
+    up.start("--name", "High Tide")
+    until(lambda: "http://high-tide.localhost:" in up.said and up.page() == "first", "it is live again")
+    until(lambda: before not in up.containers(), "the other one is removed")
     assert up.interrupt() == 0
     assert up.left() == []
 

@@ -133,7 +133,7 @@ def running(root: Path, name: str, options: Sequence[str] = ()) -> Iterator[tupl
     (state / "instance_id").write_text(f"test-{secrets.token_hex(4)}")
     log = root / "up.log"
     arguments = ["up", str(folder), *options, "--port", "0"]
-    up = Starting(arguments, folder, log, {"XDG_STATE_HOME": str(root)})
+    up = Starting(arguments, folder, log, {"XDG_STATE_HOME": str(root), "PATH": path_with_browser(root)})
     try:
         yield up, log
     finally:
@@ -141,6 +141,15 @@ def running(root: Path, name: str, options: Sequence[str] = ()) -> Iterator[tupl
             os.kill(up.pid, signal.SIGINT)
         up.wait(60)
         print(log.read_text())
+
+
+def path_with_browser(root: Path) -> str:
+    """A search path on which the desktop's opener writes the URL to the file `opened`."""
+    opener = root / "bin" / "xdg-open"
+    opener.parent.mkdir()
+    opener.write_text(f'#!/bin/sh\necho "$1" > {root}/opened\n')
+    opener.chmod(0o755)
+    return f"{opener.parent}{os.pathsep}{os.environ['PATH']}"
 
 
 def page_of(said: str) -> str:
@@ -205,13 +214,18 @@ def test_options_set_variables(results: Results) -> None:
     assert results[("shop", *options)].page == "Hello, secret of 64"
 
 
+@pytest.mark.attack(
+    "A step of the build prints a variable that was passed to `stager up`",
+    profile="repository's own code",
+    result="the log shows `***`, and no file of Stager's has the value",
+)
 def test_variables_reach_build_and_run_and_no_file() -> None:
     """A value that the repository doesn't have: neither in the state folder, nor in what is said."""
     values = {"API_TOKEN": "kx7-argument", "NPM_TOKEN": "kx7-mounted", "RUN_TOKEN": "kx7-running"}
     with tempfile.TemporaryDirectory(prefix="up-") as root:
         env = Path(root) / "my.env"
         env.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
-        options = ["--env-file", str(env), "--name", "Secret Things"]
+        options = ["--env-file", str(env), "--name", "Secret Things", "--open"]
         with running(Path(root) / "r", "build-secrets", options) as (_, log):
             page = until(lambda: page_of(log.read_text()), "live", PATIENCE)
             files = [path for path in (Path(root) / "r" / "stager").rglob("*") if path.is_file()]
@@ -223,3 +237,4 @@ def test_variables_reach_build_and_run_and_no_file() -> None:
         assert "kx7-" not in said
         assert "the token is ***" in said
         assert "http://secret-things.localhost:" in said
+        assert f"{(Path(root) / 'r' / 'opened').read_text()}" in said.partition("live: ")[2]

@@ -19,7 +19,10 @@ STAND_INS = ("stager-base/static:1", "stager-base/python-build:1", "stager-base/
 """The base images, which other machines pull from a registry."""
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 PIP = Path("/etc/pip.conf")
-REMOUNT = "for each in /sys /sys/fs/cgroup /sys/fs/cgroup/*; do mount -o remount,rw $each; done 2>/dev/null"
+GROUPS = "/sys/fs/cgroup"
+REMOUNT = f"mount -o remount,rw /sys; for g in {GROUPS} {GROUPS}/*; do mount -o remount,rw,bind $g; done"
+"""Docker mounts control groups read-only, for systemd and for the machine's own Docker."""
+BOOTED = 'until systemctl is-system-running --wait 2>&1 | grep -Eqx "running|degraded"; do sleep 1; done'
 TIMEOUT = 900.0
 BOOTABLE = (
     "--security-opt=seccomp=unconfined",
@@ -30,7 +33,6 @@ BOOTABLE = (
     "--tmpfs=/run:exec",
     "--tmpfs=/tmp:exec",
     "--volume=/var/lib/docker",
-    "--volume=/var/lib/stager-builder",
     "--env=container=docker",
     # systemd 256 and later use the first version of control groups only with this (its NEWS).
     "--env=SYSTEMD_PROC_CMDLINE=SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1",
@@ -132,9 +134,7 @@ def bare_machine(release: str, *, boots: bool = True) -> Iterator[BareMachine]:
         if PIP.exists():
             machine.copy(PIP, str(PIP))
         if boots:
-            machine.run(
-                "systemctl is-system-running --wait || systemctl is-system-running | grep -x degraded"
-            )
+            machine.run(f"timeout 120 sh -c '{BOOTED}'")
         yield machine
     finally:
         docker("rm", "--force", "--volumes", container)

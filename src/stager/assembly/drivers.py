@@ -32,6 +32,7 @@ from stager.forges.github.sign_in import GithubSignIn
 from stager.forges.github.webhooks.payloads import FORGE as GITHUB
 from stager.forges.local.deliveries import FORGE as LOCAL
 from stager.front.process.client import FrontClient
+from stager.front.process.external_front import ExternalFront
 from stager.front.process.launcher import FrontLauncher
 from stager.ports.clock import RandomIds, SystemClock
 from stager.settings.model import Settings
@@ -50,23 +51,27 @@ class Drivers:
     """The ports, and the drivers that `assembly` needs besides.
 
     Args:
+        front_keeper: keeps the front running, or waits for one that another process keeps.
         setup: creates a GitHub App from Stager's own pages.
         accounts: sign-in with GitHub.
     """
 
     ports: Ports
     urls: Urls
-    launcher: FrontLauncher
+    front_keeper: FrontLauncher | ExternalFront
     front: FrontClient
     setup: GithubSetup
     accounts: GithubSignIn
 
 
-async def drivers_of(settings: Settings, state: StateDirectory, stack: AsyncExitStack) -> Drivers:
+async def drivers_of(
+    settings: Settings, state: StateDirectory, stack: AsyncExitStack, *, external_front: bool
+) -> Drivers:
     """Start the drivers.
 
     Args:
         stack: closes them.
+        external_front: whether `stager front` runs the front.
 
     Raises:
         Fault, Refused: one of them can't be used as configured.
@@ -75,7 +80,9 @@ async def drivers_of(settings: Settings, state: StateDirectory, stack: AsyncExit
     helper = await helper_of(settings, state)
     edge_proxy = await edge_proxy_of(settings, state)
     store = await _store(state, stack)
-    launcher, front, listen = await _front(settings, state, stack)
+    options = front_options(settings)
+    keeper = ExternalFront(state.front, options) if external_front else FrontLauncher(state.front, options)
+    front, listen = await _front(keeper, state, stack)
     docker = connect(settings.engine.socket)
     stack.push_async_callback(docker.close)
     prober = HttpProber()
@@ -105,7 +112,7 @@ async def drivers_of(settings: Settings, state: StateDirectory, stack: AsyncExit
         edge_proxy=edge_proxy,
         firewall=firewall,
     )
-    return Drivers(ports, urls, launcher, front, setup, accounts_of(settings, session, setup))
+    return Drivers(ports, urls, keeper, front, setup, accounts_of(settings, session, setup))
 
 
 async def _store(state: StateDirectory, stack: AsyncExitStack) -> SqliteStore:
@@ -115,15 +122,14 @@ async def _store(state: StateDirectory, stack: AsyncExitStack) -> SqliteStore:
 
 
 async def _front(
-    settings: Settings, state: StateDirectory, stack: AsyncExitStack
-) -> tuple[FrontLauncher, FrontClient, str]:
-    """The front's launcher and client, and the address where the front listens."""
-    launcher = FrontLauncher(state.front, front_options(settings))
-    hello = await launcher.ensure()
-    stack.callback(launcher.release)
+    keeper: FrontLauncher | ExternalFront, state: StateDirectory, stack: AsyncExitStack
+) -> tuple[FrontClient, str]:
+    """The front's client, and the address where the front listens."""
+    hello = await keeper.ensure()
+    stack.callback(keeper.release)
     router = FrontClient(state.front)
     stack.push_async_callback(router.close)
-    return launcher, router, hello.listen
+    return router, hello.listen
 
 
 async def _instances(

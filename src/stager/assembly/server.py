@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
 import structlog
 
+from stager.assembly.application_setup import BrowserSetup
 from stager.assembly.builds import builder_of
 from stager.assembly.drivers import Drivers, drivers_of
 from stager.assembly.web_server import WebServer
@@ -29,6 +31,7 @@ from stager.engines.docker import (
     NetworkPool,
     connect,
 )
+from stager.front.process.external_front import ExternalFront
 from stager.front.process.launcher import FrontLauncher
 from stager.front.process.signing_key import load_key
 from stager.handlers.comments import RemoveGithubPullRequestCommentsOnKill
@@ -46,17 +49,30 @@ EXTRA_WAIT = 60.0
 """Seconds that a request waits for a launch beyond the application's own start timeout."""
 
 
-async def serve(loaded: Loaded, state: StateDirectory, stopped: asyncio.Event) -> None:
-    """Run Stager until `stopped` is set. The previews and the front keep running.
+async def serve(
+    loaded: Loaded,
+    state: StateDirectory,
+    stopped: asyncio.Event,
+    *,
+    reloads: bool = False,
+    external_front: bool = False,
+) -> bool:
+    """Run Stager until `stopped` is set. The previews and the front keep running. Returns whether the caller
+    should load the configuration and run it again, because an application was added in the browser.
 
     Args:
+        reloads: whether the caller does so; otherwise no application can be added in the browser.
         state: locked by the caller.
+        external_front: whether `stager front` runs the front, so that this process doesn't start one.
 
     Raises:
         Fault: it can't start.
     """
     async with AsyncExitStack() as stack:
-        control_plane, web, front = await _assemble(loaded, state, stack)
+        reload = asyncio.Event()
+        control_plane, web, front = await _assemble(loaded, state, stack, external_front=external_front)
+        if reloads:
+            web = replace(web, applications=BrowserSetup(loaded.path, state.path, reload.set))
         async with asyncio.TaskGroup() as tasks:
             server = WebServer(create_app(control_plane, web), state)
             running = [
@@ -65,12 +81,20 @@ async def serve(loaded: Loaded, state: StateDirectory, stopped: asyncio.Event) -
                 tasks.create_task(server.listen()),
             ]
             log.info("serving", url=control_plane.routing.urls.home, state=str(state.path))
-            await stopped.wait()
+            await _either(stopped, reload)
             log.info("stopping")
             server.should_exit = True
             control_plane.environments.change_log.close()
             for task in running[:2]:
                 task.cancel()
+        return not stopped.is_set()
+
+
+async def _either(*events: asyncio.Event) -> None:
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    for task in waiting:
+        task.cancel()
 
 
 def _report_front(readiness: Readiness, problem: str) -> None:
@@ -94,14 +118,14 @@ async def tidy(settings: Settings, state: StateDirectory) -> None:
 
 
 async def _assemble(
-    loaded: Loaded, state: StateDirectory, stack: AsyncExitStack
-) -> tuple[ControlPlane, WebContext, FrontLauncher]:
-    drivers = await drivers_of(loaded.settings, state, stack)
+    loaded: Loaded, state: StateDirectory, stack: AsyncExitStack, *, external_front: bool
+) -> tuple[ControlPlane, WebContext, FrontLauncher | ExternalFront]:
+    drivers = await drivers_of(loaded.settings, state, stack, external_front=external_front)
     control_plane = _control_plane(loaded, state, drivers)
     stack.push_async_callback(control_plane.close)
     stack.push_async_callback(control_plane.identity.audit.flush)
     await control_plane.routing.start(Endpoint(path=str(state.control_socket)))
-    return control_plane, _web_context(loaded, state, drivers, control_plane), drivers.launcher
+    return control_plane, _web_context(loaded, state, drivers, control_plane), drivers.front_keeper
 
 
 def _control_plane(loaded: Loaded, state: StateDirectory, drivers: Drivers) -> ControlPlane:

@@ -10,9 +10,11 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, NoReturn
+from urllib.parse import urlsplit
 
 import typer
 
+from stager.cli.plain_command import PlainCommand
 from stager.domain.deployment import Deployment, Phase, phase_of
 from stager.domain.environment import Environment
 from stager.domain.errors import StagerError
@@ -29,13 +31,11 @@ IN_PROGRESS = frozenset({Phase.QUEUED, Phase.BUILDING})
 
 def mount(app: typer.Typer) -> None:
     """Add this command to `app`."""
-    app.command("build-log")(build_log)
+    app.command("build-log", cls=PlainCommand)(build_log)
 
 
 def build_log(
-    preview: Annotated[
-        str, typer.Argument(metavar="NAME|ID", help="The preview's name, such as a branch, or its id.")
-    ],
+    preview: Annotated[str, typer.Argument(metavar="NAME", help="The preview: its name, slug, id or URL.")],
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Follow the log until the build ends.")
     ] = False,
@@ -82,9 +82,12 @@ async def _print(state: StateDirectory, preview: str, *, follow: bool) -> None:
 
 
 def _find(preview: str, environments: list[Environment]) -> Environment:
-    """Return the environment of this name or id; a removed one only if there is no other."""
+    """Return the environment of this name, id, slug or URL; a removed one only if there is no other."""
     by_id = [e for e in environments if e.id == preview]
-    named = [e for e in environments if e.name == preview]
+    host = (urlsplit(preview).hostname or "" if "://" in preview else preview).lower()
+    named = [e for e in environments if e.name == preview] or [
+        e for e in environments if host in (e.host, e.host.partition(".")[0])
+    ]
     found = by_id or [e for e in named if e.desired.is_present] or named
     if not found:
         _fail(f'There is no preview "{preview}".')

@@ -10,8 +10,10 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -76,6 +78,7 @@ COMMANDS = (
     ),
     _server("up", "up.command", "Preview a local folder and update it when files change."),
     _server("serve", "server", "Run the server."),
+    _server("front", "server", "Run the front alone."),
     _server("stop", "server", "Stop the server."),
     _server("status", "server", "Show whether the server is running."),
     _server("service", "service", "Run Stager as a systemd service."),
@@ -101,6 +104,12 @@ def has_server() -> bool:
     return all(importlib.util.find_spec(library) is not None for library in ("fastapi", "aiodocker"))
 
 
+def install_command() -> str:
+    """The command that adds the server to this installation."""
+    with_pipx = "pipx" in Path(sys.prefix).parts  # https://pipx.pypa.io/stable/explanations/how-pipx-works/
+    return f"{'pipx install --force' if with_pipx else 'pip install'} 'stager[server]'"
+
+
 def load(entry: Entry) -> TyperCommand | TyperGroup:
     """Import a command's module and return the command.
 
@@ -111,7 +120,7 @@ def load(entry: Entry) -> TyperCommand | TyperGroup:
     if not module:
         typer.echo(
             f"stager: `stager {entry.name}` needs the server, which isn't installed."
-            " Install it: pip install 'stager[server]'",
+            f" Install it: {install_command()}",
             err=True,
         )
         raise typer.Exit(1)

@@ -9,6 +9,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from stager.cli.plain_command import PlainCommand
 from stager.domain.errors import StagerError
 from stager.forges.local.repository import LocalRepository
 from stager.settings.loading.loader import find, load
@@ -28,9 +29,11 @@ def forge() -> None:
     """Manage Git repositories on this machine."""
 
 
-@forge_commands.command()
+@forge_commands.command(cls=PlainCommand)
 def init(
-    path: Annotated[Path, typer.Argument(help="The bare repository; created if it doesn't exist.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="The bare repository; created if it doesn't exist.")
+    ],
     name: Annotated[
         str,
         typer.Option(
@@ -48,6 +51,10 @@ def init(
 
     Prints the lines to add to the configuration. The command can be repeated, for example after the
     installation was moved. The repository's content isn't changed.
+
+    \b
+    Example:
+      stager forge init /srv/git/shop.git
     """
     repository_path, name = path.absolute(), name or path.name.removesuffix(".git")
     repository = LocalRepository(repository_path)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from stager.cli.command_table import COMMANDS, Entry, has_server, load
+from stager.cli.command_table import COMMANDS, Entry, has_server, install_command, load
 from stager.version import __version__
 
 ALIASES = {alias: entry.name for entry in COMMANDS for alias in entry.aliases}
@@ -73,7 +73,7 @@ def _version(wanted: bool) -> None:
 
 @app.callback(
     epilog="Run `stager COMMAND --help` for a command's options."
-    + ("" if has_server() else " `pip install 'stager[server]'` adds the server's commands.")
+    + ("" if has_server() else f" `{install_command()}` adds the server's commands.")
 )
 def stager(
     version: Annotated[

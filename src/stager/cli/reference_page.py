@@ -46,9 +46,9 @@ otherwise; and an error is an object on standard error, `{"error": {"message", "
 
 SERVING = """\
 They find the configuration by `--config`, then the environment variable `STAGER_CONFIG`, then `config.yml` in
-the current folder. Without any, they use the defaults. They read it whole: an environment variable that it
-refers to must be set for `stop` and `status`, too. Exit code 1 means that it failed, 2 that the command makes
-no sense.
+the current folder. Without any, they use the defaults. `stop`, `status` and `build-log` read only
+`state_dir`: variables that the rest refers to needn't be set for them. Exit code 1 means that it failed, 2
+that the command line is invalid.
 """
 
 REST = {

@@ -1,4 +1,4 @@
-"""`stager serve`, `stager stop` and `stager status`."""
+"""`stager serve`, `stager front`, `stager stop` and `stager status`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -38,6 +40,7 @@ ConfigOption = Annotated[
 def mount(app: typer.Typer) -> None:
     """Add these commands to `app`."""
     app.command()(serve)
+    app.command()(front)
     app.command()(stop)
     app.command()(status)
     app.command("login-link")(print_login_link)
@@ -51,6 +54,9 @@ def serve(
         typer.Option(help="The port to listen on; overrides `listen`. 0: any free port.", min=0, max=65_535),
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Run in the background.")] = False,
+    external_front: Annotated[
+        bool, typer.Option("--external-front", help="Use the front that `stager front` runs.")
+    ] = False,
 ) -> None:
     """Run the server.
 
@@ -64,7 +70,42 @@ def serve(
     if detach:
         _detach(state)
     else:
-        _run(loaded, state)
+        _run(loaded, state, partial(_loaded, config, host, port), external_front=external_front)
+
+
+def front(config: ConfigOption = None) -> None:
+    """Run the front alone.
+
+    The front is the proxy that serves all previews. `stager serve` starts it by itself; this command and
+    `stager serve --external-front` run the two apart, such as in two containers. Stops at SIGTERM, after
+    the open requests.
+    """
+    loaded = _loaded(config)
+    state = StateDirectory(loaded.settings.state_dir)
+    os.umask(UMASK)
+    # Imported here for the same reason as the server in `_run`.
+    from stager.assembly.routing import front_options  # noqa: PLC0415
+
+    try:
+        state.prepare()
+        asyncio.run(_keep_front(FrontLauncher(state.front, front_options(loaded.settings))))
+    except StagerError as error:
+        _fail(str(error))
+
+
+async def _keep_front(launcher: FrontLauncher) -> None:
+    """Keep a front running until a signal, and stop it."""
+    stopped = _signalled()
+    hello = await launcher.ensure()
+    typer.echo(f"The front listens on {hello.listen}, process {hello.pid}.")
+    keeping = asyncio.create_task(launcher.keep(_report_front))
+    await stopped.wait()
+    await launcher.stop()
+    await keeping
+
+
+def _report_front(trouble: str) -> None:
+    typer.echo(f"stager: {trouble}" if trouble else "The front was restarted.", err=bool(trouble))
 
 
 def stop(config: ConfigOption = None) -> None:
@@ -134,7 +175,9 @@ def _state(config: Path | None) -> StateDirectory:
         _fail(str(error))
 
 
-def _run(loaded: Loaded, state: StateDirectory) -> None:
+def _run(
+    loaded: Loaded, state: StateDirectory, load_again: Callable[[], Loaded], *, external_front: bool
+) -> None:
     # Importing the server takes most of a second, which `stop` and `status` save.
     from stager.assembly import serve as serve_until  # noqa: PLC0415
 
@@ -144,17 +187,24 @@ def _run(loaded: Loaded, state: StateDirectory) -> None:
     try:
         state.lock()
         login_link.print_first(state)
-        asyncio.run(_until_signalled(loaded, state, serve_until))
+        serving = partial(serve_until, external_front=external_front, reloads=True)
+        while asyncio.run(_until_signalled(partial(serving, loaded, state))):
+            loaded = load_again()
     except StagerError as error:
         _fail(str(error))
 
 
-async def _until_signalled(loaded: Loaded, state: StateDirectory, serve_until: Any) -> None:
+async def _until_signalled(serve_until: Callable[[asyncio.Event], Awaitable[bool]]) -> bool:
+    return await serve_until(_signalled())
+
+
+def _signalled() -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    await serve_until(loaded, state, stopped)
+    return stopped
 
 
 def _detach(state: StateDirectory) -> None:

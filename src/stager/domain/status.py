@@ -123,7 +123,7 @@ _PROGRESS = {
 _FAILURES = {
     "building": "failed to build",
     "starting": "failed to start",
-    "checking": "failed its health check",
+    "checking": "didn't become healthy",
     "running": "stopped running",
 }
 """By the stage that a deployment had reached."""

@@ -1,4 +1,4 @@
-"""Creation of a forge's App from Stager's pages."""
+"""Setup from Stager's pages: creation of a forge's App, and of applications."""
 
 from __future__ import annotations
 
@@ -37,6 +37,43 @@ class MadeApp:
     url: str
     install_url: str
     in_use: bool
+
+
+@dataclass(frozen=True, slots=True)
+class NewApplication:
+    """An application as it is entered in the browser.
+
+    Args:
+        name: the entry under `images`; empty: the repository's name.
+        repository: `OWNER/NAME` at GitHub; empty for a repository on this machine.
+        build: `auto`, `dockerfile` or `image`.
+        image: the Docker image, for `image`.
+        port: in digits; empty: that of the image or the framework.
+    """
+
+    name: str = ""
+    repository: str = ""
+    build: str = "auto"
+    image: str = ""
+    port: str = ""
+
+
+class ApplicationSetup(Protocol):
+    """Adds applications to the configuration from Stager's own pages.
+
+    Attributes:
+        file: the path of the file that they are stored in.
+    """
+
+    file: str
+
+    def add(self, application: NewApplication) -> str:
+        """Store an application, and have the control plane restarted with it. Returns its name.
+
+        Raises:
+            Refused: it is invalid, or there is one of this name.
+            Fault: it can't be stored.
+        """
 
 
 class AppSetup(Protocol):

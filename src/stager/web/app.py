@@ -18,7 +18,17 @@ from stager.web.auth.csrf import BEHIND_TLS, SAFE_METHODS, is_cross_origin
 from stager.web.body_limits import BodyLimits
 from stager.web.context import WebContext, control_plane_of
 from stager.web.forges import git_http, local_push
-from stager.web.pages import account, dashboard, deliveries, github_setup, home, login_link, preview, sign_in
+from stager.web.pages import (
+    account,
+    application_setup,
+    dashboard,
+    deliveries,
+    github_setup,
+    home,
+    login_link,
+    preview,
+    sign_in,
+)
 
 DESCRIPTION = "Launch, inspect and remove preview environments."
 CROSS_ORIGIN = problems.Problem(
@@ -48,6 +58,7 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
         dashboard,
         preview,
         github_setup,
+        application_setup,
         deliveries,
         share_links,
         preview_access,

@@ -18,7 +18,7 @@ from stager.domain.identity.client_addresses import Network, sender
 from stager.ports.clock import SystemClock
 from stager.ports.diagnostics import Check
 from stager.ports.handlers import Credentials
-from stager.ports.setup import AppSetup
+from stager.ports.setup import ApplicationSetup, AppSetup
 from stager.web.auth import cookies
 from stager.web.auth.csrf import SAFE_METHODS, is_cross_site_request, is_same_origin
 from stager.web.auth.oauth_state import OAuthStates
@@ -66,6 +66,7 @@ class WebContext:
     Args:
         front_stats: reads the front's counters; raises `Retry` while the front doesn't answer.
         setup: connects the forge from Stager's own pages; None if that isn't possible.
+        applications: adds applications from Stager's own pages; None if that isn't possible.
         checks: the checks of `stager doctor`.
         oauth_states: the states of connections to the forge that are in progress.
         password_throttles: throttles for passwords of previews: for each address, and for all addresses
@@ -77,6 +78,7 @@ class WebContext:
     options: WebOptions
     front_stats: Callable[[], Awaitable[Mapping[str, object]]]
     setup: AppSetup | None = None
+    applications: ApplicationSetup | None = None
     checks: Sequence[Check] = ()
     oauth_states: OAuthStates = field(default_factory=OAuthStates)
     password_throttles: tuple[Throttle, Throttle] = field(default_factory=_password_throttles)

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from stager.cli import build_log
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Attempt, Desired, Environment, EnvironmentKey, RunState
+from stager.domain.names import slugify
 from stager.domain.source import Revision
 from stager.ports.store import Transaction
 from stager.state import StateDirectory
@@ -39,7 +40,7 @@ def an_environment(id_: str, app: str, name: str, *, present: bool = True) -> En
         id_,
         EnvironmentKey.of_name(app, name),
         name,
-        f"{id_}.preview.test",
+        f"{slugify(name)}.{app}.preview.test",
         Desired(RunState.RUNNING if present else RunState.ABSENT, 1, Revision("a" * 40)),
         START,
         START,
@@ -75,7 +76,16 @@ def built(state: StateDirectory) -> None:
     logs.add("key1", "#2 DONE")
 
 
-@pytest.mark.parametrize("preview", ["feature/x", "e1"])
+@pytest.mark.parametrize(
+    "preview",
+    [
+        "feature/x",
+        "e1",
+        "feature-x",
+        "feature-x.shop.preview.test",
+        "http://Feature-X.shop.preview.test:8000/a",
+    ],
+)
 @pytest.mark.parametrize("options", [[], ["--follow"]])
 def test_shows_what_the_build_said(state: StateDirectory, preview: str, options: list[str]) -> None:
     built(state)

@@ -30,6 +30,7 @@ SHARED = {
     "not-permitted": "the role isn't enough",
     "post-needed": "a GET would change something",
     "repository-away": "a repository of the local forge can't be read",
+    "setup-invalid": "what was entered about an application in the browser isn't valid",
     "sign-in-denied": "the person declined the sign-in",
     "sign-in-failed": "the provider's answer doesn't authenticate the person",
     "sign-in-gone": "the sign-in has ended, or was never started",

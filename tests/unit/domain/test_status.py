@@ -20,7 +20,7 @@ from stager.domain.environment import (
 )
 from stager.domain.errors import Fault, Outcome, Refused, Retry, StagerError, sentences
 from stager.domain.source import Revision
-from stager.domain.status import LINES_SHOWN, State, page_of, status_of
+from stager.domain.status import LINES_SHOWN, State, page_of, status_of, summary_of
 from tests.unit.domain.world import START
 
 LINK = ChangeLink("github:10", "acme", "shop", 7, "main", "Title", "ann", "https://forge.test/7")
@@ -209,3 +209,47 @@ class TestErrors:
     )
     def test_two_sentences(self, first: str, second: str, text: str) -> None:
         assert sentences(first, second) == text
+
+
+class TestSummary:
+    NEW, OLD = Revision("bfc6578" + "b" * 33, "x"), Revision("d455750" + "a" * 33, "x")
+    BUILDING = replace(DEPLOYMENT, revision=NEW, building_at=START)
+    STARTED = replace(DEPLOYMENT, revision=NEW, starting_at=START)
+
+    def summary(
+        self,
+        deployment: Deployment,
+        serving: int | None,
+        older: Revision | None = None,
+        *,
+        failed: bool = False,
+    ) -> str:
+        environment = wanted(serving)
+        environment = replace(environment, desired=replace(environment.desired, revision=deployment.revision))
+        if failed:
+            deployment = replace(deployment, attempt=FAILED.attempt)
+        served = replace(DEPLOYMENT, revision=older) if older else None
+        return summary_of(environment, status_of(environment, deployment), deployment, served)
+
+    def test_names_the_commit_and_the_one_that_visitors_see(self) -> None:
+        assert self.summary(self.STARTED, 2) == "Commit bfc6578 is live."
+        assert self.summary(self.BUILDING, None) == "Commit bfc6578 is being built."
+        assert self.summary(self.STARTED, None, failed=True) == "Commit bfc6578 failed to start."
+        still = "Visitors still see d455750."
+        assert self.summary(self.BUILDING, 1, self.OLD) == f"Commit bfc6578 is being built. {still}"
+        assert (
+            self.summary(self.BUILDING, 1, self.OLD, failed=True)
+            == f"Commit bfc6578 failed to build. {still}"
+        )
+
+    @pytest.mark.parametrize("older", [None, NEW, Revision()])
+    def test_of_an_unknown_or_the_same_commit(self, older: Revision | None) -> None:
+        assert self.summary(self.STARTED, 1, older) == (
+            "Commit bfc6578 is starting. Visitors still see the previous deployment."
+        )
+
+    def test_of_what_has_no_commit_or_doesnt_run(self) -> None:
+        nameless = replace(DEPLOYMENT, revision=Revision())
+        assert self.summary(nameless, 2) == "The preview is live."
+        stopped = wanted(suspension=KILLED)
+        assert summary_of(stopped, status_of(stopped, None), None, None) == KILLED.message

@@ -194,8 +194,14 @@ class TestFilledIn:
     @pytest.mark.parametrize(
         ("text", "problem"),
         [
-            ("domain: ${NO}", "domain: the environment variable NO isn't set"),
-            ("users: ['a:${NO}']", "users[0]: the environment variable NO isn't set"),
+            (
+                "domain: ${NO}",
+                "domain: the environment variable NO isn't set; set it, or allow it with ${NO:-}",
+            ),
+            (
+                "users: ['a:${NO}']",
+                "users[0]: the environment variable NO isn't set; set it, or allow it with ${NO:-}",
+            ),
             ("domain: file:gone", "domain: gone can't be read: No such file or directory"),
             ("domain: 'file:'", "domain:  can't be read: Is a directory"),
             (

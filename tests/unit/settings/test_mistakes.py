@@ -83,8 +83,13 @@ ERRORS = [
     Mistake("authentication_strategy: basicauth\n", 1, "unknown name", 'did you mean "basic"?'),
     Mistake(app("port: 80", "private: login"), 4, 'not "login"', '"sign-in", "password" or "link"'),
     Mistake(
-        app("port: 80", "env: {KEY: '${STRIPE_KEY}'}"), 4, "STRIPE_KEY isn't set", "environment variable"
+        app("port: 80", "env: {KEY: '${STRIPE_KEY}'}"),
+        4,
+        "STRIPE_KEY isn't set",
+        "set it, or allow it with ${STRIPE_KEY:-}",
     ),
+    Mistake(app("port: 80", "repo_owner: acme/shop"), 4, "is the owner alone", "write `repo: acme/shop`"),
+    Mistake(app("port: 80", "repo: shop"), 4, "should be a repository", 'such as "acme/shop"'),
     Mistake(app("port: 80", "image: 'Shop Image'"), 4, "should be an image reference", 'such as "shop"'),
     Mistake("images:\n  Shop_App: {build: .}\n", 2, "should be lower-case", "`shop-app`"),
     Mistake("images:\n  my shop: {port: 80}\n", 2, "without spaces", "such as `my-shop`"),
@@ -188,6 +193,10 @@ def test_a_mistake_in_the_repository_file(mistake: Mistake) -> None:
         app("build: .", "repo: acme/shop")
         + "event_listeners: [LaunchOnGithubPullRequestOpened, KillOnGithubPullRequestClosed]\n"
         "github: {incoming_auth: {hook_secret: '${PW}'}, outgoing_auth: {user: a, password: '${PW}'}}\n",
+        # GitHub is connected, so the listeners and the comment are on.
+        USERS
+        + app("build: .", "repo: acme/shop")
+        + "github: {incoming_auth: {hook_secret: '${PW}'}, outgoing_auth: {user: a, password: '${PW}'}}\n",
         # The password comes from the environment.
         USERS + app("port: 80"),
         USERS + app("port: 80") + "domain: localhost:8000\n",

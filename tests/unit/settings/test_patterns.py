@@ -16,6 +16,7 @@ from tests.unit.settings.conftest import ProblemsOf
 ADVICE = "without lookaround and backreferences"
 MATCHERS = {"compile", "search", "match", "fullmatch", "sub", "subn", "split", "findall", "finditer"}
 MADE_OF_OUR_OWN = {
+    "cli/up/variables.py": "re.escape of each name",
     "helper/firewall/firewall.py": "forms of the helper's own command line, which root writes",
     "helper/shapes.py": "forms of the verbs' fields",
     "helper/firewall/tables.py": "names of the helper's own chains",

@@ -267,9 +267,9 @@ def test_all_problems_are_told_at_once(problems_of: ProblemsOf) -> None:
         'event_listeners[0]: unknown name; did you mean "StatusReport"?',
         'githb: unknown key; did you mean "github"?',
         "images.cart.port: is required",
-        "images.shop.image: the environment variable IMAGE isn't set",
+        "images.shop.image: the environment variable IMAGE isn't set; set it, or allow it with ${IMAGE:-}",
         'images.shop.port: should be an integer such as 3000, not "80x"',
-        "listen: the environment variable PORT isn't set",
+        "listen: the environment variable PORT isn't set; set it, or allow it with ${PORT:-}",
     ]
 
 

@@ -22,7 +22,7 @@ from stager.handlers.authorization import GithubAuthorization, OpenIDConnectAuth
 from stager.ports.handlers import AuthenticationStrategy, EventListener
 from stager.ports.setup import AppSetup
 from stager.testing.fakes.login import FakeAccounts
-from stager.testing.fakes.setup import FakeSetup
+from stager.testing.fakes.setup import FakeApplicationSetup, FakeSetup
 from stager.web.app import create_app
 from stager.web.context import WebContext, WebOptions
 from tests.doubles.github import GithubDouble, signed
@@ -140,7 +140,7 @@ def app_of(harness: Harness, *, setup: AppSetup | None = None, **options: Any) -
         options: of `WebOptions`.
     """
     options = {"configuration": "config.yml", "warnings": ("One.",), "start_timeout": WAIT, **options}
-    web = WebContext(WebOptions(**options), _away, setup)
+    web = WebContext(WebOptions(**options), _away, setup, FakeApplicationSetup())
     return create_app(harness.running.control_plane, web)
 
 

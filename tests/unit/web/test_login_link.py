@@ -66,6 +66,16 @@ class TestUse:
         await redeemed(rig, await created(rig))
         assert (await rig.client.get("/setup/github")).status_code == 200
 
+    async def test_a_token_of_the_administrator_is_limited_to_its_role(self, rig: WebHarness) -> None:
+        await redeemed(rig, await created(rig))
+        body = {"label": "CI", "role": "viewer", "apps": ["shop"]}
+        token = (await rig.client.post("/api/v1/tokens", json=body, headers=OURS)).json()["token"]
+        rig.client.cookies.clear()
+
+        bearer = {"authorization": f"Bearer {token}"}
+        who = (await rig.client.get("/api/v1/whoami", headers=bearer)).json()
+        assert (who["role"], who["apps"]) == ("none", {"shop": "viewer"})
+
     async def test_opening_it_doesnt_use_it(self, rig: WebHarness) -> None:
         secret = await created(rig)
         for _ in range(3):

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperArgument, TyperCommand
 
 from stager.cli.client import settings
 from stager.cli.client.api.api import Api
@@ -21,6 +20,7 @@ from stager.cli.client.auth.token import VARIABLE as TOKEN_VARIABLE
 from stager.cli.client.auth.token import Token
 from stager.cli.client.commands.completion import endpoints, images, previews
 from stager.cli.client.output import report_error
+from stager.cli.plain_command import PlainCommand
 
 if TYPE_CHECKING:
     from stager.cli.client.api.connection import Connection
@@ -58,13 +58,8 @@ Which = Annotated[
 ]
 
 
-class ClientCommand(TyperCommand):
+class ClientCommand(PlainCommand):
     """A command that reports errors as sentences with documented exit codes."""
-
-    def collect_usage_pieces(self, ctx: Any) -> list[str]:
-        """The arguments as they are written: `[IMAGE] NAME`."""
-        arguments = [p for p in self.get_params(ctx) if isinstance(p, TyperArgument)]
-        return ["[OPTIONS]", *(argument.metavar or str(argument.name).upper() for argument in arguments)]
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command."""

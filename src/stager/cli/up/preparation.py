@@ -225,8 +225,9 @@ def _notes(
     if build.dockerfile is None and build.detected:
         set_ones = variables.values.keys()
         yield from (note for note in build.detected.notes if not set_ones & set(WORD.findall(note)))
-    if build.dockerfile and build.dockerfile.missing:
-        yield f"{path} copies files that don't exist: {listed(build.dockerfile.missing)}."
+    copied = build.dockerfile.missing if build.dockerfile else ()
+    if missing_sources := [source for source in copied if source.split("/")[0] != ".git"]:
+        yield f"{path} copies files that don't exist: {listed(missing_sources)}."
     if lacking := sorted(run.secrets - variables.values.keys()):
         yield f"Not set: the build secrets {listed(lacking)}. Set them with --env NAME=VALUE or --env-file."
     if run.port:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import typer
 
-from stager.domain.text import as_on_screen
+from stager.cli.client.output import echo, plain
 
 
 class Terminal(Protocol):
@@ -18,7 +18,7 @@ class Terminal(Protocol):
     def is_interactive(self) -> bool: ...
 
     def say(self, text: str) -> None:
-        """Print a line."""
+        """Print one or more lines."""
 
     def ask(self, question: str, default: str = "", *, is_hidden: bool = False) -> str:
         """Return the answer; `default` for an empty one."""
@@ -36,17 +36,18 @@ class StandardTerminal:
         return sys.stdin.isatty() and sys.stdout.isatty()
 
     def say(self, text: str) -> None:
-        """See `Terminal.say`. Control characters, such as those of a file's name, are replaced."""
-        typer.echo(as_on_screen(text))
+        """See `Terminal.say`. Control characters of files' names and logs are removed."""
+        for line in text.split("\n"):
+            echo(line)
 
     def ask(self, question: str, default: str = "", *, is_hidden: bool = False) -> str:
         """See `Terminal.ask`."""
-        shown = as_on_screen(question)
+        shown = plain(question)
         return str(typer.prompt(shown, default=default, hide_input=is_hidden, show_default=bool(default)))
 
     def confirm(self, question: str) -> bool:
         """See `Terminal.confirm`."""
-        return typer.confirm(as_on_screen(question), default=True)
+        return typer.confirm(plain(question), default=True)
 
 
 def choose(terminal: Terminal, question: str, options: Sequence[str]) -> int:

@@ -36,7 +36,7 @@ def detect(tree: Tree) -> Detected | None:
     sums = " go.sum" if tree.has("go.sum") else ""
     text = dockerfile(
         "Go",
-        "go",
+        "",
         tuple(f"ARG {name}={base}" for name, base in bases.items()),
         (
             "FROM ${GO_BASE} AS build",
@@ -49,15 +49,15 @@ def detect(tree: Tree) -> Detected | None:
         (
             "FROM ${RUN_BASE}",
             "COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/",
-            "WORKDIR /app",
             "COPY --from=build --chown=1000:1000 /app /app",
+            "WORKDIR /app",
             "COPY --from=build /bin/server /usr/local/bin/server",
             *running(command, port),
         ),
     )
     return Detected(
         framework="Go",
-        package_manager="go",
+        package_manager="",
         port=port,
         command=command,
         dockerfile=text,

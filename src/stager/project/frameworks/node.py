@@ -139,8 +139,8 @@ def _server(
             "FROM ${NODE_BASE}",
             "ENV NODE_ENV=production",
             *_manager_of(packages, command),
-            "WORKDIR /app",
             "COPY --from=build --chown=1000:1000 /app /app",
+            "WORKDIR /app",
             *running(start, port),
         ),
     )
@@ -235,7 +235,8 @@ def _command(tree: Tree, packages: NodePackages, procfile: dict[str, str], serve
     entry = packages.main if is_safe_path(packages.main) and tree.has(packages.main) else ""
     entry = entry or tree.first(*_ENTRIES)
     is_server = bool(server) or "createServer" in tree.text(entry)
-    return f"node {entry}" if entry and is_server else ""
+    program = "bun" if packages.manager == "bun" else "node"
+    return f"{program} {entry}" if entry and is_server else ""
 
 
 def _port(tree: Tree) -> int:

@@ -113,9 +113,10 @@ def _manager_itself(packages: NodePackages) -> list[str]:
 
 
 def _installing(packages: NodePackages, production: bool) -> str:
+    berry = packages.manager == "yarn" and not packages.version.startswith("1.")
     cache, command = {
         "npm": ("/root/.npm", _npm(packages, production)),
-        "yarn": ("/usr/local/share/.cache/yarn", _yarn(packages, production)),
+        "yarn": ("/root/.yarn" if berry else "/usr/local/share/.cache/yarn", _yarn(packages, production)),
         "pnpm": (
             "/root/.local/share/pnpm/store",
             f"pnpm install{' --frozen-lockfile' if packages.lock else ''}{' --prod' if production else ''}",

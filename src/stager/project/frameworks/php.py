@@ -89,7 +89,7 @@ def _running(root: str, start: tuple[str, ...], *, has_vendor: bool, has_assets:
         f"&& docker-php-ext-install {_EXTENSIONS} && rm -rf /var/lib/apt/lists/*",
         "RUN a2enmod rewrite && sed -i 's/^Listen 80$/Listen ${PORT}/' /etc/apache2/ports.conf "
         "&& sed -i -e 's/\\*:80>/*:${PORT}>/' "
-        f"-e 's|/var/www/html|{served}|' /etc/apache2/sites-available/000-default.conf",
+        f"-e 's|DocumentRoot .*|DocumentRoot {served}|' /etc/apache2/sites-available/000-default.conf",
         "WORKDIR /var/www/html",
         source,
         *assets,

@@ -83,7 +83,7 @@ def _detected(packages: PythonPackages, start: _Start) -> Detected:
             *install(packages, extra),
             *start.build,
         ),
-        running(command, start.port),
+        ("ENV HOME=/tmp", *running(command, start.port)),
     )
     note = f"{start.server} isn't among the dependencies; the generated Dockerfile installs it."
     return Detected(

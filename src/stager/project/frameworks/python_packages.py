@@ -77,12 +77,15 @@ def install(packages: PythonPackages, extra: Iterable[str]) -> list[str]:
     Args:
         extra: packages of ours that the project doesn't name, such as a server.
     """
-    before = ["COPY . ."] if packages.has_local else []
+    copied = ["COPY --chown=1000:1000 . ."]
     steps = {"pip": _pip, "uv": _uv, "poetry": _poetry, "pipenv": _pipenv}[packages.manager](packages)
     added = f"{_PIP_CACHE} pip install {' '.join(sorted(extra))}"
     if packages.manager == "uv":
         added = f"RUN {_UV} pip install {' '.join(sorted(extra))}"
-    return [*before, *steps, *([added] if extra else []), "COPY --chown=1000:1000 . ."]
+    installed = [*steps, *([added] if extra else [])]
+    if packages.has_local:
+        return copied + [step for step in installed if not step.startswith("COPY ")]
+    return installed + copied
 
 
 def _pip(packages: PythonPackages) -> list[str]:

@@ -20,6 +20,8 @@ from stager.project.tree import Tree
 PORT = 3000
 _GEM = re.compile(r"""^[ \t]*gem[ \t]+["']([\w-]+)["']""", re.MULTILINE)
 _VERSION = re.compile(r"(3\.\d)(?!\d)")
+_BUNDLERS = frozenset({"jsbundling-rails", "cssbundling-rails", "webpacker", "shakapacker"})
+"""Gems that build assets with Node.js."""
 _PACKAGES = "build-essential git libpq-dev libsqlite3-dev libyaml-dev pkg-config"
 
 
@@ -53,7 +55,7 @@ def _server(tree: Tree, framework: str, command: str, before: tuple[str, ...]) -
         "bundler",
         (f"ARG RUBY_BASE={bases['RUBY_BASE']}", "FROM ${RUBY_BASE}"),
         (
-            _installed_packages(),
+            _installed_packages(needs_node=bool(_BUNDLERS & set(_GEM.findall(_gemfile(tree))))),
             f"ENV {rails if is_rails else 'RACK_ENV=production'} BUNDLE_WITHOUT=development:test",
             "WORKDIR /app",
             *_bundle(tree),
@@ -64,7 +66,7 @@ def _server(tree: Tree, framework: str, command: str, before: tuple[str, ...]) -
             ),
             "RUN mkdir -p db log storage tmp && chown -R 1000:1000 /app",
         ),
-        running(start, PORT),
+        ("ENV HOME=/tmp", *running(start, PORT)),
     )
     has_check = "rails/health#show" in tree.text("config/routes.rb")
     note = "Rails requires SECRET_KEY_BASE in production: set it under `secrets`."
@@ -122,10 +124,12 @@ def _gemfile(tree: Tree) -> str:
     return tree.text("Gemfile")
 
 
-def _installed_packages() -> str:
+def _installed_packages(*, needs_node: bool = False) -> str:
+    packages = f"{_PACKAGES} nodejs npm" if needs_node else _PACKAGES
+    yarn = " && npm install --global yarn@1.22.22" if needs_node else ""
     return (
         "RUN apt-get update && apt-get install --yes --no-install-recommends "
-        f"{_PACKAGES} && rm -rf /var/lib/apt/lists/*"
+        f"{packages} && rm -rf /var/lib/apt/lists/*{yarn}"
     )
 
 

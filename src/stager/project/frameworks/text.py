@@ -21,6 +21,7 @@ _MIME_TYPES = (
 """Types that busybox's httpd doesn't know; a browser rejects a module script without its own."""
 
 _COMPOUND = re.compile(r"[;&|<>()`\n]|^\s*(?:cd|exec|export|set|if|for|while|case|\w+=\S*)\b")
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _SAFE_PATH = re.compile(r"[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]*(?:/[A-Za-z0-9_@+-][A-Za-z0-9_.@+-]*)*")
 
 
@@ -49,7 +50,7 @@ def with_port(line: str, port: int, *before: str) -> tuple[str, ...]:
         port: the value if the container has none.
         before: lines to run first; the container stops if one fails.
     """
-    simple = line if _COMPOUND.search(line) else f"exec {line}"
+    simple = line if _COMPOUND.search(_QUOTED.sub("", line)) else f"exec {line}"
     start = ("set -e", *before, simple) if before else (simple,)
     return "sh", "-c", "\n".join((f'export PORT="${{PORT:-{port}}}"', *start))
 

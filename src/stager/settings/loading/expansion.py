@@ -57,7 +57,10 @@ class Expansion:
         if match["default"] is not None:
             value = value or match["default"].removeprefix(":-")
         elif match["name"] not in self._environ:
-            raise _InvalidReference(f"the environment variable {match['name']} isn't set")
+            name = match["name"]
+            raise _InvalidReference(
+                f"the environment variable {name} isn't set; set it, or allow it with ${{{name}:-}}"
+            )
         return value
 
     def _file(self, name: str) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from stager.ports.plugins import PluginRegistry, discover
-from stager.settings.loading import document
+from stager.settings.loading import document, setup_file
 from stager.settings.loading.context import Context
 from stager.settings.loading.document import Data
 from stager.settings.loading.expansion import Expansion
@@ -54,13 +55,20 @@ def find(option: Path | None, environ: Mapping[str, str], folder: Path) -> Path 
     return default if default.exists() else None
 
 
-def load(path: Path | None, *, environ: Mapping[str, str], known: Known | None = None) -> Loaded:
-    """Load a configuration, or the defaults without a file.
+def load(
+    path: Path | None,
+    *,
+    environ: Mapping[str, str],
+    known: Known | None = None,
+    added: setup_file.Entries | None = None,
+) -> Loaded:
+    """Load a configuration, or the defaults without a file, with the entries that were added in the browser.
 
     Args:
         environ: the environment variables that `${...}` and `DOCKER_HOST` refer to.
         known: the names of pluggable classes; by default those built in, installed, or in folders beside the
             file.
+        added: entries to check instead of those that were added.
 
     Raises:
         ConfigurationError: it is invalid; has all problems.
@@ -69,9 +77,13 @@ def load(path: Path | None, *, environ: Mapping[str, str], known: Known | None =
     known = known or Known(discover(path.absolute().parent if path else None))
     text = _text(path) if path else ""
     with _lines_of(text):
-        data = document.read(text, path.name) if path else None
-        settings = _settings(data, path.name if path else "", Context(folder, environ, known))
-    return Loaded(settings, path, _sentences(warnings(settings), text), known.plugins)
+        written = document.read(text, path.name) if path else None
+        context, name = Context(folder, environ, known), path.name if path else ""
+        added_in = _state_dir(written, name, context) / setup_file.FILE_NAME
+        entries = setup_file.read(added_in) if added is None else added
+        settings = _settings(setup_file.merged(written, entries), name, context)
+    found = chain(warnings(settings), setup_file.conflicts(written, entries, added_in))
+    return Loaded(settings, path, _sentences(found, text), known.plugins)
 
 
 @contextmanager
@@ -99,8 +111,13 @@ def state_dir_of(path: Path | None, *, environ: Mapping[str, str]) -> Path:
     folder = path.absolute().parent if path else Path.cwd()
     with _lines_of(text):
         data = document.read(text, path.name) if path else None
-        only = {key: data[key] for key in ("state_dir",) if isinstance(data, dict) and key in data}
-        return _settings(only, path.name if path else "", Context(folder, environ, Known())).state_dir
+        return _state_dir(data, path.name if path else "", Context(folder, environ, Known()))
+
+
+def _state_dir(written: Data, name: str, context: Context) -> Path:
+    """The `state_dir` of a configuration whose other keys aren't validated."""
+    only = {key: written[key] for key in ("state_dir",) if isinstance(written, dict) and key in written}
+    return _settings(only, name, replace(context, known=Known())).state_dir
 
 
 def _text(path: Path) -> str:

@@ -1,9 +1,9 @@
-"""A fake of the creation of Apps."""
+"""Fakes of the setup in the browser."""
 
 from __future__ import annotations
 
 from stager.domain.errors import Refused
-from stager.ports.setup import MadeApp, Proposal
+from stager.ports.setup import MadeApp, NewApplication, Proposal
 
 CODE = "a-good-code"
 
@@ -39,3 +39,22 @@ class FakeSetup:
 
     def made(self) -> MadeApp | None:
         return self.app
+
+
+class FakeApplicationSetup:
+    """See `stager.ports.setup.ApplicationSetup`. It refuses the name `taken`.
+
+    Attributes:
+        added: what was added, oldest first.
+    """
+
+    file = "/state/setup.yml"
+
+    def __init__(self) -> None:
+        self.added: list[NewApplication] = []
+
+    def add(self, application: NewApplication) -> str:
+        if application.name == "taken":
+            raise Refused("There is an application taken already.", reason="setup-invalid")
+        self.added.append(application)
+        return application.name or application.repository.rpartition("/")[2]

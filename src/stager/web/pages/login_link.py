@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from stager.control.identity.login_links import LIFETIME
 from stager.domain.errors import StagerError
-from stager.web.context import Control, address_of, is_on_control_socket
+from stager.web.context import Control, Web, address_of, is_on_control_socket
 from stager.web.pages.rendering import render
 from stager.web.pages.sign_in import check_origin, error_page, start_browser_session
 from stager.web.request_body import form_of
@@ -58,12 +58,13 @@ async def confirm(secret: str = "") -> Response:
 
 
 @router.post(PATH)
-async def redeem(request: Request, control: Control) -> Response:
-    """Sign in as administrator."""
+async def redeem(request: Request, control: Control, web: Web) -> Response:
+    """Sign in as administrator, and continue with the setup where there is no application yet."""
     check_origin(request)
     form, agent = await form_of(request, LinkForm), request.headers.get("user-agent", "")
     try:
         started = await control.identity.login_links.redeem(form.secret, address_of(request), agent)
     except StagerError as error:
         return error_page(error)
-    return await start_browser_session(request, control, started, "/")
+    is_first_run = web.applications is not None and not list(control.applications)
+    return await start_browser_session(request, control, started, "/setup" if is_first_run else "/")

@@ -1,7 +1,7 @@
 // Keeps the list of previews up to date: follows the stream of changes, searches while the user types, and sends the
 // actions without leaving the page. Without this script, the page works by reloading.
 
-const RETRY = [1_000, 2_000, 5_000, 10_000, 30_000];
+const RETRY = [1_000, 2_000, 5_000, 10_000];
 const SILENCE = 30_000;
 const AGE_EVERY = 30_000;
 const TYPING = 200;

@@ -110,6 +110,11 @@ class TestBuild:
             prepared(tmp_path, dockerfile=dockerfile, context=context)
         assert caught.value.reason == "build-option-invalid"
 
+    @pytest.mark.attack(
+        "The Dockerfile that `stager up` is to build is a symbolic link out of the folder",
+        profile="repository's own code",
+        result="it isn't read",
+    )
     def test_a_link_out_of_the_folder_is_no_dockerfile(self, tmp_path: Path) -> None:
         (tmp_path / "outside").write_text(ONE)
         inside = tmp_path / "in"

@@ -1,0 +1,177 @@
+"""The pages of the first run: connect GitHub or use a repository on this machine, add an application, see its
+first preview. For administrators."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request
+from fastapi.responses import RedirectResponse, Response
+from pydantic import BaseModel, Field
+
+from stager.control.control_plane import ControlPlane
+from stager.domain.application import Application
+from stager.domain.commands import Launch
+from stager.domain.errors import Refused, StagerError
+from stager.domain.identity.actor import Actor
+from stager.domain.identity.roles import Action
+from stager.domain.status import State, status_of
+from stager.ports.setup import ApplicationSetup, NewApplication
+from stager.web.context import Control, Known, Web, WebContext
+from stager.web.pages.rendering import SECURITY, render
+from stager.web.pages.sign_in import check_origin
+from stager.web.problems import status_of as http_status_of
+from stager.web.request_body import form_of
+
+router = APIRouter(include_in_schema=False)
+
+PATH = "/setup"
+ADD = "/setup/application"
+Name = Annotated[str, Path(max_length=64)]
+
+
+class ApplicationForm(BaseModel):
+    """The form for a new application."""
+
+    name: str = Field(default="", max_length=64)
+    source: str = Field(default="local", max_length=10)
+    repository: str = Field(default="", max_length=200)
+    build: str = Field(default="auto", max_length=20)
+    image: str = Field(default="", max_length=300)
+    port: str = Field(default="", max_length=5)
+
+
+class LaunchForm(BaseModel):
+    """The form for the first preview."""
+
+    branch: str = Field(default="main", max_length=200)
+
+
+@router.get(PATH)
+async def begin(control: Control, web: Web, actor: Known) -> Response:
+    """Show the choice of a source, and the applications that there are."""
+    await control.identity.authorizer.check(actor, Action.SET_UP)
+    app = web.setup.made() if web.setup else None
+    return render(
+        "first-run.html",
+        visitor=actor,
+        tone="good",
+        app=app,
+        applications=[application.name for application in control.applications],
+        may_add=web.applications is not None,
+        home=control.routing.urls.home,
+    )
+
+
+@router.get(ADD)
+async def form(control: Control, web: Web, actor: Known, source: str = "local") -> Response:
+    """Show the form for an application."""
+    await control.identity.authorizer.check(actor, Action.SET_UP)
+    return _form(actor, _setup(web), ApplicationForm(source="github" if source == "github" else "local"))
+
+
+@router.post(ADD)
+async def add(request: Request, control: Control, web: Web, actor: Known) -> Response:
+    """Add an application; the control plane restarts with it."""
+    check_origin(request)
+    await control.identity.authorizer.check(actor, Action.SET_UP)
+    setup, given = _setup(web), await form_of(request, ApplicationForm)
+    try:
+        async with control.identity.audit.recorded(actor, Action.SET_UP, subject="application"):
+            name = setup.add(_application(given))
+    except StagerError as error:
+        return _form(actor, setup, given, error)
+    return render("application-added.html", visitor=actor, name=name, file=setup.file, next=f"{ADD}/{name}")
+
+
+@router.get(ADD + "/{name}")
+async def first_preview(control: Control, web: Web, actor: Known, name: Name) -> Response:
+    """Show how to get the first preview of an application, and that preview once there is one."""
+    await control.identity.authorizer.check(actor, Action.SET_UP)
+    application = control.applications.find(name)
+    if application is None:
+        return RedirectResponse(PATH, 303, headers=SECURITY)
+    return await _first_preview(control, web, actor, application)
+
+
+@router.post(ADD + "/{name}/launch")
+async def launch(request: Request, control: Control, web: Web, actor: Known, name: Name) -> Response:
+    """Launch the first preview, from a branch or the image."""
+    check_origin(request)
+    await control.identity.authorizer.check(actor, Action.SET_UP)
+    given = await form_of(request, LaunchForm)
+    application = control.applications.get(name)
+    try:
+        command = Launch(name, given.branch.strip() or "main", {})
+        environment = await control.environments.commands.launch(command, actor)
+    except StagerError as error:
+        return await _first_preview(control, web, actor, application, error)
+    return RedirectResponse(f"/previews/{environment.id}", 303, headers=SECURITY)
+
+
+def _setup(web: WebContext) -> ApplicationSetup:
+    if web.applications is None:
+        raise Refused(
+            "Applications can't be added in the browser in this installation.",
+            hint="Add them to `images:` in config.yml.",
+            reason="application-setup-unavailable",
+            status=404,
+        )
+    return web.applications
+
+
+def _application(given: ApplicationForm) -> NewApplication:
+    is_github = given.source == "github"
+    if is_github and not given.repository.strip():
+        raise Refused("Enter the repository, such as `acme/shop`.", reason="setup-invalid")
+    if not is_github and not given.name.strip():
+        raise Refused("Enter a name, such as `shop`.", reason="setup-invalid")
+    return NewApplication(
+        given.name.strip(),
+        given.repository.strip() if is_github else "",
+        given.build,
+        given.image.strip(),
+        given.port.strip(),
+    )
+
+
+def _form(
+    actor: Actor, setup: ApplicationSetup, given: ApplicationForm, error: StagerError | None = None
+) -> Response:
+    return render(
+        "application-form.html",
+        visitor=actor,
+        status=http_status_of(error) if error else 200,
+        given=given,
+        file=setup.file,
+        error=error,
+    )
+
+
+async def _first_preview(
+    control: ControlPlane,
+    web: WebContext,
+    actor: Actor,
+    application: Application,
+    error: StagerError | None = None,
+) -> Response:
+    pairs = await control.ports.store.read(lambda tx: tx.environments_with_deployments(present=True))
+    previews = [
+        (environment, status_of(environment, deployment), control.routing.urls.url(environment.host))
+        for environment, deployment in pairs
+        if environment.app == application.name
+    ]
+    path = web.options.repositories.get(application.name)
+    return render(
+        "first-preview.html",
+        visitor=actor,
+        status=http_status_of(error) if error else 200,
+        application=application,
+        previews=previews,
+        live=State.LIVE,
+        repository=path,
+        needs_commit=application.needs_commit,
+        is_connected=bool(control.ports.forges),
+        home=control.routing.urls.home,
+        error=error,
+    )

@@ -1,0 +1,83 @@
+"""The first run: from a server without an application to a live preview, in a browser and with one push."""
+
+from __future__ import annotations
+
+import re
+import stat
+import subprocess
+from pathlib import Path
+
+import httpx
+from playwright.sync_api import Page, expect
+
+from tests.integration.conftest import MakeStager
+from tests.integration.test_login_link import LINK, WITHOUT_SIGN_IN, command
+
+FILES = {
+    "Dockerfile": "FROM stager-base/python:1\nWORKDIR /site\nCOPY . .\nEXPOSE 8000\n"
+    'CMD ["python3", "-m", "http.server", "8000"]\n',
+    "index.html": "<h1>My shop</h1>\n",
+}
+
+
+def clone(folder: Path) -> Path:
+    """A repository of the user's own."""
+    folder.mkdir()
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
+    who = ["-c", "user.name=ann", "-c", "user.email=ann@example.org"]
+    for words in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "Begin"]):
+        subprocess.run(["git", "-C", folder, *words], check=True)
+    return folder
+
+
+def test_ends_with_a_live_preview(page: Page, make_stager: MakeStager, tmp_path: Path) -> None:
+    stager = make_stager(images={}, **WITHOUT_SIGN_IN)
+    found = LINK.search(command(stager).stdout)
+    assert found is not None
+
+    page.goto(f"http://localhost:{stager.port}/")
+    expect(page.locator("main")).to_contain_text("stager login-link")
+    page.goto(f"http://localhost:{stager.port}{found[2]}")
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Set up Stager")).to_be_visible()
+
+    page.get_by_role("link", name="Use a local repository").click()
+    page.get_by_label("Name").fill("my shop")
+    page.get_by_role("button", name="Add the application").click()
+    expect(page.get_by_role("alert")).to_contain_text("lower-case letters")
+    page.get_by_label("Name").fill("shop")
+    page.get_by_label("By the Dockerfile").check()
+    page.get_by_role("button", name="Add the application").click()
+    expect(page.get_by_role("heading", name="shop is added")).to_be_visible()
+    expect(page.get_by_role("heading", name="shop is set up")).to_be_visible()
+
+    commands = page.locator("pre").first.inner_text().splitlines()
+    assert re.fullmatch(r"git remote add stager \S+/repositories/shop\.git", commands[0])
+    repository = clone(tmp_path / "mine")
+    for line in commands:
+        subprocess.run(line.split(), cwd=repository, check=True, timeout=120)
+    page.get_by_role("heading", name="shop has a live preview").wait_for(timeout=120_000)
+    page.get_by_role("link", name=re.compile("Open http")).click()
+    expect(page.get_by_role("heading", name="My shop")).to_be_visible()
+
+    written = stager.state / "setup.yml"
+    assert stat.S_IMODE(written.stat().st_mode) == 0o600
+
+
+def test_a_stranger_reaches_no_page_of_it(make_stager: MakeStager) -> None:
+    stager = make_stager(images={}, **WITHOUT_SIGN_IN)
+    origin = {"Origin": f"http://localhost:{stager.port}", "Host": f"localhost:{stager.port}"}
+    with httpx.Client(base_url=stager.url, trust_env=False, headers=origin) as browser:
+        for path in (
+            "/setup",
+            "/setup/application",
+            "/setup/application/shop",
+            "/setup/github",
+            "/deliveries",
+        ):
+            assert browser.get(path).status_code == 401, path
+        form = {"name": "mine", "build": "image", "image": "alpine", "port": "80"}
+        for path in ("/setup/application", "/setup/application/mine/launch"):
+            assert browser.post(path, data=form).status_code == 401, path
+    assert not (stager.state / "setup.yml").exists()
