@@ -14,15 +14,13 @@ from tests.integration.stager import StagerUnderTest, docker, until
     ("name", "slug"),
     [
         ("feature/login-form", "feature-login-form"),
-        ("release/1.2.3", "release1-2-3"),
+        ("release/1.2.3", "release-1-2-3"),
         ("-lead and trail-", "lead-and-trail"),
         ("émile", "emile"),
-        ("Feature/ABC-123", "featureabc-123"),
+        ("Feature/ABC-123", "feature-abc-123"),
     ],
 )
-def test_r59_slugs_follow_the_first_stagers_table(
-    shared_stager: StagerUnderTest, name: str, slug: str
-) -> None:
+def test_r59_slugs_are_subdomains(shared_stager: StagerUnderTest, name: str, slug: str) -> None:
     assert shared_stager.launched(name) == f"http://{shared_stager.host(slug)}"
     assert shared_stager.get(slug, "/env").json()["container_name"] == name
 

@@ -274,6 +274,7 @@ class TestDescription:
 
         assert found == {
             (ENVIRONMENTS, "get"),
+            ("/api/v1/deliveries", "get"),
             (ENVIRONMENTS, "post"),
             (ENVIRONMENTS + "/{environment}", "get"),
             (ENVIRONMENTS + "/{environment}", "delete"),
