@@ -1,1 +1,1 @@
-"""Measures Stager against its budgets: each figure next to its floor, taken in the same run."""
+"""Measures Stager against its budgets, each figure next to its floor from the same run."""

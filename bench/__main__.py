@@ -1,5 +1,5 @@
-"""`python -m bench [ROW...]`: measure these rows, or all, keep their figures, and make the page from all that
-is kept. scripts/bench is the door to it, and installs what it needs."""
+"""`python -m bench [ROW...]`: measures these rows, or all, stores their figures, and generates the page
+from all stored figures. Run it by scripts/bench, which installs what it needs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _measured(row: Row, options: argparse.Namespace) -> bool:
-    """Measure a row and keep its figures; whether it meets its budgets."""
+    """Measure a row and store its figures. Returns whether it meets its budgets."""
     print(f"· measuring {row.name}", flush=True)
     begun = monotonic()
     with tempfile.TemporaryDirectory(prefix="stager-bench-") as folder:

@@ -1,4 +1,4 @@
-"""Launching by hand: the floor of every launch. The container that Stager would make, on a network of its
+"""Launches by hand, the floor of every launch: the container that Stager would create, on a network of its
 own, by the same calls of the engine's API, and nothing else."""
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ LIMITS = Limits(memory=512 << 20, cpus=1.0, pids=256, log_size=10 << 20)
 
 @dataclass
 class ByHand:
-    """Launches containers, and removes them at its end."""
+    """Launches containers, and removes them at the end."""
 
     installation: str = field(default_factory=lambda: f"test-hand-{secrets.token_hex(3)}")
     _made: list[tuple[str, str]] = field(default_factory=list)
@@ -55,7 +55,7 @@ class ByHand:
         await self._docker.close()
 
     async def launch(self, image: str) -> float:
-        """Seconds from nothing to the first 200 of a container of this image."""
+        """Seconds from the first call to the first 200 of a container of this image."""
         begun = perf_counter()
         lease = await self._network()
         self._count += 1
@@ -70,11 +70,11 @@ class ByHand:
 
     @property
     def count(self) -> int:
-        """How many containers are up."""
+        """The number of running containers."""
         return len(self._made)
 
     async def remove(self, keep: int = 0) -> None:
-        """Remove what was launched, except the newest `keep` containers."""
+        """Remove the launched containers, except the newest `keep`."""
         number = len(self._made) - keep
         if number <= 0:
             return

@@ -1,4 +1,4 @@
-"""Draws a chart: bars below one another, as SVG. No library, because that is all that it has to do."""
+"""Draws bar charts as SVG."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def _bar(place: int, chart: Chart, longest: float) -> str:
 
 
 def _words(chart: Chart) -> str:
-    """The chart for those who can't see it."""
+    """The chart as text, for readers who can't see it."""
     summary = ", ".join(f"{label} {_number(value)} {chart.unit}" for label, value in chart.bars)
     return f"{chart.title}: {summary}"
 
 
 def _number(value: float) -> str:
-    """Three digits that count, and those before the point."""
+    """The number with three significant digits."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,7 +1,5 @@
-"""`python -m bench.churn`: replaces containers as fast as Stager does, until its standard input ends.
-
-What else runs on the machine meanwhile is slowed down as much as it is beside Stager's own launches.
-"""
+"""`python -m bench.churn`: replaces containers as fast as Stager does, until its standard input ends. It
+slows down the rest of the machine as much as Stager's own launches do."""
 
 from __future__ import annotations
 

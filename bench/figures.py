@@ -1,4 +1,4 @@
-"""Arithmetic on raw figures, and how they are written for people."""
+"""Arithmetic on raw figures, and their formats."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle one; half-way between the two middle ones where their number is even."""
+    """The middle value; the mean of the two middle ones if their number is even."""
     return statistics.median(values)
 
 
@@ -19,17 +19,17 @@ def percentile(values: Sequence[float], percent: float) -> float:
 
 
 def rounded(values: Sequence[float], digits: int) -> list[float]:
-    """As raw figures are kept: no more digits than the clock is good for."""
+    """The figures with as many digits as the clock's resolution allows."""
     return [round(value, digits) for value in values]
 
 
 def seconds(value: float) -> str:
-    """A duration in seconds, in the unit that suits it."""
+    """Format a duration, given in seconds, in a suitable unit."""
     if value < 1e-3:
         return f"{value * 1e6:.0f} µs"
     return f"{value * 1e3:.{1 if value < 0.01 else 0}f} ms" if value < 1 else f"{value:.2f} s"
 
 
 def times(ratio: float) -> str:
-    """A ratio."""
+    """Format a ratio."""
     return f"{ratio:.2f}x"

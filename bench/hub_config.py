@@ -1,7 +1,7 @@
 """Configuration of the JupyterHub that launches are compared with; JupyterHub reads it, not Python.
 
-DockerSpawner as it comes, but for two things that Stager does as well: the container has a network of its
-own, which the hooks make and remove because DockerSpawner doesn't, and it is reached at its own address.
+DockerSpawner's defaults, except for two settings that match Stager: the container has a network of its own,
+which hooks create and remove because DockerSpawner doesn't, and it is reached at its own address.
 """
 
 import os
@@ -16,7 +16,7 @@ label = {"stager-bench": os.environ["BENCH_INSTALLATION"]}
 
 
 async def make_network(spawner: Any) -> None:
-    """A bridge of this server's own, in a subnet of ours: Docker's own pools end at 31."""
+    """Create a bridge for this server, in a subnet of ours: Docker's own pools end at 31."""
     subnet = next(subnets)
     spawner.network_name = f"{os.environ['BENCH_INSTALLATION']}-{subnet.network_address}"
     pool = IPAMConfig(pool_configs=[IPAMPool(subnet=str(subnet), gateway=str(subnet[1]))])
@@ -24,7 +24,7 @@ async def make_network(spawner: Any) -> None:
 
 
 async def remove_network(spawner: Any) -> None:
-    """What `make_network` made, once nothing is in it."""
+    """Remove the network of `make_network` once it is empty."""
     await spawner.docker("remove_network", spawner.network_name)
 
 
@@ -41,7 +41,7 @@ c.JupyterHub.services = [{"name": "bench", "api_token": os.environ["BENCH_TOKEN"
 c.JupyterHub.load_roles = [
     {"name": "bench", "services": ["bench"], "scopes": ["admin:users", "admin:servers", "proxy"]}
 ]
-# The answer to a launch waits until the server is there, as Stager's does.
+# The answer to a launch waits until the server responds, as Stager's does.
 c.JupyterHub.tornado_settings = {"slow_spawn_timeout": 120}
 c.ConfigurableHTTPProxy.pid_file = f"{folder}/proxy.pid"
 c.ConfigurableHTTPProxy.api_url = f"http://127.0.0.1:{os.environ['BENCH_API_PORT']}"

@@ -1,4 +1,4 @@
-"""What the figures were taken on, as far as readers need it: never a name or a path."""
+"""Facts about the machine that took the figures, without names or paths."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def facts() -> dict[str, Any]:
 
 
 def _said(*command: str) -> str:
-    """The first version number in what a command prints; empty when it isn't there."""
+    """The first version number in the output of a command; empty if it isn't installed."""
     path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
     try:
         done = subprocess.run(

@@ -1,5 +1,5 @@
-"""`python -m bench.nowork SOCKET`: the webhook's route without any work. It answers 202 to whatever comes, by
-the same web framework and server as Stager's own, and so tells what these and the front before them cost."""
+"""`python -m bench.nowork SOCKET`: the webhook's route without any work. It answers 202 to every request,
+by the same web framework and server as Stager's own, and so measures what these and the front cost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ app = FastAPI()
 
 @app.post("/event_receiver")
 async def event_receiver() -> PlainTextResponse:
-    """Doesn't even look."""
+    """Answer without reading the request."""
     return PlainTextResponse("accepted", 202)
 
 

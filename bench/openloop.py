@@ -1,7 +1,5 @@
-"""Sends requests at given moments, whether or not those before were answered: what strangers do.
-
-A sender that waits for each answer sends less the slower the answers are, and so never sees a queue.
-"""
+"""Sends requests at given times, whether or not earlier ones have been answered, as independent clients do. A
+sender that waits for each answer sends fewer requests the slower the answers are, and never sees a queue."""
 
 from __future__ import annotations
 

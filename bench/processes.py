@@ -1,4 +1,4 @@
-"""What the kernel says of a process (proc(5))."""
+"""Figures of a process from the kernel (proc(5))."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_seconds(*pids: int) -> float:
-    """Processor time of these processes so far, their own and the kernel's for them, all threads together."""
+    """Processor time of these processes so far, in user and kernel mode, of all threads."""
     return sum(_ticks(pid) for pid in pids) / TICKS
 
 
@@ -21,7 +21,7 @@ def _ticks(pid: int) -> int:
 
 
 def memory(pid: int) -> int:
-    """Bytes of memory that a process holds, those that it shares with others included."""
+    """Bytes of memory of a process, shared memory included."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) << 10
@@ -29,6 +29,6 @@ def memory(pid: int) -> int:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that it started and that run."""
+    """The running child processes."""
     found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False)
     return [int(child) for child in found.stdout.split()]

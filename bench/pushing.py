@@ -1,7 +1,6 @@
-"""Building and running what was pushed, with Stager and by hand; what the rows on builds measure.
+"""Building and running a pushed commit, with Stager and by hand; used by the rows on builds.
 
-Each branch has a page of its own, in an application whose other layers are in the build cache after the first
-build.
+Each branch has its own page; the application's other layers are in the build cache after the first build.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ CMD ["httpd", "-f", "-p", "{port}", "-h", "/site"]
 
 
 class Author:
-    """Somebody with a clone, who pushes branches.
+    """A developer with a clone who pushes branches.
 
     Args:
         folder: an empty one.
@@ -44,7 +43,7 @@ class Author:
         self.clone.commit("Dockerfile", DOCKERFILE.format(base=base_image("static"), port=PORT))
 
     def begin(self, name: str) -> None:
-        """Make a branch, which nobody has yet, and be on it."""
+        """Create a branch and check it out."""
         self.clone.git("checkout", "--quiet", "-B", name, "main")
         self.clone.commit("index.html", f"{name} of {self.clone.folder}")
 
@@ -52,14 +51,14 @@ class Author:
         await asyncio.to_thread(self.clone.push, *names)
 
     def folder_of(self, name: str) -> Path:
-        """A folder with what is on a branch."""
+        """A folder with the files of a branch."""
         folder = self.clone.folder.parent / f"{self.clone.folder.name}-{name}"
         self.clone.git("worktree", "add", "--quiet", "--detach", str(folder), name)
         return folder
 
 
 class BuiltByHand:
-    """`git push` to a bare repository that tells nobody, `docker buildx build`, and a container of the image.
+    """`git push` to a bare repository without hooks, `docker buildx build`, and a container of the image.
 
     Args:
         folder: an empty one.
@@ -84,7 +83,7 @@ class BuiltByHand:
             docker("image", "rm", "--force", *self._images)
 
     async def run(self, folder: Path) -> None:
-        """Build what is in a folder, run it, and wait for its first 200."""
+        """Build the folder, run the image, and wait for its first 200."""
         tag = f"stager-bench/by-hand:{len(self._images) + 1}"
         self._images.append(tag)
         build = await asyncio.create_subprocess_exec(
@@ -106,15 +105,15 @@ class BuiltByHand:
         await self._hand.launch(tag)
 
     async def remove(self) -> None:
-        """Remove the containers that run."""
+        """Remove the running containers."""
         await self._hand.remove()
 
 
 class Watcher:
-    """Looks at previews until they show what was pushed.
+    """Requests previews until they show the pushed commit.
 
     Args:
-        author: who pushed.
+        author: of the pushes.
     """
 
     def __init__(self, stager: StagerUnderTest, author: Author) -> None:
@@ -122,10 +121,10 @@ class Watcher:
         self._author = author
 
     async def shows(self, name: str, every: float = LOOK_EVERY) -> float:
-        """The moment, by `perf_counter`, at which the preview of a branch shows what is on it.
+        """The moment, by `perf_counter`, at which a branch's preview shows its commit.
 
         Args:
-            every: seconds between two looks.
+            every: seconds between two requests.
         """
         wanted = f"{name} of {self._author.clone.folder}"
         async with asyncio.timeout(PATIENCE * 5):
@@ -134,8 +133,8 @@ class Watcher:
         return perf_counter()
 
     async def next_start(self) -> None:
-        """Wait until a container of Stager's is started. Told by Docker: to ask for its preview all the while
-        would take a fifth of a processor from the build, and by hand nobody asks before, either."""
+        """Wait until a container of Stager's is started, by Docker's events. Polling the preview would
+        take a fifth of a processor from the build, and the measurement by hand doesn't poll either."""
         label = f"{labels.INSTALLATION}={self._stager.installation}"
         events = await asyncio.create_subprocess_exec(
             *("docker", "events", "--filter", f"label={label}", "--filter", "event=start"),
@@ -150,14 +149,14 @@ class Watcher:
             await events.wait()
 
     async def remove(self, names: Sequence[str]) -> None:
-        """Delete branches, and wait until their previews are gone."""
+        """Delete branches, and wait until their previews are removed."""
         await self._author.push("--delete", *names)
         async with asyncio.timeout(PATIENCE * 5):
             while await asyncio.to_thread(self._stager.containers):  # noqa: ASYNC110 (Docker is asked)
                 await asyncio.sleep(0.1)
 
     async def page(self, name: str) -> tuple[int, str]:
-        """What the preview of a branch answers: status and text. Asked in a way that takes little time."""
+        """Status and text of a branch's preview, requested in a way that takes little time."""
         address = urlsplit(self._stager.url)
         reader, writer = await asyncio.open_connection(address.hostname, address.port)
         writer.write(f"GET / HTTP/1.0\r\nHost: {self._stager.host(name)}\r\n\r\n".encode())
@@ -167,5 +166,5 @@ class Watcher:
 
 
 def built_here(folder: Path) -> dict[str, Any]:
-    """What a Stager is configured with that builds `shop` from the repositories in a folder."""
+    """Stager's configuration that builds `shop` from the repositories in a folder."""
     return {"local_forge": str(folder), "images": {"shop": {"build": ".", "image": None, "port": None}}}

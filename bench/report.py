@@ -46,7 +46,7 @@ class Measured:
 
 
 def made(rows: Sequence[Row] = ROWS, results: Path = raw.RESULTS) -> dict[Path, str]:
-    """The files that the kept figures make, by their paths within the checkout."""
+    """The generated files, by their paths within the checkout."""
     measured = [Measured(row, kept) for row in rows if (kept := raw.kept(row.name, results))]
     readme = (ROOT / README).read_text("utf-8")
     return {
@@ -57,14 +57,14 @@ def made(rows: Sequence[Row] = ROWS, results: Path = raw.RESULTS) -> dict[Path, 
 
 
 def write() -> None:
-    """Write them all."""
+    """Write all generated files."""
     for path, text in made().items():
         (ROOT / path).write_text(text, "utf-8")
 
 
 def with_best(readme: str, lines: Sequence[Line]) -> str:
-    """The README with the best lines between its two marks: of those that have a sentence and meet their
-    budget, the ones that use the least of it."""
+    """The README with the best lines between its two markers: of those with a headline that meet their
+    budget, the ones that use the smallest part of it."""
     fit = sorted((line for line in lines if line.headline and line.met), key=lambda line: line.share)
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)

@@ -1,7 +1,5 @@
-"""What a row of the benchmarks is: how it is measured, and how its raw figures are read.
-
-The two are apart, so that the page can be made again from kept figures without measuring anything.
-"""
+"""A row of the benchmarks: how it is measured, and how its raw figures are interpreted. The two are separate,
+so that the page can be generated again from stored figures."""
 
 from __future__ import annotations
 
@@ -20,9 +18,9 @@ class Line:
     """One line of the table.
 
     Args:
-        floor: what the same costs without Stager, in words, as `ours` is what it costs with it.
-        budget: what `value` may be, in words.
-        value: what is held against `limit`; the budget is met while it isn't more.
+        floor: the cost without Stager, in words; `ours` is the cost with it.
+        budget: the allowed `value`, in words.
+        value: compared with `limit`; the budget is met if it isn't more.
         peer: what another program needs for the same; empty where there is none to compare with.
         headline: a sentence for the README, without the full stop; empty where the line isn't meant for it.
     """
@@ -42,18 +40,18 @@ class Line:
 
     @property
     def share(self) -> float:
-        """How much of the budget is used; 0 for what must be 0, and is."""
+        """The used part of the budget; 0 if the budget is 0 and met."""
         return self.value / self.limit if self.limit else self.value
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Bars below one another, the first of them the floor.
+    """A chart of horizontal bars, the first of them the floor.
 
     Args:
         name: of its file, without the ending.
         bars: labels and values.
-        unit: of the values, as it stands behind them.
+        unit: of the values.
     """
 
     name: str
@@ -67,11 +65,11 @@ class Row:
     """One row.
 
     Args:
-        name: by which it is asked for on the command line, and the name of its file of figures.
+        name: on the command line, and of its file of figures.
         title: of its section on the page.
         about: how it is measured, in a paragraph.
         measure: takes the figures; some minutes at most.
-        missed: why a budget of it is missed, for as long as one is.
+        missed: why one of its budgets is missed; empty if none is.
     """
 
     name: str

@@ -1,4 +1,5 @@
-"""What rows are measured on: Stagers in folders of their own, a small image, and what was asked for."""
+"""What rows are measured on: Stagers in separate folders, a small image, and the options of the command
+line."""
 
 from __future__ import annotations
 
@@ -15,11 +16,11 @@ from tests.integration.stager import StagerUnderTest, docker
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = ROOT / ".stager" / "bench"
-"""Where scripts/bench puts what rows are compared with."""
+"""The folder in which scripts/bench installs other programs."""
 
 IMAGE = "stager-bench/app:2"
 PORT = 3000
-# The smallest application that there is: busybox's web server with one page, which answers at the base URL
+# A minimal application: busybox's web server with one page, which answers at the base URL
 # that JupyterHub gives its servers as well. The volume is for the row that looks for leftovers.
 COMMAND = (
     "folder=/tmp/www${JUPYTERHUB_SERVICE_PREFIX:-/}; mkdir -p $folder; echo $STAGER_SHA >${folder}index.html;"
@@ -30,11 +31,11 @@ APPLICATION_COMMAND = "python3 /server.py"
 
 @dataclass(frozen=True, slots=True)
 class BenchOptions:
-    """What the command line can change.
+    """Options of the command line.
 
     Args:
         cycles: of the row that looks for leftovers.
-        peers: whether what isn't Stager is measured beside it, where it is installed.
+        peers: whether other programs are measured for comparison, if installed.
     """
 
     cycles: int = 40
@@ -43,7 +44,7 @@ class BenchOptions:
 
 @dataclass(frozen=True, slots=True)
 class Testbed:
-    """Where a row is measured.
+    """The environment in which a row is measured.
 
     Args:
         folder: empty at first.
@@ -54,10 +55,11 @@ class Testbed:
 
     @contextlib.contextmanager
     def stager(self, **configuration: Any) -> Iterator[StagerUnderTest]:
-        """A running Stager with one application, `shop`, of the small image; it leaves nothing behind.
+        """A running Stager with one application, `shop`, of the small image; everything is removed at the
+        end.
 
         Args:
-            configuration: keys of config.yml; passes are as in production unless it says otherwise.
+            configuration: keys of config.yml; intervals are those of production unless set here.
         """
         images = configuration.pop("images", {"shop": {}})
         small = {"command": None, "image": app_image(), "port": PORT}
@@ -75,12 +77,12 @@ class Testbed:
 
 
 def versioned() -> dict[str, dict[str, Any]]:
-    """What goes under `images:` for the application of the integration tests, which tells its VERSION."""
+    """The entry under `images:` for the application of the integration tests, which shows its VERSION."""
     return {"shop": {"image": application_image(), "command": APPLICATION_COMMAND}}
 
 
 def app_image() -> str:
-    """The reference of the small image, which is made first if it isn't there."""
+    """The reference of the small image, which is built first if it is missing."""
     inspect = ["docker", "image", "inspect", IMAGE]
     if subprocess.run(inspect, capture_output=True, check=False).returncode:
         made = docker("create", base_image("static"))

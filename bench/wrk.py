@@ -1,4 +1,4 @@
-"""Runs wrk, a load generator that is cheap enough not to be what is measured."""
+"""Runs wrk, a load generator that uses little processor time itself."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ end
 
 
 def ask(folder: Path, port: int, targets: Sequence[tuple[str, str]], seconds: int = SECONDS) -> int:
-    """Ask for these, one after the other and again and again, on kept connections.
+    """Request these targets in turn, repeatedly, on persistent connections.
 
     Args:
         folder: for wrk's script.
-        targets: hosts, with port where one belongs to it, and paths.
+        targets: hosts, with a port if needed, and paths.
 
     Returns:
         How many requests were answered.

@@ -1,5 +1,5 @@
-"""Asks whether what we depend on has known holes, for scripts/check. Who knows is the package index; where
-it can't be asked, this says so and is no failure.
+"""Checks the locked packages for known vulnerabilities, for scripts/check. The package index has the data; if
+it doesn't answer, this says so and doesn't fail.
 
 usage: scripts/audit.py LOCK...
 """
@@ -13,7 +13,8 @@ from typing import Any
 
 
 def audited(lock: str) -> tuple[list[str], int, int]:
-    """What is known against the packages of this lock, how many they are, and about how many nobody says.
+    """The known vulnerabilities of this lock's packages, their number, and the number of packages without
+    data.
 
     Args:
         lock: a file of requirements with hashes.
@@ -33,7 +34,8 @@ def _told(package: dict[str, Any], hole: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """0 where nothing is known, or nobody could be asked; 1 for a hole that an upgrade would mend."""
+    """Returns 0 if no vulnerability is known or the index doesn't answer, 1 for a vulnerability that an
+    upgrade fixes."""
     failed = False
     for lock in sys.argv[1:]:
         known, asked, silent = audited(lock)

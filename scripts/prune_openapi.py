@@ -1,4 +1,4 @@
-"""Cuts GitHub's description of its API down to what a preview server may call: Prism then starts in seconds.
+"""Reduces GitHub's OpenAPI description to what a preview server may call: Prism then starts within seconds.
 
 usage: prune_openapi.py FROM TO
 """
@@ -56,7 +56,8 @@ Json = dict[str, Any]
 
 
 def pruned(whole: Json) -> Json:
-    """The description of the kept paths with all that they refer to. Raises KeyError when one isn't there."""
+    """The description of the kept paths with everything that they refer to. Raises KeyError if a path is
+    missing."""
     kept: Json = {
         name: part for name, part in whole.items() if name not in ("paths", "x-webhooks", "components")
     }
@@ -94,7 +95,7 @@ def objects(value: Any) -> Iterator[Json]:
 
 
 def add_media_types(content: Any) -> None:
-    """Have what is answered as JSON answered as GitHub's own JSON too."""
+    """Also answer with GitHub's own JSON media type where the answer is JSON."""
     if isinstance(content, dict) and isinstance(content.get("application/json"), dict):
         for media_type in MEDIA_TYPES:
             content.setdefault(media_type, content["application/json"])

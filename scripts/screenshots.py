@@ -37,7 +37,7 @@ class Stage:
         self._browser = browser
 
     def prepare(self) -> None:
-        """Have a preview that is live, one that can't be built, and one whose update can't."""
+        """Launch a preview that is live, one that can't be built, and one whose update fails."""
         self.demo.prepare()
         self.demo.open()
         self.demo.checkout.switch_to("night")

@@ -1,4 +1,4 @@
-"""The rows, one module each, in the order in which the page has them."""
+"""The rows, one module each, in the order of the page."""
 
 from __future__ import annotations
 

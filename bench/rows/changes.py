@@ -1,4 +1,5 @@
-"""20 changes at once, each with a build of its own: in what order they come, and what Stager needs for it."""
+"""20 pushes at once, each with a build of its own: the order in which they become live, and Stager's
+resources."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ LOOK_EVERY, VISIT_EVERY = 0.5, 0.05
 
 
 def measure(testbed: Testbed) -> dict[str, Any]:
-    """Raw figures: when each was live, in the order of their pushes, and the control plane's memory."""
+    """Raw figures: when each was live, in the order of the pushes, and the control plane's memory."""
     return asyncio.run(_measure(testbed))
 
 
@@ -46,7 +47,7 @@ async def _measure(testbed: Testbed) -> dict[str, Any]:
 
 
 async def _warm(hand: BuiltByHand, author: Author, watcher: Watcher) -> None:
-    """Fill the build cache, and leave a preview for people to visit."""
+    """Fill the build cache, and leave a preview for visitors."""
     hand.author.begin("first")
     await hand.run(hand.author.clone.folder)
     await hand.remove()
@@ -56,7 +57,7 @@ async def _warm(hand: BuiltByHand, author: Author, watcher: Watcher) -> None:
 
 
 async def _by_hand(hand: BuiltByHand, names: Sequence[str]) -> float:
-    """Seconds until the last one answers, with as many hands as Stager has builds."""
+    """Seconds until the last one answers, with as many parallel builds as Stager's."""
     for name in names:
         hand.author.begin(name)
     folders = [hand.author.folder_of(name) for name in names]
@@ -95,7 +96,7 @@ async def _with_stager(
 
 
 async def _visits(watcher: Watcher) -> list[int]:
-    """What somebody is answered who asks a preview again and again, until this is cancelled."""
+    """The answers to requests for a preview, sent continuously until this is cancelled."""
     answers = []
     with contextlib.suppress(asyncio.CancelledError):
         while True:
@@ -105,7 +106,7 @@ async def _visits(watcher: Watcher) -> list[int]:
 
 
 async def _peak(pid: int) -> int:
-    """The most memory that a process held, until this is cancelled."""
+    """A process's peak memory until this is cancelled."""
     most = 0
     with contextlib.suppress(asyncio.CancelledError):
         while True:
@@ -115,16 +116,16 @@ async def _peak(pid: int) -> int:
 
 
 def overtaken(live: Sequence[float]) -> int:
-    """By how many of those that came after it one was overtaken, at most.
+    """The largest number of later pushes that became live before an earlier one.
 
     Args:
-        live: when each was, in the order in which they came.
+        live: when each became live, in the order of the pushes.
     """
     return max(sum(later < moment for later in live[place + 1 :]) for place, moment in enumerate(live))
 
 
 def lines(figures: Figures) -> list[Line]:
-    """Time, order, memory, and what others noticed."""
+    """Time, order, memory, and effects on visitors."""
     count, last = figures["changes"], max(figures["live"])
     ratio, order = last / figures["floor"], overtaken(figures["live"])
     most, visits = figures["bytes"]["most"] / 1e6, figures["visits"]

@@ -1,4 +1,4 @@
-"""`kill -9` of either process: what it costs those who use previews."""
+"""`kill -9` of either process: its effect on visitors."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def _control_killed(stager: StagerUnderTest) -> dict[str, int]:
 
 
 def _front_killed(stager: StagerUnderTest) -> tuple[list[float], int]:
-    """Seconds to serve again, each time; and how often the table was the same as before."""
+    """Seconds to serve again, of each round; and in how many rounds the table was unchanged."""
     taken, intact = [], 0
     for _ in range(FRONT_KILLS):
         sleep(LIVED_WELL)
@@ -86,7 +86,7 @@ def _table(stager: StagerUnderTest) -> RouteTable:
 
 
 def _until_served(pid: int, port: int, path: str, host: str) -> float:
-    """Kill a process; seconds until a request that comes after that is answered with 200."""
+    """Kill a process. Returns the seconds until a later request is answered with 200."""
     begun = perf_counter()
     os.kill(pid, signal.SIGKILL)
     while perf_counter() - begun < PATIENCE:

@@ -1,4 +1,4 @@
-"""The control plane at rest, with many environments known."""
+"""The control plane at rest with many environments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PATIENCE = 300.0
 
 
 def measure(testbed: Testbed) -> dict[str, Any]:
-    """Raw figures: bytes, and processor time over some seconds."""
+    """Raw figures: memory in bytes, and processor time in some seconds."""
     with testbed.stager() as stager:
         _fill(stager)
         sleep(SETTLE)
@@ -38,7 +38,7 @@ def measure(testbed: Testbed) -> dict[str, Any]:
 
 
 def _fill(stager: StagerUnderTest) -> None:
-    """Pull requests, of which most come from forks: known, with a page each, and nothing that runs."""
+    """Open pull requests, most of them from forks: each has a page, and nothing runs."""
     with ThreadPoolExecutor(8) as senders:
         changes = [Pull(n, f"branch-{n}", fork=n > RUNNING) for n in range(1, KNOWN + 1)]
         for answer in senders.map(lambda change: stager.deliver(change.opened()), changes):

@@ -29,7 +29,7 @@ Party = tuple[Launch, Remove]
 
 
 def measure(testbed: Testbed) -> dict[str, Any]:
-    """Raw figures: seconds of each launch alone, and of the last of those at once."""
+    """Raw figures: seconds of each single launch, and of the last of the concurrent ones."""
     return asyncio.run(_measure(testbed))
 
 
@@ -77,7 +77,7 @@ async def _together(parties: dict[str, Party]) -> dict[str, list[float]]:
 
 
 def _turn(parties: dict[str, Party], number: int) -> list[str]:
-    """Who goes first changes from round to round."""
+    """The order of the parties, which changes from round to round."""
     names = list(parties)
     first = number % len(names)
     return names[first:] + names[:first]
@@ -128,7 +128,7 @@ async def _with_hub(web: aiohttp.ClientSession, running: hub.Hub) -> Party:
 
 
 def lines(figures: Figures) -> list[Line]:
-    """Both lines, with the peer beside them where it was there."""
+    """Both lines, with the peer if it was measured."""
     return [
         _line(figures["alone"], "A launch, to its first 200", 1.15, "A launch"),
         _line(

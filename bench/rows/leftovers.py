@@ -1,4 +1,4 @@
-"""What is left after a random history: nothing, it should be."""
+"""What is left after a random history: it should be nothing."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ COUNT_EVERY = 5
 
 
 class History:
-    """Pull requests are opened, pushed to and closed, and Stager is killed, by the dice.
+    """A random history: pull requests are opened, pushed to and closed, and Stager is killed.
 
     Attributes:
-        happened: how often each thing did.
+        happened: the number of events of each kind.
     """
 
     def __init__(self, stager: StagerUnderTest) -> None:
@@ -43,7 +43,7 @@ class History:
         self._count = 0
 
     def cycle(self) -> None:
-        """One thing happens, and nobody waits for its end; only sometimes a moment."""
+        """Carry out one random event, without waiting for its effect except for a moment at times."""
         things: dict[str, tuple[Callable[[], None], int]] = {
             "opened": (self._opened, 3 if len(self._open) < MOST_OPEN else 0),
             "pushed": (self._pushed, 4 if self._open else 0),
@@ -57,7 +57,7 @@ class History:
         time.sleep(self._dice.choice([0, 0, 0.1, 0.5]))
 
     def end(self) -> None:
-        """Close what is open."""
+        """Close the open pull requests."""
         while self._open:
             self._closed()
 
@@ -80,7 +80,7 @@ class History:
 
 
 def measure(testbed: Testbed) -> dict[str, Any]:
-    """Raw figures: what happened, what there was, and how much of it is left."""
+    """Raw figures: what happened, what was created, and how much of it is left."""
     with testbed.stager(reconcile_interval="5s") as stager, _watching(testbed.folder / "events") as events:
         history, most = History(stager), Counter[str]()
         for number in range(testbed.options.cycles):
@@ -103,7 +103,8 @@ def measure(testbed: Testbed) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _watching(path: Path) -> Iterator[Path]:
-    """What the engine tells meanwhile, a JSON object a line. It alone says whose an anonymous volume was."""
+    """Record the engine's events, one JSON object per line. Only they show the owner of an anonymous
+    volume."""
     with path.open("wb") as file:
         command = [
             "docker",
@@ -133,7 +134,7 @@ def _left(stager: StagerUnderTest, events: Path) -> dict[str, int]:
 
 
 async def _routes(stager: StagerUnderTest) -> int:
-    """Hosts that lead to a container. That a preview is gone is said by a page, which stays for a while."""
+    """Hosts that lead to a container. The page of a removed preview stays for a while."""
     client = FrontClient(stager.state / "front")
     try:
         table = await _current(client)
@@ -143,7 +144,7 @@ async def _routes(stager: StagerUnderTest) -> int:
 
 
 async def _current(client: FrontClient) -> RouteTable:
-    """The route table, also of a front that was killed just now and is being started again."""
+    """The route table, also of a front that was just killed and is being restarted."""
     async with asyncio.timeout(10):
         while True:
             try:
@@ -163,7 +164,7 @@ def _containers(stager: StagerUnderTest, events: Path) -> set[str]:
 
 
 def _volumes(stager: StagerUnderTest, events: Path) -> set[str]:
-    """The volumes that were ever mounted into one of this Stager's containers."""
+    """The volumes that were mounted into a container of this Stager at any time."""
     containers = _containers(stager, events)
     mounts = _events(events, "volume", "mount")
     return {actor["ID"] for actor in mounts if actor["Attributes"]["container"] in containers}

@@ -1,4 +1,4 @@
-"""A request through the front: the processor time that it costs, against nginx's."""
+"""The processor time of a request through the front, compared with nginx."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DOMAIN = "stage.test"
 _ENDLESS = "keepalive_requests 100000000;"
 
 Party = tuple[int, Callable[[], float], list[tuple[str, str]]]
-"""A router: its port, its processor time so far, and what is asked of it."""
+"""A router: its port, its processor time so far, and its targets."""
 
 
 def measure(testbed: Testbed) -> dict[str, Any]:
@@ -91,14 +91,14 @@ def _nginx(folder: Path, sites: str) -> Iterator[NginxUnderTest]:
 
 
 def _backends(ports: list[int]) -> str:
-    """Applications that answer a few bytes and cost next to nothing."""
+    """Applications that answer a few bytes and use almost no processor time."""
     listens = "".join(f"    listen 127.0.0.1:{port};\n" for port in ports)
     return f"server {{\n{listens}    access_log off;\n    {_ENDLESS}\n    return 200 hello;\n}}\n"
 
 
 @contextlib.contextmanager
 def _router(folder: Path, ports: list[int]) -> Iterator[Party]:
-    """nginx with a vhost for each route, connections kept on both sides, and the front's headers."""
+    """nginx with a vhost for each route, persistent connections on both sides, and the front's headers."""
     with _nginx(folder, "") as nginx:
         (nginx.sites / "bench").write_text(_vhosts(folder, nginx.port, ports))
         nginx.reload()
@@ -108,8 +108,8 @@ def _router(folder: Path, ports: list[int]) -> Iterator[Party]:
 
 
 def answers(nginx: NginxUnderTest, host: str) -> bool:
-    """Whether it answers for this host with 200. One that reads its files, or whose worker ends, may refuse
-    the connection or drop it."""
+    """Whether it answers requests for this host with 200. While it reloads, the connection may be refused
+    or closed."""
     with contextlib.suppress(httpx.TransportError):
         return nginx.get(host).status_code == 200
     return False
@@ -138,7 +138,7 @@ def _vhosts(folder: Path, port: int, ports: list[int]) -> str:
 
 @contextlib.contextmanager
 def _chp(folder: Path, ports: list[int]) -> Iterator[Party]:
-    """The peer's proxy, with a route for each of as many users, as JupyterHub makes them."""
+    """The peer's proxy, with a route for each of as many users, in the form that JupyterHub uses."""
     port, api = free_port(), free_port()
     command = [*hub.proxy_command(), "--ip=127.0.0.1", f"--port={port}", f"--api-port={api}"]
     with (folder / "chp.log").open("wb") as log:

@@ -37,7 +37,7 @@ async def _refreshed(testbed: Testbed) -> dict[str, int]:
 
 
 async def _restarted(testbed: Testbed) -> dict[str, int]:
-    """The nearest thing that the peer has: stop a user's server, and start it."""
+    """The closest equivalent of the peer: stop a user's server and start it."""
     folder = Path(tempfile.mkdtemp(dir=testbed.folder))
     with hub.running_hub(folder, application_image(), APPLICATION_COMMAND) as running:
         async with aiohttp.ClientSession() as web:

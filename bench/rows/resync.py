@@ -1,4 +1,4 @@
-"""A resync of 1,000 open pull requests: what it asks GitHub, and what it costs."""
+"""A resync of 1,000 open pull requests: its requests to GitHub and its processor time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PATIENCE = 300.0
 
 
 def measure(testbed: Testbed) -> dict[str, Any]:
-    """Raw figures: questions, seconds and processor time of the first resync, and of those after it."""
+    """Raw figures: requests, seconds and processor time of the first resync and of later ones."""
     with running_github() as github:
         for number in range(OPEN):
             github.open(f"branch-{number}", fork_of=f"stranger-{number}")
@@ -55,7 +55,7 @@ def _all_known(stager: StagerUnderTest) -> bool:
 
 
 def _by_hand(github: Github) -> dict[str, Any]:
-    """The list, page by page, and nothing done with it."""
+    """Read the list, page by page, and nothing else."""
     url, begun = f"{github.settings['api_url']}/repos/acme/shop/pulls?per_page={PAGE}", monotonic()
     with httpx.Client(auth=(USER, TOKEN), trust_env=False) as web:
         while url:
@@ -66,7 +66,7 @@ def _by_hand(github: Github) -> dict[str, Any]:
 
 
 def _quiet(github: Github, pid: int) -> dict[str, Any]:
-    """The mean of some resyncs, the process's other doings included."""
+    """The mean of several resyncs, including the process's other work."""
     before, used = len(github.requests), cpu_seconds(pid)
     pages = OPEN // PAGE
     until(lambda: len(github.requests) >= before + TIMES * pages, f"{TIMES} resyncs", PATIENCE)
@@ -82,7 +82,7 @@ def _statuses(requests: Sequence[Recorded]) -> list[int]:
 
 
 def lines(figures: Figures) -> list[Line]:
-    """Questions and costs, of the first and of the later ones."""
+    """Requests and costs, of the first and of later ones."""
     floor, first, quiet = figures["floor"], figures["first"], figures["quiet"]
     pages, requests = len(floor["statuses"]), len(first["statuses"])
     counted = [status for status in quiet["statuses"] if status != 304]

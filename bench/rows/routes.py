@@ -1,4 +1,4 @@
-"""Changing one route, among few and among many."""
+"""A change of one route, among few and among many."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DOMAIN = "stage.test"
 
 
 class Party:
-    """A front with so many routes, and the publisher that changes them."""
+    """A front with this number of routes, and the publisher that changes them."""
 
     def __init__(self, front: Rig, apps: tuple[App, App]) -> None:
         self._front = front
@@ -32,7 +32,7 @@ class Party:
         await self._routes.apply(RouteTable(routes, DOMAIN, Endpoint("127.0.0.1", 1)))
 
     async def change(self, number: int) -> float:
-        """Seconds until a route leads to the other application, and every new request follows it."""
+        """Seconds until every new request for a route reaches the other application."""
         host, app = _host(number % FEW), self._apps[(number // FEW + 1) % 2]
         begun = perf_counter()
         await self._routes.show(host, app.endpoint)

@@ -1,4 +1,4 @@
-"""A webhook's answer while many environments are open, and what `kill -9` does to deliveries."""
+"""The answer to a webhook while many environments are open, and deliveries after `kill -9`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Send = Callable[[Body], Awaitable[None]]
 
 
 def measure(testbed: Testbed) -> dict[str, Any]:
-    """Raw figures: seconds of each answer, of rounds without and with work that follows; what was lost."""
+    """Raw figures: seconds of each answer, in rounds with and without subsequent work; lost deliveries."""
     with testbed.stager() as stager:
         pulls = [Pull(number, f"branch-{number}") for number in range(1, OPEN + 1)]
         return asyncio.run(_measure(testbed.folder, stager, pulls))
@@ -78,7 +78,7 @@ async def _measure(folder: Path, stager: StagerUnderTest, pulls: Sequence[Pull])
 
 @contextlib.asynccontextmanager
 async def _churn() -> AsyncIterator[None]:
-    """Containers are replaced meanwhile, without Stager; see `bench.churn`."""
+    """Replace containers meanwhile, without Stager; see `bench.churn`."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "bench.churn", stdin=pipe, stdout=pipe
@@ -115,7 +115,7 @@ async def _round(send: Send, bodies: Sequence[Body]) -> list[float]:
 
 
 async def _lost(stager: StagerUnderTest, pulls: Sequence[Pull]) -> int:
-    """How many of the pushes, all of them answered with 202, are not what Stager wants in the end."""
+    """The number of pushes answered with 202 that aren't in the desired state at the end."""
     wanted = {pull.ref: pull.sha for pull in pulls}
 
     def missing() -> int:
@@ -128,7 +128,7 @@ async def _lost(stager: StagerUnderTest, pulls: Sequence[Pull]) -> int:
 
 
 def _labeled(pull: Pull) -> dict[str, Any]:
-    """Somebody gave it a label: GitHub tells of it, and nothing has to be done."""
+    """A delivery about a label, which needs no work."""
     return pull.payload("labeled")
 
 
@@ -155,7 +155,7 @@ def _sender(web: aiohttp.ClientSession, url: str, host: str) -> Send:
 
 @contextlib.asynccontextmanager
 async def _without_work(folder: Path) -> AsyncIterator[str]:
-    """The URL of the floor: the same route behind a front of its own, without work."""
+    """The URL of the floor: the same route behind a front, without work."""
     async with rig(folder) as front:
         socket = folder / "floor.sock"
         process = subprocess.Popen([sys.executable, "-m", "bench.nowork", socket])  # noqa: ASYNC220 (short)
@@ -169,7 +169,7 @@ async def _without_work(folder: Path) -> AsyncIterator[str]:
 
 
 def lines(figures: Figures) -> list[Line]:
-    """Deliveries that need nothing done, pushes, and what was lost."""
+    """Deliveries without work, pushes, and lost deliveries."""
     count = figures["open"]
     what = f"A webhook's answer (99th percentile), {count} environments open, {count} deliveries in a second"
     quiet = figures["quiet"]

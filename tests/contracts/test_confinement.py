@@ -122,7 +122,7 @@ class TestSystemCalls:
         assert said.startswith(f"-1 {EPERM}")
 
     @pytest.mark.attack(
-        "A socket of AF_VSOCK by the 32-bit call socketcall",
+        "A socket of AF_VSOCK by the 32-bit system call socketcall",
         profile="repository's own code",
         result="ENOSYS",
     )

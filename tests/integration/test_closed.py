@@ -23,9 +23,9 @@ def umask_of(process: int) -> str:
 
 
 @pytest.mark.attack(
-    "Control socket, keys and database in a state folder that was open",
+    "Control socket, keys and database in a state folder with open permissions",
     profile="local user",
-    result="the folder is closed at the start, and what is in it is for its owner alone",
+    result="at the start, the folder and its files become accessible to their owner only",
 )
 def test_the_state_folder(make_stager: MakeStager) -> None:
     stager = make_stager(start=False)

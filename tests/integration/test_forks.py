@@ -190,7 +190,7 @@ def test_a_commit_is_approved_and_another_one_is_not(make_rig: MakeRig) -> None:
 
 
 @pytest.mark.attack(
-    "A commit that may run, on a machine without the root helper",
+    "An approved commit, on a machine without the root helper",
     profile="build of a fork",
     result="not built (untrusted-builder-missing)",
 )

@@ -211,7 +211,7 @@ class TestLife:
     @pytest.mark.attack(
         "X-Forwarded-For from this machine while trusted_proxies is empty",
         profile="preview",
-        result="it is replaced by the address that the front sees",
+        result="it is replaced by the client's real address",
     )
     async def test_no_trusted_proxy_is_none_at_all(self, front: Rig) -> None:
         """A front that trusts this machine is replaced by one that trusts nobody, and the other way round."""

@@ -372,7 +372,7 @@ class TestPool:
     @pytest.mark.attack(
         "Clear-Site-Data, and X-Accel-Redirect for an nginx before Stager",
         profile="repository's own code",
-        result="both are taken out of the answer",
+        result="both are removed from the response",
     )
     @pytest.mark.parametrize("policy", [None, AccessPolicy(index=True)])
     async def test_an_app_speaks_to_its_own_visitors_alone(

@@ -133,9 +133,9 @@ def free_port() -> int:
 
 
 @pytest.mark.attack(
-    "The cache mounts of trusted builds, by a frontend of its own (`# syntax=`)",
+    "The cache mounts of trusted builds, by its own frontend (`# syntax=`)",
     profile="build of a fork",
-    result="it finds them empty, and trusted builds see nothing of what it writes",
+    result="they are empty, and trusted builds don't see what it writes",
 )
 @pytest.mark.parametrize("namespace", ["", "team"])
 @pytest.mark.parametrize("own", [False, True])
@@ -153,9 +153,9 @@ def test_cache_mounts_by_a_frontend(rig: Rig, frontend: Frontend, own: bool, nam
 
 
 @pytest.mark.attack(
-    "A container in this machine's network, by a frontend of its own",
+    "A container in the machine's network, by its own frontend (`# syntax=`)",
     profile="build of a fork",
-    result="refused; Docker 20.10 would give it one",
+    result="refused; Docker 20.10 would start one",
 )
 def test_the_host_s_network_by_a_frontend(rig: Rig, frontend: Frontend, tmp_path: Path) -> None:
     service = Server(tmp_path, lambda *command: subprocess.Popen(command), free_port())

@@ -114,9 +114,9 @@ def test_without_the_helper_this_machine_is_open(make_stager: MakeStager, servic
 
 
 @pytest.mark.attack(
-    "A service of the machine, by its gateway, Docker's bridge and its own address; another preview's port",
+    "A service of the machine, by any of its addresses (gateway, Docker's bridge); another preview's port",
     profile="preview",
-    result="rejected by the firewall of the root helper; the ports of visitors stay open",
+    result="rejected by the root helper's firewall; the front's public ports stay reachable",
 )
 def test_this_machine_is_closed_but_for_the_front(guarded: Guarded, service: int) -> None:
     stager, _ = guarded(listen="0.0.0.0:0")
@@ -170,7 +170,7 @@ def test_what_was_blocked_is_shown_and_the_setting_opens_it(guarded: Guarded, se
 @pytest.mark.attack(
     "A published port of another container",
     profile="preview",
-    result="rejected, unless egress_allow has it",
+    result="rejected, unless egress_allow lists it",
 )
 def test_another_containers_published_port(guarded: Guarded) -> None:
     stager, _ = guarded()
@@ -189,9 +189,9 @@ def test_another_containers_published_port(guarded: Guarded) -> None:
 
 
 @pytest.mark.attack(
-    "A start while the root helper is dead",
+    "A start while the root helper doesn't run",
     profile="preview",
-    result="no instance starts; the rules of the others stay",
+    result="no instance starts; the rules of running instances stay",
 )
 def test_nothing_starts_while_the_helper_is_dead(guarded: Guarded, service: int) -> None:
     stager, helper = guarded()

@@ -53,9 +53,9 @@ def gateway_of(stager: StagerUnderTest, container: str) -> str:
 
 
 @pytest.mark.attack(
-    "A service of the machine on 0.0.0.0, as the documentation installs Stager",
+    "A service of the machine on 0.0.0.0, with Stager installed as documented",
     profile="preview",
-    result="connection refused by the firewall that the root helper keeps",
+    result="connection refused by the root helper's firewall",
 )
 def test_launched_guarded_and_removed(make_stager: MakeStager, service: int) -> None:
     stager = make_stager()

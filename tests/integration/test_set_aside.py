@@ -60,7 +60,7 @@ def end_by(stager: StagerUnderTest) -> None:
 @pytest.mark.attack(
     "A delivery that ends the process",
     profile="sender of webhooks",
-    result="set aside after two beginnings; the next delivery is processed",
+    result="set aside after two attempts; the next delivery is processed",
 )
 def test_one_that_ends_the_process_is_set_aside_after_the_second_time(make_stager: MakeStager) -> None:
     stager = make_stager(start=False, event_listeners=["Deadly", "LaunchOnGithubPullRequestOpened"])

@@ -185,7 +185,7 @@ def test_its_socket_is_stager_s_alone(rig: Rig, tmp_path: Path) -> None:
 @pytest.mark.attack(
     "ADD of a service that listens on this machine",
     profile="build of a fork",
-    result="refused; the machine's own Docker would fetch it",
+    result="refused; the machine's Docker would fetch it",
 )
 def test_a_service_of_the_host(rig: Rig, on_the_host: Server) -> None:
     line = f"ADD http://{on_the_host.url}/metrics /site/metrics\n"
@@ -213,7 +213,7 @@ def test_a_service_of_the_host_by_the_link_s_address(rig: Rig, builder: OwnBuild
 @pytest.mark.attack(
     "FROM and COPY --from of a private image of this machine",
     profile="build of a fork",
-    result="not found, unless forks.base_images lends it",
+    result="not found, unless forks.base_images lists it",
 )
 def test_the_images_of_the_host(rig: Rig) -> None:
     private = f"stager-test/private-{secrets.token_hex(4)}:1"
@@ -231,9 +231,9 @@ def test_the_images_of_the_host(rig: Rig) -> None:
 
 
 @pytest.mark.attack(
-    "A layer that a trusted build would take from the cache",
+    "A layer in the cache that a trusted build would reuse",
     profile="build of a fork",
-    result="the trusted build makes its own",
+    result="the trusted build creates its own",
 )
 @pytest.mark.parametrize("own", [False, True])
 def test_layers_that_a_stranger_built_first(rig: Rig, own: bool) -> None:
@@ -249,9 +249,9 @@ def test_layers_that_a_stranger_built_first(rig: Rig, own: bool) -> None:
 
 
 @pytest.mark.attack(
-    "A layer made with another proxy for a trusted build to take",
+    "A cached layer, built with another proxy, for a trusted build to reuse",
     profile="build of a fork",
-    result="the trusted build makes its own",
+    result="the trusted build creates its own",
 )
 @pytest.mark.parametrize("own", [False, True])
 def test_proxies_that_a_stranger_built_with(rig: Rig, own: bool) -> None:
@@ -291,7 +291,7 @@ def docker_configuration(tmp_path: Path, free_port: int, monkeypatch: pytest.Mon
 
 
 @pytest.mark.attack(
-    "The machine's credentials for a registry, by FROM of one on 127.0.0.1",
+    "The machine's credentials for a registry, by FROM of a registry on 127.0.0.1",
     profile="build of a fork",
     result="none are sent",
 )
@@ -354,9 +354,9 @@ def test_secrets_go_nowhere(rig: Rig) -> None:
 
 
 @pytest.mark.attack(
-    "Removal of a file of the machine by a link in place of a mount's folder (CVE-2024-23652)",
+    "Removal of a file of the machine by a symbolic link instead of a mount's folder (CVE-2024-23652)",
     profile="build of a fork",
-    result="the file stays; Docker 20.10 would remove it",
+    result="the file isn't removed; Docker 20.10 would remove it",
 )
 def test_an_empty_file_of_the_host(rig: Rig) -> None:
     """A link in the place of a mount's folder made old engines remove what it led to (CVE-2024-23652)."""

@@ -89,9 +89,9 @@ def send(port: int, headers: str) -> int:
 
 
 @pytest.mark.attack(
-    "Thirty bodies of 24 MB at the same time, without a good signature",
+    "Thirty bodies of 24 MB at the same time, without a valid signature",
     profile="sender of webhooks",
-    result="the memory stays small, and a delivery of the forge is taken meanwhile",
+    result="memory use stays small, and a delivery of the forge is accepted meanwhile",
 )
 @pytest.mark.parametrize("headers", [UNSIGNED, MALFORMED, GUESSED], ids=["unsigned", "malformed", "guessed"])
 def test_the_memory_stays_small(stager: StagerUnderTest, headers: str) -> None:

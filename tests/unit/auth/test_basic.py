@@ -147,9 +147,9 @@ class TestHashed:
         assert compared[0] == compared[1]
 
     @pytest.mark.attack(
-        "Hashed passwords in a flood, from many addresses",
+        "A flood of sign-ins with passwords that are stored hashed, from many addresses",
         profile="visitor",
-        result="two are compared at a time, fifty wait for ten seconds at most, the others are answered 503",
+        result="two are checked at a time, fifty wait for at most ten seconds, the others get 503",
     )
     async def test_few_wait_and_not_for_long(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(basic_module, "PATIENCE_SECONDS", 0.3)

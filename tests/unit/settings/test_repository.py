@@ -96,7 +96,7 @@ class TestEveryKey:
     @pytest.mark.attack(
         "Proxies and BUILDKIT_* as build arguments in .stager.yml",
         profile="repository's own code",
-        result="refused; only the configuration may give them",
+        result="refused; only the configuration may set them",
     )
     @pytest.mark.parametrize(
         "name",

@@ -394,9 +394,9 @@ class TestStream:
         assert "secret-branch" not in stream.text
 
     @pytest.mark.attack(
-        "Many streams of the dashboard by one person",
+        "Many dashboard streams by one user",
         profile="visitor",
-        result="the eleventh is refused with 429; other people's work, and closing one makes room",
+        result="the eleventh gets 429; other users' streams work, and closing one permits another",
     )
     async def test_is_limited_for_each_person(self, people: WebHarness) -> None:
         ann, vera = await session_of(people, "ann"), await session_of(people, "vera")

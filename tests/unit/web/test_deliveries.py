@@ -91,7 +91,7 @@ async def test_refused_ones_are_counted_by_cause(web: WebHarness) -> None:
 
 
 @pytest.mark.attack(
-    "Any number of deliveries without a good signature",
+    "Any number of deliveries without a valid signature",
     profile="stranger",
     result="counted by cause in one row, which is written every ten seconds at most",
 )

@@ -87,7 +87,7 @@ async def test_a_form_can_still_be_read_raw(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.attack(
-    "A form sent by a page of the same host over another scheme",
+    "A form sent by a page of the same host with another scheme",
     profile="page in a browser",
     result="403",
 )
@@ -134,7 +134,7 @@ async def test_the_configured_scheme_counts_where_a_proxy_tells_none() -> None:
 @pytest.mark.attack(
     "Stager's answers embedded as images or scripts",
     profile="page in a browser",
-    result="every answer has nosniff and Cross-Origin-Resource-Policy: same-origin",
+    result="every response has nosniff and Cross-Origin-Resource-Policy: same-origin",
 )
 @pytest.mark.parametrize(
     "path", ["/", "/login", "/api/v1/environments", "/readyz", "/nothing", "/static/preview.js", "/metrics"]

@@ -81,7 +81,7 @@ async def many(
 @pytest.mark.attack(
     "A hundred wrong passwords at the same time, also from many ports, spellings and addresses of one client",
     profile="visitor",
-    result="ten are compared, the others are answered 429",
+    result="ten are checked, the others get 429",
 )
 @pytest.mark.parametrize("written", WRITTEN)
 async def test_a_hundred_wrong_passwords_at_once_are_ten_comparisons(
@@ -101,7 +101,7 @@ async def test_a_hundred_right_passwords_at_once_all_get_in(guarded: WebHarness)
 @pytest.mark.attack(
     "Fifty wrong passwords for a private preview at the same time",
     profile="visitor",
-    result="ten are compared, the others are answered 429",
+    result="ten are checked, the others get 429",
 )
 @pytest.mark.parametrize("written", WRITTEN)
 async def test_the_password_of_a_preview(written: Callable[[int], str]) -> None:
@@ -151,9 +151,9 @@ async def test_made_up_tokens(guarded: WebHarness, written: Callable[[int], str]
 
 
 @pytest.mark.attack(
-    "Sign-ins of command lines begun in a flood",
+    "A flood of started command-line sign-ins",
     profile="visitor",
-    result="fifty are under way, and the provider is asked for no more",
+    result="at most fifty are in progress, and no more requests are sent to the provider",
 )
 @pytest.mark.parametrize("written", WRITTEN)
 async def test_codes_for_devices(written: Callable[[int], str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,9 +196,9 @@ class TestPagesOfOthers:
             await rig.client.get(f"{API}?github_token=gho_{'x' * 36}", headers=headers)
 
     @pytest.mark.attack(
-        "An image whose address has a wrong github_token, again and again",
+        "Repeated requests for an image whose URL has a wrong github_token",
         profile="page in a browser",
-        result="the visitor is not locked out",
+        result="the visitor isn't locked out",
     )
     @pytest.mark.parametrize("headers", [{}, *({"sec-fetch-site": value} for value in ELSEWHERE)])
     async def test_by_a_token_in_an_image_s_address(
@@ -227,9 +227,9 @@ class TestPagesOfOthers:
         assert (await rig.client.get(API, headers=basic(password="wrong"))).status_code == 200
 
     @pytest.mark.attack(
-        "A link with a good github_token of somebody else",
+        "A link with somebody else's valid github_token",
         profile="page in a browser",
-        result="the token is not taken: 401",
+        result="the token isn't accepted: 401",
     )
     @pytest.mark.parametrize("where", ELSEWHERE)
     async def test_a_token_that_another_page_gives_isnt_taken(

@@ -129,7 +129,7 @@ async def test_nor_by_a_token_for_one_application(two: WebHarness, method: str, 
 @pytest.mark.attack(
     "The names and addresses of previews by action=status",
     profile="signed-in user",
-    result="only those of applications that their role lets them see",
+    result="only those of applications that the user's role permits",
 )
 @pytest.mark.parametrize(
     ("name", "apps"), [("admin", {"shop", HIDDEN}), ("ann", {"shop"}), ("eve", set()), ("nobody", set())]
@@ -146,7 +146,7 @@ async def test_the_status_report(two: WebHarness, name: str, apps: set[str]) -> 
 @pytest.mark.attack(
     "Previews of other applications, with a token for one",
     profile="signed-in user",
-    result="they are not listed",
+    result="they aren't listed",
 )
 async def test_the_status_report_by_a_bounded_token(two: WebHarness) -> None:
     token = await token_of(two, "admin", "shop")
@@ -180,7 +180,7 @@ async def test_figures_are_of_what_somebody_may_see(two: WebHarness) -> None:
 @pytest.mark.attack(
     "The names of applications by /kill without image_name",
     profile="signed-in user",
-    result="only those that they may see are looked through",
+    result="only applications that the user may see are searched",
 )
 async def test_a_name_is_looked_for_among_what_somebody_may_see(two: WebHarness) -> None:
     """Two previews of one name are ambiguous only for those who see both."""
@@ -203,9 +203,9 @@ async def test_a_name_is_looked_for_among_what_somebody_may_see(two: WebHarness)
 
 
 @pytest.mark.attack(
-    "The names of repositories by asking git for one that is not there",
+    "The names of repositories, by a git request for a missing one",
     profile="signed-in user",
-    result="only those that they may see are named",
+    result="only repositories that the user may see are named",
 )
 async def test_repositories(two: WebHarness, tmp_path: Path) -> None:
     repositories = {"shop": tmp_path / "shop.git", HIDDEN: tmp_path / "blog.git"}
@@ -223,7 +223,7 @@ class TestWhoReadsFigures:
     @pytest.mark.attack(
         "The figures of /metrics, from this machine or with invented X-Forwarded-For",
         profile="preview",
-        result="401, unless metrics.allow has the address of the client",
+        result="401, unless metrics.allow lists the client's address",
     )
     @pytest.mark.parametrize(
         ("forwarded", "allowed", "status"),

@@ -69,7 +69,7 @@ class TestHealth:
         }
 
     @pytest.mark.attack(
-        "/readyz after a preview failed by an error of Stager's own",
+        "/readyz after a preview failed with an internal error of Stager",
         profile="visitor",
         result="200, with the number of such previews and no name; one preview's code can't make it 503",
     )

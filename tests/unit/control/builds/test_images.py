@@ -421,7 +421,7 @@ class TestRepositoryFile:
         await works.assert_live()
 
     @pytest.mark.attack(
-        "a symbolic link to a file of the machine in place of `.stager.yml`",
+        "A symbolic link to a file of the machine instead of `.stager.yml`",
         profile="repository's own code",
         result="refused; links in commits aren't followed",
     )

@@ -292,7 +292,7 @@ class TestOnce:
     @pytest.mark.attack(
         "A copy of a comment's delivery under another delivery id",
         profile="sender of webhooks",
-        result="no second effect: the comment is remembered by its own id",
+        result="no second effect: the comment is recorded by its own id",
     )
     @pytest.mark.parametrize("word", ["redeploy", "kill", "launch"])
     async def test_a_comment_is_acted_on_once(self, talk: Talk, word: str) -> None:

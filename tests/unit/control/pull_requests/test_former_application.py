@@ -108,9 +108,9 @@ async def test_nothing_else_of_it_is_done(
 
 
 @pytest.mark.attack(
-    "a signed `closed` event of another repository with the same name and pull request's number",
+    "A signed `closed` event of another repository with the same name and pull request number",
     profile="sender of webhooks",
-    result="no effect: a preview is found by its repository's id",
+    result="no effect: a preview belongs to the repository's id",
 )
 async def test_another_repositorys_change_with_its_number_ends_nothing(
     opened: tuple[Harness, ChangeEvent],

@@ -500,9 +500,9 @@ class TestForks:
             await gate.assert_live()
 
     @pytest.mark.attack(
-        "A second commit that shares the first digits of the one that was read",
+        "A second commit whose id begins with the same digits as the reviewed one",
         profile="author of a fork",
-        result="the approval names the whole id, so it is refused for another commit",
+        result="the approval names the full id, so it is refused for another commit",
     )
     @pytest.mark.parametrize("sha", [OTHER, "0" * 40, SHA[:39] + "0", SHA[:7] + OTHER[7:], "a" * 64])
     async def test_another_commit_than_the_one_that_waits(self, sha: str) -> None:
@@ -517,9 +517,9 @@ class TestForks:
             await gate.assert_refused(SuspensionReason.APPROVAL)
 
     @pytest.mark.attack(
-        "An approval by a part of a commit id",
+        "An approval that names only a part of a commit id",
         profile="author of a fork",
-        result="refused, with the whole id of the commit that waits",
+        result="refused, with the full id of the commit that waits",
     )
     @pytest.mark.parametrize(
         "sha", ["", "a", SHA[:7], SHA[:12], SHA[:39], SHA + "0", f"{SHA}\n", "z" * 40, "١" * 40, "HEAD"]
