@@ -151,7 +151,7 @@ async def test_what_is_to_go_goes_in_the_end(harness: Harness, method: str) -> N
 
 
 async def test_a_loop_that_trips_is_begun_again_with_growing_pauses(harness: Harness) -> None:
-    broken = Broken(harness.running.control_plane.pull_requests.webhooks, "_read", ValueError(SECRET))
+    broken = Broken(harness.running.control_plane.pull_requests.webhooks, "_handle", ValueError(SECRET))
     finish = Broken(harness.store, "write", ValueError(SECRET))
     finish.error = None
     await harness.deliver(harness.forge.open(harness.forge.add_repository("acme", "shop"), "x", "a1"))
