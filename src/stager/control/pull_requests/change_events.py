@@ -7,7 +7,7 @@ reported state. Lost, late and repeated deliveries therefore do no harm.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -43,18 +43,6 @@ down."""
 
 Changed = Callable[[Environment], Awaitable[None]]
 """Called with each environment whose desired state changed, after the transaction."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Decided:
-    """The listeners' decision, and policy's.
-
-    Args:
-        suspension: why the preview may not run; None when it may.
-    """
-
-    by_listeners: ListenerDecision
-    suspension: Suspension | None = None
 
 
 class ChangeEvents:
@@ -101,7 +89,7 @@ class ChangeEvents:
         )
         for environment in environments:
             await self._changed(environment)
-        return "; ".join((outcome, *decided.by_listeners.failures))
+        return "; ".join((outcome, *decided.failures))
 
     async def _application(self, event: ChangeEvent) -> tuple[Application | None, str]:
         """The application of the change's repository, and its name: that of the application that a preview
@@ -123,18 +111,18 @@ class ChangeEvents:
             log.warning("repository_refused", repository=repository.full_name, id=repository.id, why=why)
         return why
 
-    async def _decided(self, application: Application | None, event: ChangeEvent) -> _Decided:
+    async def _decided(self, application: Application | None, event: ChangeEvent) -> ListenerDecision:
         decided = await self._listeners.decide(event)
         launches = isinstance(decided.decision, LaunchPreview | Skip) and not _skips_close(decided, event)
         if application is None or not launches:
-            return _Decided(decided)
+            return decided
         key = _key(application, event)
         before = await self._store.read(lambda tx: tx.environment_by_key(key))
-        suspension = await self._policy.suspension(application, event.change, before, decided.suspension)
-        return _Decided(decided, suspension)
+        suspension = await self._policy.suspension(application, event.change, before, decided.skip)
+        return replace(decided, suspension=suspension)
 
     def _write(
-        self, tx: Transaction, application: Application | None, event: ChangeEvent, decided: _Decided
+        self, tx: Transaction, application: Application | None, event: ChangeEvent, decided: ListenerDecision
     ) -> tuple[list[Environment], str]:
         """Write the desired state. Returns the environments that changed, and the outcome."""
         if _is_stale(tx, event):
@@ -144,25 +132,24 @@ class ChangeEvents:
         tx.save_change(event.change)
         changed, outcome = self._carry_out(tx, application, event, decided)
         present = previews_of(tx, event.change.repository, event.change.number)
-        noted = [one for one in present if add_notes(tx, one, decided.by_listeners.failures)]
+        noted = [one for one in present if add_notes(tx, one, decided.failures)]
         known = {environment.id for environment in changed}
         return [*changed, *(one for one in noted if one.id not in known)], outcome
 
     def _carry_out(
-        self, tx: Transaction, application: Application | None, event: ChangeEvent, decided: _Decided
+        self, tx: Transaction, application: Application | None, event: ChangeEvent, decided: ListenerDecision
     ) -> tuple[list[Environment], str]:
         """Without an application, removing is all that can be done; it goes by what was stored when the
         previews were made."""
-        by_listeners = decided.by_listeners
-        decision = by_listeners.decision
+        decision = decided.decision
         if decision is None:
             return [], "ignored: no listener takes it"
         if isinstance(decision, RemovePreview):
             present = previews_of(tx, event.change.repository, event.change.number)
             removed = [self._desired_state.delete(tx, environment) for environment in present]
             return removed, "removed" if removed else "ignored: there is nothing to remove"
-        if _skips_close(by_listeners, event):
-            return [], f"ignored: skipped by {by_listeners.listener}: {by_listeners.reason}"
+        if _skips_close(decided, event):
+            return [], f"ignored: skipped by {decided.listener}: {decided.reason}"
         if application is None:
             return [], why_not(tx, self._applications, event.change.repository)
         return self._launch(tx, application, event, decided, decision)
@@ -172,7 +159,7 @@ class ChangeEvents:
         tx: Transaction,
         application: Application,
         event: ChangeEvent,
-        decided: _Decided,
+        decided: ListenerDecision,
         decision: LaunchPreview | Skip,
     ) -> tuple[list[Environment], str]:
         key, change = _key(application, event), event.change
@@ -185,14 +172,14 @@ class ChangeEvents:
         if suspension is None:
             return [self._desired_state.request(tx, request)], "launched"
         held = self._desired_state.suspend(tx, request, suspension)
-        if suspension == decided.by_listeners.suspension:
-            return [held], f"skipped by {decided.by_listeners.listener}: {decided.by_listeners.reason}"
+        if suspension == decided.skip:
+            return [held], f"skipped by {decided.listener}: {decided.reason}"
         return [held], f"refused: {suspension.reason.value}"
 
 
-def _skips_close(by_listeners: ListenerDecision, event: ChangeEvent) -> bool:
+def _skips_close(decided: ListenerDecision, event: ChangeEvent) -> bool:
     """Whether a listener wants nothing done about a change that was closed."""
-    return event.action is ChangeAction.CLOSED and isinstance(by_listeners.decision, Skip)
+    return event.action is ChangeAction.CLOSED and isinstance(decided.decision, Skip)
 
 
 def _unless_let_run(

@@ -134,17 +134,19 @@ def _was_allowed(before: Environment | None, change: Change) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ListenerDecision:
-    """What the listeners decided.
+    """What the listeners decided, and what policy makes of it.
 
     Args:
         decision: None when no listener took the event.
         listener: the class name of the listener that decided.
         failures: of listeners that failed or returned something invalid, a sentence each.
+        suspension: why the preview may not run, by policy; None when it may.
     """
 
     decision: Decision | None = None
     listener: str = ""
     failures: tuple[str, ...] = ()
+    suspension: Suspension | None = None
 
     @property
     def reason(self) -> str:
@@ -153,7 +155,7 @@ class ListenerDecision:
         return " ".join(text.split())[:LONGEST_REASON].rstrip(".")
 
     @property
-    def suspension(self) -> Suspension | None:
+    def skip(self) -> Suspension | None:
         """Why the preview is skipped; None when it isn't."""
         if not isinstance(self.decision, Skip):
             return None
