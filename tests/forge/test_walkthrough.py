@@ -226,9 +226,9 @@ def test_the_section_on_the_command_line(server: Server, meet: Meet) -> None:
 
     # The second time nothing is asked, and no browser is opened unless it is wanted.
     again = octocat.does("launch", APP, "feature/Other", "--no-open")
-    assert f"http://featureother.localhost:{stager.port}" in again.said
+    assert f"http://feature-other.localhost:{stager.port}" in again.said
     assert len(octocat.visits(2)) == 2
-    assert stager.get("featureother").text.startswith("feature/Other")
+    assert stager.get("feature-other").text.startswith("feature/Other")
     assert "octocat (by GithubAuthentication)" in octocat.does("whoami").said
     listed = octocat.does("list").said
     assert "master" in listed

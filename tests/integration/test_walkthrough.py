@@ -93,12 +93,12 @@ def test_r43_create_parameters_are_passed_through(make_stager: MakeStager) -> No
 
 def test_r83_r84_parameters_become_environment_variables(shared_stager: StagerUnderTest) -> None:
     shared_stager.launched("feature/Ümlaut", COLOUR="blue=green", empty="")
-    variables = shared_stager.get("featureumlaut", "/env").json()
+    variables = shared_stager.get("feature-umlaut", "/env").json()
     assert variables["container_name"] == "feature/Ümlaut"
     assert variables["image_name"] == "shop"
     assert variables["COLOUR"] == "blue=green"
     assert variables["empty"] == ""
-    assert variables["STAGER_URL"] == f"http://featureumlaut.localhost:{shared_stager.port}"
+    assert variables["STAGER_URL"] == f"http://feature-umlaut.localhost:{shared_stager.port}"
 
 
 def test_r126_no_parameter_decides_what_runs(shared_stager: StagerUnderTest) -> None:

@@ -170,8 +170,9 @@ class Queries:
             )
         instances = await self._instances.find(environment.id)
         newest = newest_of([i for i in instances if wanted is None or i.generation == wanted.generation])
-        if newest is not None:
-            return (await self._instances.logs(newest.id, lines)).splitlines()
+        log = await self._instances.logs(newest.id, lines) if newest is not None else ""
+        if log:  # empty also if the instance was removed meanwhile
+            return log.splitlines()
         stored = wanted or next(iter(deployments), None)
         return stored.log.splitlines()[-lines:] if stored else []
 
