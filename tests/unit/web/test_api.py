@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from stager.domain.environment import Instance
 from stager.testing import Program
 from tests.unit.control.harness import IMAGE
 from tests.unit.web.harness import WebHarness
@@ -135,6 +136,27 @@ class TestLog:
 
         assert await self.log(web, environment["id"]) == "first\nlast"
         assert await self.log(web, environment["id"], lines="1") == "last"
+
+    async def test_of_what_is_being_removed(self, web: WebHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The instance is found, and removed before its log is read."""
+        engine = web.harness.engine
+        engine.add_image(IMAGE, Program(exit_code=1, output="first\nlast"))
+        found: list[Instance] = []
+        remove = engine.remove
+
+        async def noting(instance: str) -> None:
+            found.extend(one for one in await engine.find() if one.id == instance)
+            await remove(instance)
+
+        async def find(environment: str | None = None) -> list[Instance]:
+            return [one for one in found if one.environment == environment]
+
+        monkeypatch.setattr(engine, "remove", noting)
+        environment = await launched(web)
+        monkeypatch.setattr(engine, "find", find)
+
+        assert [one.environment for one in found] == [environment["id"]]
+        assert await self.log(web, environment["id"]) == "first\nlast"
 
     async def test_of_a_deployment(self, web: WebHarness) -> None:
         """The one that serves has another."""
