@@ -145,7 +145,8 @@ class TestLog:
         remove = engine.remove
 
         async def noting(instance: str) -> None:
-            found.extend(one for one in await engine.find() if one.id == instance)
+            [removed] = [one for one in await engine.find() if one.id == instance]
+            found.extend(engine.there(removed.environment))
             await remove(instance)
 
         async def find(environment: str | None = None) -> list[Instance]:
