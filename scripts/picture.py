@@ -19,11 +19,11 @@ from pathlib import Path
 from demo import BRANCHES, BROKEN, NEW_HEADING, Demo
 from demo_stage import ROOT, DemoError
 from PIL import Image
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, ViewportSize, sync_playwright
 
 TARGET = ROOT / "docs" / "images" / "demo.gif"
 LAYOUT = string.Template(ROOT.joinpath("scripts", "picture.html").read_text())
-SIZE = {"width": 960, "height": 660}
+SIZE: ViewportSize = {"width": 960, "height": 660}
 TYPING, RUNNING, READING = 350, 900, 2600
 """Milliseconds that a frame is shown."""
 COLOURS = 128
