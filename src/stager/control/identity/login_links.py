@@ -65,7 +65,7 @@ class LoginLinks:
         self._throttle = throttle
 
     async def create(self) -> str:
-        """Create a link for whoever controls this machine's Stager, which replaces the last one. Returns its
+        """Create a link, which replaces the last one. Its caller is a command on this machine. Returns its
         secret."""
         secret = new_secret()
         link = _Stored(digest_of(secret), _micros(self._clock.now() + LIFETIME))

@@ -18,7 +18,7 @@ MAX_LISTED = 200
 """Deliveries in one answer."""
 
 WRITE_INTERVAL = timedelta(seconds=10)
-"""Refused deliveries of one cause are written at most this often, because strangers can send any number."""
+"""Minimum interval between two writes of refused deliveries, of which anyone can send any number."""
 
 
 @dataclass(frozen=True, slots=True)

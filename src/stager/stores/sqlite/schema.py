@@ -123,7 +123,7 @@ deliveries = Table(
     UniqueConstraint("forge", "id"),
 )
 
-# Deliveries that weren't accepted, counted by cause: strangers can send any number of them, so they aren't
+# Deliveries that weren't accepted, counted by cause: anyone can send any number of them, so they aren't
 # recorded one by one.
 refused_deliveries = Table(
     "refused_deliveries",
