@@ -14,18 +14,16 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["stager.cli.main", "stager.assembly.server", __name__])
 
 
-class Serving:
-    """The process.
+class _Forked:
+    """A process of the fork server.
 
     Args:
-        config: the path of config.yml.
-        folder: where it is started.
-        log: the file that its output is added to.
+        command: `stager` and its arguments.
+        variables: all its environment variables.
     """
 
-    def __init__(self, config: Path, folder: Path, log: Path) -> None:
-        command = ["stager", "serve", "--config", str(config)]
-        self._process = _CONTEXT.Process(target=_serve, args=(command, dict(os.environ), folder, log))
+    def __init__(self, command: list[str], variables: dict[str, str], folder: Path, log: Path) -> None:
+        self._process = _CONTEXT.Process(target=_serve, args=(command, variables, folder, log))
         self._process.start()
 
     @property
@@ -36,6 +34,20 @@ class Serving:
     @property
     def runs(self) -> bool:
         return self._process.is_alive()
+
+
+class Serving(_Forked):
+    """The process.
+
+    Args:
+        config: the path of config.yml.
+        folder: where it is started.
+        log: the file that its output is added to.
+    """
+
+    def __init__(self, config: Path, folder: Path, log: Path) -> None:
+        command = ["stager", "serve", "--config", str(config)]
+        super().__init__(command, dict(os.environ), folder, log)
 
     def kill(self) -> None:
         """End it as a power cut would, and wait for that."""
@@ -54,7 +66,7 @@ class Serving:
         return self._process.exitcode
 
 
-class Starting:
+class Starting(_Forked):
     """Another command of `stager`, begun likewise.
 
     Args:
@@ -64,19 +76,7 @@ class Starting:
 
     def __init__(self, arguments: list[str], folder: Path, log: Path, variables: dict[str, str]) -> None:
         log.touch()
-        self._process = _CONTEXT.Process(
-            target=_serve, args=(["stager", *arguments], {**os.environ, **variables}, folder, log)
-        )
-        self._process.start()
-
-    @property
-    def pid(self) -> int:
-        assert self._process.pid is not None
-        return self._process.pid
-
-    @property
-    def runs(self) -> bool:
-        return self._process.is_alive()
+        super().__init__(["stager", *arguments], {**os.environ, **variables}, folder, log)
 
     def wait(self, patience: float) -> int | None:
         """Wait for its end; returns its exit code."""

@@ -12,6 +12,7 @@ from stager.cli.up.last_stage import LastStage, port_in, read_last_stage, reads_
 from stager.cli.up.terminal import Terminal
 from stager.domain.errors import Refused
 from stager.project.detected import Detected
+from stager.project.dockerfiles import Dockerfile
 from stager.project.frameworks.text import STATIC_COMMAND, with_port
 from stager.project.procfile import WEB
 from stager.project.survey import Project
@@ -96,20 +97,22 @@ class RunChooser:
         Raises:
             Refused: `app-port-unknown`: nothing says the port, and there is no terminal to ask.
         """
-        if build.dockerfile is None:
+        dockerfile = build.dockerfile
+        if dockerfile is None:
             return RunChoice(port, "--app-port" if port else "")
-        stage = read_last_stage(self._tree.text(build.dockerfile.path), arguments)
+        stage = read_last_stage(self._tree.text(dockerfile.path), arguments)
         base = self._inspect(stage.base) if stage.base else None
-        command, why, runs = self._command(build, stage, base)
-        found, found_why = (port, "--app-port") if port else self._port(build, stage, base, " ".join(command))
+        command, why, runs = self._command(build, dockerfile, stage, base)
+        found, found_why = (
+            (port, "--app-port") if port else self._port(build, dockerfile, stage, base, " ".join(command))
+        )
         return RunChoice(found, found_why, command, why, runs, stage.secrets)
 
     def _command(
-        self, build: BuildChoice, stage: LastStage, base: BaseImage | None
+        self, build: BuildChoice, dockerfile: Dockerfile, stage: LastStage, base: BaseImage | None
     ) -> tuple[tuple[str, ...], str, str]:
         """Return the command, where it is from, and what runs without one."""
-        assert build.dockerfile is not None  # noqa: S101 (the caller has looked)
-        if build.dockerfile.has_command or self._file.manifest.command or _is_server(stage.base):
+        if dockerfile.has_command or self._file.manifest.command or _is_server(stage.base):
             return (), "", ""
         web = self._project.procfile.get(WEB, "")
         if web and build.context == ".":
@@ -119,18 +122,22 @@ class RunChooser:
         return (), "", " ".join(base.command) if base else ""
 
     def _port(
-        self, build: BuildChoice, stage: LastStage, base: BaseImage | None, command: str
+        self,
+        build: BuildChoice,
+        dockerfile: Dockerfile,
+        stage: LastStage,
+        base: BaseImage | None,
+        command: str,
     ) -> tuple[int | None, str]:
         """Return the port and where it is from. None leaves it to the image."""
-        assert build.dockerfile is not None  # noqa: S101 (the caller has looked)
-        if self._file.manifest.port or build.dockerfile.port:
+        if self._file.manifest.port or dockerfile.port:
             return None, ""
         known = self._named_port(build, stage, command)
         if known is not None:
             return known
         if (base.has_port if base else not WITHOUT_PORT.search(stage.base)) or _is_server(stage.base):
             return None, ""
-        return self._asked(build.dockerfile.path), "your answer"
+        return self._asked(dockerfile.path), "your answer"
 
     def _named_port(self, build: BuildChoice, stage: LastStage, command: str) -> tuple[int, str] | None:
         """Return the port that a file names, and the file."""

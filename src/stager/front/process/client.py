@@ -258,3 +258,14 @@ def _away() -> Retry:
         hint="Stager restarts it automatically.",
         reason="front-away",
     )
+
+
+async def hello_of(state_dir: Path) -> Hello | None:
+    """Return the first message of the front with this state folder; None if none answers."""
+    client = FrontClient(state_dir)
+    try:
+        return await client.connect()
+    except Retry:
+        return None
+    finally:
+        await client.close()

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from stager.domain.errors import Fault, Retry
-from stager.front.process.client import FrontClient, Hello
+from stager.front.process.client import FrontClient, Hello, hello_of
 from stager.front.process.control_socket import PROTOCOL
 from stager.front.process.launcher import FrontOptions
 from stager.version import __version__
@@ -43,7 +43,7 @@ class ExternalFront:
             Fault: there is none in this time.
         """
         deadline = time.monotonic() + self._start_seconds
-        while (hello := await self._hello()) is None or hello.protocol != PROTOCOL:
+        while (hello := await hello_of(self._state_dir)) is None or hello.protocol != PROTOCOL:
             if time.monotonic() > deadline:
                 raise _unusable(hello, self._state_dir)
             await asyncio.sleep(_POLL_SECONDS)
@@ -74,15 +74,6 @@ class ExternalFront:
 
     def release(self) -> None:
         """Nothing is held: the front's own process has the listening sockets."""
-
-    async def _hello(self) -> Hello | None:
-        client = FrontClient(self._state_dir)
-        try:
-            return await client.connect()
-        except Retry:
-            return None
-        finally:
-            await client.close()
 
     def _trouble(self, hello: Hello) -> str:
         if hello.protocol != PROTOCOL:

@@ -22,7 +22,7 @@ from typing import IO
 from stager.domain.errors import Fault, Retry, StagerError
 from stager.front.http import limits
 from stager.front.http.limits import Limits
-from stager.front.process.client import FrontClient, Hello
+from stager.front.process.client import FrontClient, Hello, hello_of
 from stager.front.process.control_socket import PROTOCOL
 from stager.front.process.sockets import Listener, request_listeners
 from stager.front.proxy.connections import LOOPBACK, NO_PROXIES
@@ -95,7 +95,7 @@ class FrontLauncher:
             Fault: it doesn't start; the detail is its log.
             Retry: it exited right after the start.
         """
-        hello = await self._hello()
+        hello = await hello_of(self._state_dir)
         if hello is None:
             hello = await self._start([*self._settings, *self._inherited()])
         elif not self._matches(hello):
@@ -149,15 +149,6 @@ class FrontLauncher:
             listener.socket.close()
         self._listeners = []
 
-    async def _hello(self) -> Hello | None:
-        client = FrontClient(self._state_dir)
-        try:
-            return await client.connect()
-        except Retry:
-            return None
-        finally:
-            await client.close()
-
     def _matches(self, hello: Hello) -> bool:
         return (hello.protocol, hello.version, list(hello.settings)) == (
             PROTOCOL,
@@ -171,7 +162,7 @@ class FrontLauncher:
         begin, process = await asyncio.to_thread(self._spawn, log, arguments)
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
-            hello = await self._hello()
+            hello = await hello_of(self._state_dir)
             if hello is not None and hello.pid not in {predecessor, None}:
                 return hello
             if process.poll() is not None:
