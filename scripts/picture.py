@@ -8,7 +8,6 @@ import contextlib
 import html
 import io
 import re
-import shutil
 import string
 import sys
 import time
@@ -17,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from demo import BRANCHES, BROKEN, NEW_HEADING, Demo
+from demo_browser import chromium
 from demo_stage import ROOT, DemoError
 from PIL import Image
-from playwright.sync_api import Browser, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, ViewportSize
 
 TARGET = ROOT / "docs" / "images" / "demo.gif"
 LAYOUT = string.Template(ROOT.joinpath("scripts", "picture.html").read_text())
@@ -27,7 +27,6 @@ SIZE: ViewportSize = {"width": 960, "height": 660}
 TYPING, RUNNING, READING = 350, 900, 2600
 """Milliseconds that a frame is shown."""
 COLOURS = 128
-BROWSER_OPTIONS = ["--no-sandbox", "--no-proxy-server", "--disable-dev-shm-usage"]
 
 
 @dataclass(frozen=True)
@@ -133,19 +132,13 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=8000, help="where Stager listens (default: %(default)s)")
     port = parser.parse_args().port
     demo = Demo(ROOT / ".stager" / "picture", port)
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     started = time.monotonic()
     try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=chromium,
-                args=BROWSER_OPTIONS,
-            )
+        with chromium() as browser:
             recorder = Recorder(browser, port)
             demo.clean_up()
             record(demo, recorder)
             recorder.save(TARGET)
-            browser.close()
     except DemoError as error:
         print(f"✗ {error}\n  {error.hint}", file=sys.stderr)
         return 1

@@ -6,7 +6,6 @@ With `--all FOLDER`, every page is also saved there in light and dark, wide and 
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,8 +13,9 @@ from pathlib import Path
 
 from argon2 import PasswordHasher
 from demo import BROKEN, Demo
+from demo_browser import chromium
 from demo_stage import ROOT, DemoError
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 TARGET = ROOT / "docs" / "images" / "dashboard.png"
 USER, PASSWORD = "ann", "only-for-the-pictures"
@@ -24,7 +24,6 @@ authentication_strategy: BasicAuthentication
 users:
   - '{USER}:{PasswordHasher().hash(PASSWORD)}'
 """
-BROWSER_OPTIONS = ["--no-sandbox", "--no-proxy-server", "--disable-dev-shm-usage"]
 WIDE, NARROW = 1100, 380
 
 
@@ -112,17 +111,14 @@ def main() -> int:
     parser.add_argument("--all", type=Path, help="a folder for pictures of every page, for review")
     given = parser.parse_args()
     demo = Demo(ROOT / ".stager" / "screenshots", given.port, SETTINGS)
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     try:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium, args=BROWSER_OPTIONS)
+        with chromium() as browser:
             stage = Stage(demo, browser)
             demo.clean_up()
             stage.prepare()
             stage.take_dashboard(TARGET)
             if given.all:
                 stage.take_all(given.all)
-            browser.close()
     except DemoError as error:
         print(f"✗ {error}\n  {error.hint}", file=sys.stderr)
         return 1
