@@ -6,8 +6,8 @@ import asyncio
 import os
 import secrets
 import subprocess
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from stager.engines.docker.network.prepared_networks import MAX_PREPARED
 from stager.ports.engine import Checked, Ran
 from stager.testing.fakes.firewall import FakeFirewall
 from tests.contracts.engines import IMAGE, POOL, docker_under_test, instance_labels, with_settings
+from tests.contracts.stub_docker import stub_docker
 
 
 def docker(*arguments: str) -> str:
@@ -166,28 +167,14 @@ class BusyDocker:
         self.waiting = 0
         self.go_on = asyncio.Event()
 
-    @asynccontextmanager
-    async def listening(self, path: Path) -> AsyncIterator[None]:
-        app = web.Application()
-        app.router.add_post("/{version}/containers/{id}/start", self._start)
-        app.router.add_get("/version", self._version)
-        app.router.add_get("/{version}/version", self._version)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        try:
-            await web.UnixSite(runner, path).start()
-            yield
-        finally:
-            await runner.cleanup()
+    def listening(self, path: Path) -> AbstractAsyncContextManager[None]:
+        return stub_docker(path, [web.post("/{version}/containers/{id}/start", self._start)])
 
     async def _start(self, _: web.Request) -> web.Response:
         self.waiting += 1
         await self.go_on.wait()
         self.waiting -= 1
         return web.Response(status=204)
-
-    async def _version(self, _: web.Request) -> web.Response:
-        return web.json_response({"ApiVersion": "1.41", "Version": "20.10"})
 
 
 async def test_no_more_than_a_few_instances_are_started_at_the_same_time(tmp_path: Path) -> None:

@@ -104,8 +104,8 @@ async def _keep_front(launcher: FrontLauncher) -> None:
     await keeping
 
 
-def _report_front(trouble: str) -> None:
-    typer.echo(f"stager: {trouble}" if trouble else "The front was restarted.", err=bool(trouble))
+def _report_front(problem: str) -> None:
+    typer.echo(f"stager: {problem}" if problem else "The front was restarted.", err=bool(problem))
 
 
 def stop(config: ConfigOption = None) -> None:

@@ -71,7 +71,7 @@ def install(
     if with_systemd:
         _wait(program)
     else:
-        typer.echo(_start_by_hand(program))
+        typer.echo(_start_instructions(program))
 
 
 @service_commands.command()
@@ -111,7 +111,7 @@ def _wait(program: Program) -> None:
     _fail(f"Stager didn't start within {START_SECONDS:g} s. See its log: journalctl -u stager -n 30 -o cat")
 
 
-def _start_by_hand(program: Program) -> str:
+def _start_instructions(program: Program) -> str:
     return (
         "Start the root helper and Stager, and sign in by the link that the last command prints:\n\n"
         "  mkdir -p /run/stager\n"

@@ -23,6 +23,8 @@ QUESTIONS = {
     "image resolution?": "images",
     "comment commands?": "comment_commands",
     "the dashboard?": "dashboard",
+    "the first run?": "setup",
+    "why a delivery had no effect?": "delivery",
     "the pull-request comment?": "pr_comment",
     "database access?": "sqlite",
     "the mapping of repository to application?": "repositories",

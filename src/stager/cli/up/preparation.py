@@ -14,12 +14,12 @@ import yaml
 
 from stager.cli.up.base_image import inspect
 from stager.cli.up.build_choice import BuildChoice, BuildChooser, BuildOptions
-from stager.cli.up.last_stage import read_last_stage
 from stager.cli.up.run_choice import RunChoice, RunChooser
 from stager.cli.up.terminal import Terminal, listed
 from stager.cli.up.variables import Given, SecretGenerator, Variables, completed, given_variables
 from stager.project.compose import Compose
 from stager.project.dockerfile import declared
+from stager.project.last_stage import read_last_stage
 from stager.project.survey import Project, survey
 from stager.project.tree import Tree
 from stager.project.variables import Variable, read_variables

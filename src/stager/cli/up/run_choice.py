@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from stager.cli.up.base_image import BaseImage
 from stager.cli.up.build_choice import BuildChoice
-from stager.cli.up.last_stage import LastStage, port_in, read_last_stage, reads_port
 from stager.cli.up.terminal import Terminal
 from stager.domain.errors import Refused
 from stager.project.detected import Detected
 from stager.project.dockerfiles import Dockerfile
 from stager.project.frameworks.text import STATIC_COMMAND, with_port
+from stager.project.last_stage import LastStage, port_in, read_last_stage, reads_port
 from stager.project.procfile import WEB
 from stager.project.survey import Project
 from stager.project.tree import Tree

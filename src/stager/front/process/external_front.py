@@ -59,15 +59,15 @@ class ExternalFront:
         while True:
             client = FrontClient(self._state_dir)
             try:
-                trouble = self._trouble(await client.connect())
+                problem = self._problem(await client.connect())
             except Retry:
-                trouble = AWAY
+                problem = AWAY
                 await asyncio.sleep(_POLL_SECONDS)
             try:
-                if trouble != reported:
-                    report(trouble)
-                    reported = trouble
-                if trouble != AWAY:
+                if problem != reported:
+                    report(problem)
+                    reported = problem
+                if problem != AWAY:
                     await client.until_gone()
             finally:
                 await client.close()
@@ -75,7 +75,7 @@ class ExternalFront:
     def release(self) -> None:
         """Nothing is held: the front's own process has the listening sockets."""
 
-    def _trouble(self, hello: Hello) -> str:
+    def _problem(self, hello: Hello) -> str:
         if hello.protocol != PROTOCOL:
             return f"{_of_another_version(hello)} Restart it with this version."
         if list(hello.settings) != self._settings:

@@ -155,11 +155,14 @@ async def _first_preview(
     application: Application,
     error: StagerError | None = None,
 ) -> Response:
-    pairs = await control.ports.store.read(lambda tx: tx.environments_with_deployments(present=True))
+    rows = await control.environments.queries.listing(actor, app=application.name)
     previews = [
-        (environment, status_of(environment, deployment), control.routing.urls.url(environment.host))
-        for environment, deployment in pairs
-        if environment.app == application.name
+        (
+            row.environment,
+            status_of(row.environment, row.deployment),
+            control.routing.urls.url(row.environment.host),
+        )
+        for row in rows
     ]
     path = web.options.repositories.get(application.name)
     return render(

@@ -8,9 +8,9 @@ import pytest
 
 from stager.cli.up.base_image import BaseImage, inspect
 from stager.cli.up.build_choice import BuildChooser, BuildOptions
-from stager.cli.up.last_stage import port_in, read_last_stage
 from stager.cli.up.run_choice import RunChoice, RunChooser
 from stager.domain.errors import Refused
+from stager.project.last_stage import port_in, read_last_stage
 from stager.project.survey import survey
 from stager.project.tree import Tree
 from stager.settings.repository_file import ParsedFile, read_file

@@ -5,14 +5,14 @@ The machine's own cache is shared by all tests that build, so none of them may p
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from stager.engines.docker import BuildxBuilder, connect
+from tests.contracts.stub_docker import stub_docker
 
 
 class RecordingDocker:
@@ -25,19 +25,15 @@ class RecordingDocker:
     def __init__(self) -> None:
         self.prunes: list[dict[str, str]] = []
 
-    @asynccontextmanager
-    async def listening(self, path: Path) -> AsyncIterator[None]:
-        app = web.Application()
-        app.router.add_get("/{version:v[0-9.]+}/{things:images|containers}/json", self._nothing)
-        app.router.add_post("/{version:v[0-9.]+}/build/prune", self._prune)
-        app.router.add_get("/{path:.*version}", self._version)
-        runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await runner.setup()
-        try:
-            await web.UnixSite(runner, path).start()
-            yield
-        finally:
-            await runner.cleanup()
+    def listening(self, path: Path) -> AbstractAsyncContextManager[None]:
+        prefix = "/{version:v[0-9.]+}"
+        return stub_docker(
+            path,
+            [
+                web.get(prefix + "/{things:images|containers}/json", self._nothing),
+                web.post(prefix + "/build/prune", self._prune),
+            ],
+        )
 
     async def _nothing(self, _: web.Request) -> web.Response:
         return web.json_response([])
@@ -45,9 +41,6 @@ class RecordingDocker:
     async def _prune(self, request: web.Request) -> web.Response:
         self.prunes.append(dict(request.query))
         return web.json_response({"CachesDeleted": ["a", "b"], "SpaceReclaimed": 2048})
-
-    async def _version(self, _: web.Request) -> web.Response:
-        return web.json_response({"ApiVersion": "1.41", "Version": "20.10"})
 
 
 @pytest.mark.parametrize(
