@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from stager.helper.firewall import firewall as module
-from stager.helper.firewall.firewall import Firewall
+from stager.helper.firewall.firewall import TRIES, Firewall
 from stager.helper.firewall.policy import POLICIES
 from stager.helper.firewall.rules import FirewallOptions
 from stager.helper.protocol import HelperError
@@ -71,3 +71,48 @@ def test_bridges_tell_whose_previews_are_there(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(socket, "if_nameindex", lambda: list(enumerate(names)))
     assert {"00ab", "00cd"} <= module.active_tags()
     assert "00ef" not in module.active_tags()
+
+
+class Kernel:
+    """The filter table, as `iptables-restore` sets it and `iptables-save` prints it.
+
+    Args:
+        misses: how many reads after a change find nothing, as while Docker moves its own jump.
+    """
+
+    def __init__(self, misses: int) -> None:
+        self.misses = misses
+        self.changes = 0
+        self._text = ""
+
+    def save(self, _: int) -> str:
+        if self.changes and self.misses:
+            self.misses -= 1
+            return ""
+        return self._text
+
+    def restore(self, _: int, text: str) -> None:
+        self.changes += 1
+        lines = (
+            line.replace("-I INPUT 1", "-A INPUT").replace("-I FORWARD 1", "-A FORWARD")
+            for line in text.splitlines()
+        )
+        self._text = "\n".join([":INPUT ACCEPT", ":FORWARD ACCEPT", *lines])
+
+
+@pytest.mark.parametrize(("misses", "changes"), [(0, 1), (1, 2), (TRIES - 1, TRIES)])
+def test_rules_that_one_read_misses_are_set_again(
+    memory: Path, monkeypatch: pytest.MonkeyPatch, misses: int, changes: int
+) -> None:
+    kernel = Kernel(misses)
+    monkeypatch.setattr(module, "iptables", kernel)
+    assert Firewall(FirewallOptions(log_group=0), memory)._ensure(4, ())
+    assert kernel.changes == changes
+
+
+def test_rules_that_stay_away_are_an_error(memory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = Kernel(TRIES)
+    monkeypatch.setattr(module, "iptables", kernel)
+    with pytest.raises(HelperError, match="are missing again"):
+        Firewall(FirewallOptions(log_group=0), memory)._ensure(4, ())
+    assert kernel.changes == TRIES

@@ -9,6 +9,7 @@ import os
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -27,6 +28,12 @@ from stager.helper.verbs import Feature, Result, Verb, failed
 log = logging.getLogger("stager-helper")
 
 LOG_GROUP = 717
+
+TRIES = 5
+"""How often the rules are set until they are found in place. While Docker creates a network, its own rules
+come first for a moment: it inserts them, and then moves its jump to DOCKER-USER before them again."""
+PAUSE = 0.1
+"""Seconds between two tries. Docker needs about as long for a network."""
 
 
 class Firewall(Feature):
@@ -156,17 +163,21 @@ class Firewall(Feature):
         is_unchanged = tables.ours(table, desired) == shown and tables.is_reached(table, self._options)
         if desired == last and is_unchanged:
             return False
-        iptables.restore(family, tables.restore_script(table, desired, self._options))
-        table = tables.read(iptables.save(family))
-        found = tables.ours(table, desired)
-        if not tables.is_reached(table, self._options) or _counts(found) != _counts(desired):
-            raise failed(
-                "The firewall's rules were set, but are missing again.",
-                "firewall-lost",
-                "Another program may have removed them.",
-            )
-        self._applied[family] = (desired, found)
-        return True
+        for number in range(TRIES):
+            if number:
+                time.sleep(PAUSE)
+                table = tables.read(iptables.save(family))
+            iptables.restore(family, tables.restore_script(table, desired, self._options))
+            table = tables.read(iptables.save(family))
+            found = tables.ours(table, desired)
+            if tables.is_reached(table, self._options) and _counts(found) == _counts(desired):
+                self._applied[family] = (desired, found)
+                return True
+        raise failed(
+            "The firewall's rules were set, but are missing again.",
+            "firewall-lost",
+            "Another program may have removed them.",
+        )
 
     def _apply(self, values: Mapping[str, Any]) -> Result:
         policy = policy_of(values)
