@@ -77,7 +77,7 @@ class Kernel:
     """The filter table, as `iptables-restore` sets it and `iptables-save` prints it.
 
     Args:
-        misses: how many reads after a change find nothing, as while Docker moves its own jump.
+        misses: how many changes aren't found afterwards, as while Docker moves its own jump.
     """
 
     def __init__(self, misses: int) -> None:
@@ -86,10 +86,7 @@ class Kernel:
         self._text = ""
 
     def save(self, _: int) -> str:
-        if self.changes and self.misses:
-            self.misses -= 1
-            return ""
-        return self._text
+        return "" if self.changes <= self.misses else self._text
 
     def restore(self, _: int, text: str) -> None:
         self.changes += 1
