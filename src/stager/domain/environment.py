@@ -11,6 +11,7 @@ from enum import StrEnum
 from stager.domain.errors import Outcome
 from stager.domain.profile import ProfileName
 from stager.domain.route import Endpoint
+from stager.domain.service import Condition
 from stager.domain.source import Revision, Trust
 
 
@@ -179,14 +180,24 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service of an application, of which each generation has one instance.
+    """A service of one generation, as far as the plan needs to know it.
 
     Args:
         is_routed: whether the front sends requests to it.
+        is_kept: whether an instance of an earlier generation with the same `inputs` is used further.
+        inputs: the digest of what its instance is created from; see `InstanceSpec.inputs`.
+        is_stateful: whether an instance with other `inputs` must stop before the next one starts.
+        is_job: whether it runs to its end. It is done once it exited with 0.
+        depends_on: by the name of another service, what it must have reached before this one is started.
     """
 
     name: str
     is_routed: bool = True
+    is_kept: bool = False
+    inputs: str = ""
+    is_stateful: bool = False
+    is_job: bool = False
+    depends_on: Mapping[str, Condition] = field(default_factory=dict)
 
 
 WEB_SERVICE = Service("web")
@@ -240,6 +251,7 @@ class Instance:
             the run ended for another reason.
         endpoint: where it accepts connections; None unless it runs.
         network: the engine's name of its network.
+        generations: the generations whose services reach it by the name of its service.
         inputs: the digest of what it was created from; see `InstanceSpec.inputs`. Instances with the same
             digest are interchangeable.
     """
@@ -256,6 +268,7 @@ class Instance:
     network: str = ""
     memory_exceeded: int = 0
     inputs: str = ""
+    generations: frozenset[int] = frozenset()
 
     @property
     def run(self) -> str:
