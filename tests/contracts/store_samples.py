@@ -105,6 +105,7 @@ SERVICES = (
         "db--h1.preview.test",
         has_healthcheck=True,
         fresh_volumes=frozenset({"data"}),
+        is_kept=True,
     ),
 )
 

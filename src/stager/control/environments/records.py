@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 
@@ -49,6 +49,30 @@ class Records:
     async def save(self, deployment_id: str, change: Callable[[Deployment], Deployment]) -> Deployment:
         """Change a deployment and return it."""
         return await self._store.write(lambda tx: _change(tx, deployment_id, change))
+
+    async def allot_hosts(
+        self, environment_id: str, allot: Callable[[Transaction], Mapping[str, str]]
+    ) -> Mapping[str, str]:
+        """Store hosts of an environment's services beside those that it has, and return them."""
+
+        def work(tx: Transaction) -> Mapping[str, str]:
+            hosts = allot(tx)
+            if hosts:
+                tx.save_service_hosts(environment_id, {**tx.service_hosts(environment_id), **hosts})
+            return hosts
+
+        return await self._store.write(work)
+
+    async def keep_hosts(self, environment_id: str, services: Collection[str]) -> None:
+        """Give up the hosts of an environment's other services."""
+
+        def work(tx: Transaction) -> None:
+            hosts = tx.service_hosts(environment_id)
+            kept = {service: host for service, host in hosts.items() if service in services}
+            if kept != hosts:
+                tx.save_service_hosts(environment_id, kept)
+
+        await self._store.write(work)
 
     async def serving(self, environment_id: str, generation: int | None) -> None:
         """Store which generation the front sends requests to."""

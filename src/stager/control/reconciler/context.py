@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from stager.control.builds.images import ImageResolver
 from stager.control.diagnostics import UnexpectedErrors
@@ -27,7 +27,11 @@ from stager.ports.firewall import Firewall
 
 @dataclass(frozen=True, slots=True)
 class WorkerContext:
-    """The ports and the parts of the control plane that actions use."""
+    """The ports and the parts of the control plane that actions use.
+
+    Args:
+        key: of the installation; generated secrets are derived from it.
+    """
 
     records: Records
     image_resolver: ImageResolver
@@ -42,6 +46,7 @@ class WorkerContext:
     metrics: Metrics
     lifecycle: Lifecycle
     unexpected_errors: UnexpectedErrors
+    key: bytes = field(repr=False)
     firewall: Firewall | None = None
 
     def warnings(self, environment: Environment) -> tuple[str, ...]:

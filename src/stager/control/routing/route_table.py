@@ -71,8 +71,8 @@ class Routes:
     async def show_all(
         self, targets: Mapping[str, Target], policy: ReadPolicy | None = None, *, drop: Collection[str] = ()
     ) -> None:
-        """Route these hosts to their targets, all with this access policy, and remove the routes of others, in
-        one change; no effect if it is so already.
+        """Route these hosts to their targets, all with this access policy, and remove the routes of others,
+        in one change; no effect if it is so already.
 
         Waits for the edge proxy, up to a limit, where the URL is reported to people next.
         """

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from stager.control.builds.images import ASK_SECONDS
+from stager.control.builds.code import ASK_SECONDS
 from stager.control.builds.queue import LINGER
 from stager.control.reconciler.rollout import PAGE_INTERVAL
 from stager.control.reconciler.status_page import live_status
