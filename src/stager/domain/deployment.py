@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from stager.domain.environment import Attempt, Environment, Instance
+from stager.domain.environment import Attempt, Environment, Instance, Service
 from stager.domain.errors import Outcome, Retry, StagerError
 from stager.domain.recipe import Manifest
+from stager.domain.service import ServiceSpec
 from stager.domain.source import Revision
 from stager.domain.text import binary_size
 from stager.domain.unexpected import INTERNAL_ERROR
@@ -44,16 +45,68 @@ class Phase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class DeployedService:
+    """A service of a deployment, with its image.
+
+    Args:
+        spec: as declared, without secrets.
+        image: the id of its image; empty for an adopted instance.
+        inputs: see `InstanceSpec.inputs`.
+        host: where visitors reach it; empty unless it is routed. Empty for the main service, too, which
+            answers at the environment's host.
+        build: the key of its build's log; empty if it isn't built.
+        has_healthcheck: whether the image's `HEALTHCHECK` is its health check.
+        fresh_volumes: its volumes that live for one generation only.
+    """
+
+    spec: ServiceSpec
+    image: str
+    inputs: str = ""
+    host: str = ""
+    build: str = ""
+    is_main: bool = False
+    has_healthcheck: bool = False
+    fresh_volumes: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def is_routed(self) -> bool:
+        return self.is_main or bool(self.host)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether an instance with the same inputs serves further generations."""
+        return not (self.is_main or self.spec.is_job or self.fresh_volumes)
+
+    @property
+    def planned(self) -> Service:
+        """What the plan needs to know of it."""
+        return Service(
+            self.name,
+            is_routed=self.is_routed,
+            is_kept=self.is_kept,
+            inputs=self.inputs,
+            is_stateful=self.spec.is_stateful,
+            is_job=self.spec.is_job,
+            depends_on=self.spec.depends_on,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Deployment:
     """A deployment, as stored. Each generation of an environment has one.
 
     Args:
         id: opaque; part of the engine's labels.
-        image: the id of the image, fixed at the first start; empty before.
+        image: the id of the main service's image; empty before it is prepared.
         created_at: when the deployment was requested. The other timestamps are None until reached.
         log: the last lines of the instance's log, saved when it fails or is removed.
         build: the key of the build's log; empty if nothing is built.
         manifest: the settings of the repository file and the image at the time of the build.
+        services: all that it consists of, fixed when it is prepared; empty before.
     """
 
     id: str
@@ -70,10 +123,20 @@ class Deployment:
     building_at: datetime | None = None
     build: str = ""
     manifest: Manifest = field(default_factory=Manifest)
+    services: tuple[DeployedService, ...] = ()
 
     @property
     def generation(self) -> int:
         return self.attempt.generation
+
+    @property
+    def images(self) -> frozenset[str]:
+        """The ids of the images of all services."""
+        return frozenset({self.image, *(service.image for service in self.services)} - {""})
+
+    def service(self, name: str) -> DeployedService | None:
+        """The service of this name; None if there is none."""
+        return next((service for service in self.services if service.name == name), None)
 
     @property
     def stage(self) -> str:
