@@ -93,8 +93,10 @@ async def serve(
 
 
 def _exclude_from_collections() -> None:
-    """Exclude what exists now, mostly imported modules, from garbage collections. A full one took 130 ms of CPU
-    time (measured), in which the event loop answered no request."""
+    """Exclude what exists now, mostly imported modules, from garbage collections.
+
+    A full one took 130 ms of CPU time (measured), in which the event loop answered no request.
+    """
     gc.unfreeze()  # what an earlier configuration left behind
     gc.collect()
     gc.freeze()
