@@ -88,7 +88,7 @@ class DeployedService:
             is_routed=self.is_routed,
             is_kept=self.is_kept,
             inputs=self.inputs,
-            is_stateful=self.spec.is_stateful,
+            is_stateful=self.is_kept and self.spec.is_stateful,
             is_job=self.spec.is_job,
             depends_on=self.spec.depends_on,
         )
