@@ -38,7 +38,14 @@ def spec_of(launch: Launch, service: DeployedService, content: Sequence[Content]
         network=0 if is_single or service.is_kept else launch.deployment.generation,
         fresh_volumes=service.fresh_volumes,
         content=tuple(content),
+        dependencies=_dependencies(launch, service),
     )
+
+
+def _dependencies(launch: Launch, service: DeployedService) -> tuple[str, ...]:
+    """The inputs of the kept services that it depends on: another one of these requires another instance."""
+    found = (launch.deployment.service(name) for name in sorted(service.spec.depends_on))
+    return tuple(each.inputs for each in found if each is not None and each.is_kept)
 
 
 def _container(launch: Launch, service: DeployedService) -> Container:

@@ -4,7 +4,7 @@ them with their hosts and the digests of their inputs."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import replace
 
@@ -129,11 +129,10 @@ class Preparation:
         hosts = await self._context.records.allot_hosts(
             environment.id, lambda tx: self._allot(tx, environment, routed)
         )
-        services = tuple(replace(each, host=hosts.get(each.name, "")) for each in resolved.services)
+        services = with_kept(replace(each, host=hosts.get(each.name, "")) for each in resolved.services)
         application = self._context.application(environment, resolved.deployment)
         deployment = replace(resolved.deployment, services=services)
-        launch = self._launch(environment, deployment, application, amended)
-        complete = tuple(replace(each, inputs=spec_of(launch, each).inputs) for each in services)
+        complete = _with_inputs(self._launch(environment, deployment, application, amended))
         now = self._context.clock.now()
         return await self._context.records.save(
             deployment.id, lambda d: replace(d, services=complete, starting_at=d.starting_at or now)
@@ -141,6 +140,37 @@ class Preparation:
 
     def _allot(self, tx: Transaction, environment: Environment, routed: list[str]) -> dict[str, str]:
         return self._context.urls.allot_to_services(tx, environment, routed)
+
+
+def with_kept(services: Iterable[DeployedService]) -> tuple[DeployedService, ...]:
+    """The services, with whether an instance serves further generations. Not the main service, jobs and what
+    has a volume of its generation; nor what depends on one of these, because it may have connected to it."""
+    by_name = {service.name: service for service in services}
+
+    def is_kept(service: DeployedService) -> bool:
+        if service.is_main or service.spec.is_job or service.fresh_volumes:
+            return False
+        return all(is_kept(by_name[on]) for on in service.spec.depends_on)
+
+    return tuple(replace(service, is_kept=is_kept(service)) for service in by_name.values())
+
+
+def _with_inputs(launch: Launch) -> tuple[DeployedService, ...]:
+    """The services with the digests of their inputs, which include those of kept services that they depend
+    on."""
+    by_name = {service.name: service for service in launch.deployment.services}
+
+    def complete(service: DeployedService) -> DeployedService:
+        known = by_name[service.name]
+        if not known.inputs:
+            for on in service.spec.depends_on:
+                complete(by_name[on])
+            services = tuple(by_name.values())
+            of_now = replace(launch, deployment=replace(launch.deployment, services=services))
+            known = by_name[service.name] = replace(service, inputs=spec_of(of_now, service).inputs)
+        return known
+
+    return tuple(complete(service) for service in launch.deployment.services)
 
 
 async def _first_of(task: asyncio.Task[Resolved], event: asyncio.Event) -> None:

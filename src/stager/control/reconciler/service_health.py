@@ -109,9 +109,10 @@ class ServiceHealth:
             return lambda: self._command(instance, command, check.timeout)
         if checked.service.has_healthcheck:
             return lambda: self._image_check(instance)
-        port = (check.port if check else None) or checked.service.spec.port
+        routed = checked.service.spec.port
+        port = (check.port if check else None) or routed
         if port and not (check and check.is_disabled):
-            return lambda: self._connect(instance, port)
+            return lambda: self._connect(instance, port, is_endpoint=port == (routed or port))
         return None
 
     async def _request(self, instance: Instance, host: str, check: ServiceCheck) -> Tried:
@@ -122,10 +123,14 @@ class ServiceHealth:
             return Tried(f"didn't answer GET {check.path} on port {instance.endpoint.port}")
         return Tried(f"answered GET {check.path} with status {status}") if status >= 400 else Tried()
 
-    async def _connect(self, instance: Instance, port: int) -> Tried:
-        if instance.endpoint is None:
+    async def _connect(self, instance: Instance, port: int, *, is_endpoint: bool) -> Tried:
+        """Args:
+        is_endpoint: whether this is the port of the instance's endpoint, which may be reached at another.
+        """
+        endpoint = instance.endpoint
+        if endpoint is None:
             return Tried("doesn't run")
-        accepts = await self._prober.accepts(replace(instance.endpoint, port=port))
+        accepts = await self._prober.accepts(endpoint if is_endpoint else replace(endpoint, port=port))
         return Tried() if accepts else Tried(f"accepts no connection on port {port}")
 
     async def _command(self, instance: Instance, command: Sequence[str], timeout: float) -> Tried:
