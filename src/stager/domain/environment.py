@@ -216,6 +216,7 @@ class InstanceLabels:
         service: the name of the service that the instance runs.
         subject: see `EnvironmentKey`.
         host: the environment's host at that time; the database has the current one.
+        service_host: the service's host at that time: `host` for the main one, empty unless it is routed.
     """
 
     environment: str
@@ -231,6 +232,7 @@ class InstanceLabels:
     profile: ProfileName
     change: ChangeLink | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
+    service_host: str = ""
 
 
 class InstanceState(StrEnum):

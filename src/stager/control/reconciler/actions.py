@@ -174,7 +174,7 @@ def _generation_of(action: planning.Action) -> int | None:
 def _service_of(state: ObservedState, action: planning.Action) -> Service | None:
     """The service that the action brings up; None for all."""
     match action:
-        case planning.Start(generation, service):
+        case planning.Start(generation, service) if generation in state.observed.services:
             return state.observed.service(generation, service)
         case (
             planning.Join(instance, generation)

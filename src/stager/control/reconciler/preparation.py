@@ -93,7 +93,9 @@ class Preparation:
         """Create the network while the image is built. An image that needn't be built is there sooner."""
         if application.build is None:
             return nullcontext()
-        network = 0 if application.declared.is_empty else deployment.generation
+        declared = application.declared
+        is_single = not declared.services and declared.compose is None
+        network = 0 if is_single else deployment.generation
         profile = profile_name(environment.desired.trust)
         return self._context.instances.prepared(environment.id, profile, network)
 

@@ -51,7 +51,10 @@ class Rollout:
 
     async def _start(self, state: ObservedState, generation: int, name: str) -> None:
         """Create an instance of a service, and start it."""
-        deployment = state.deployments[generation]
+        deployment = state.deployments.get(generation)
+        if deployment is None or not deployment.services:
+            await self._preparation.prepare(state)
+            return
         service = deployment.service(name)
         if service is None:
             raise Fault(f'The deployment has no service "{name}".', reason="service-missing")
