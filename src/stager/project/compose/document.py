@@ -1,8 +1,8 @@
 """Parses the YAML of a Compose file into values with their lines.
 
 Scalars are resolved as by Compose's own parser (https://github.com/go-yaml/yaml/tree/v3), which differs from
-YAML 1.1 in PyYAML: `yes` and `22:22` are texts. Files are untrusted: their size, their depth and the number of
-values after the expansion of aliases are limited.
+YAML 1.1 in PyYAML: `yes` and `22:22` are texts. Files are untrusted: their size, their depth and the
+number of values after the expansion of aliases are limited.
 """
 
 from __future__ import annotations
