@@ -177,6 +177,14 @@ class Environment:
     def app(self) -> str:
         return self.key.app
 
+    @property
+    def keeps_volumes(self) -> bool:
+        """Whether its volumes stay while nothing of it runs. They are removed when it is removed or
+        killed."""
+        suspension = self.desired.suspension
+        is_killed = suspension is not None and suspension.reason is SuspensionReason.KILLED
+        return self.desired.is_present and not is_killed
+
 
 @dataclass(frozen=True, slots=True)
 class Service:

@@ -74,6 +74,10 @@ class Records:
 
         await self._store.write(work)
 
+    async def keeping_volumes(self) -> set[str]:
+        """The ids of the environments whose volumes stay while nothing of them runs."""
+        return await self._store.read(lambda tx: {e.id for e in tx.environments() if e.keeps_volumes})
+
     async def serving(self, environment_id: str, generation: int | None) -> None:
         """Store which generation the front sends requests to."""
         await self._store.write(lambda tx: _set_serving(tx, environment_id, generation))

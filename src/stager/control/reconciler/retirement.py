@@ -47,9 +47,10 @@ class Retirement:
         await self._context.instances.remove(instance.id)
 
     async def clear_networks(self, environment: Environment) -> None:
-        """Remove the networks that no instance uses. The full reconciliation repeats what fails here."""
+        """Remove the networks and volumes that nothing uses. The full reconciliation repeats what fails
+        here."""
         try:
-            await self._context.instances.sweep()
+            await self._context.instances.sweep(await self._context.records.keeping_volumes())
         except StagerError as error:
             log.warning("networks_left", environment=environment.id, reason=error.reason, error=error.message)
 
