@@ -14,7 +14,6 @@ from stager.settings.sections.forks import ForksAndIsolation
 from stager.settings.sections.getting_started import GettingStarted
 from stager.settings.sections.operation import LimitSettings, Notifications, Operation
 from stager.settings.sections.pull_requests import PullRequestSources
-from stager.settings.sections.services import Services
 from stager.settings.sections.serving import Serving
 from stager.settings.sections.sign_in import SignIn
 from stager.settings.values.section import Task
@@ -30,7 +29,6 @@ class Settings(
     SignIn,
     PreviewAccess,
     PullRequestSources,
-    Services,
     ImagesAndBuilds,
     GettingStarted,
 ):
@@ -49,15 +47,10 @@ class Settings(
     @property
     def applications(self) -> Applications:
         """The entries of `images` as the domain's applications."""
-        forks = self.forks
+        shares = self.forks.unsafe_shared_builder
         return Applications(
             {
-                name: app.application(
-                    name,
-                    is_local=name in self.local_forge,
-                    shares_builder=forks.unsafe_shared_builder,
-                    fork_images=forks.images,
-                )
+                name: app.application(name, is_local=name in self.local_forge, shares_builder=shares)
                 for name, app in self.images.items()
             }
         )
