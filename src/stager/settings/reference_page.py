@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import RootModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from stager.settings.descriptions import descriptions
 from stager.settings.loading.problems import bare, is_section
 from stager.settings.model import TASKS
 from stager.settings.plugins.available import built_in
@@ -173,10 +174,11 @@ def _sections(
 def _table(section: type[Section], fields: Mapping[str, FieldInfo]) -> Iterator[str]:
     yield "| key | value | default | description |"
     yield "|---|---|---|---|"
+    described = descriptions(section)
     inherited = Defaults.model_fields if section is App else {}
     for name, field in fields.items():
         if name not in inherited:
-            about = (f"`{name}`", _form(field), _default(section, name), _one_line(field.description))
+            about = (f"`{name}`", _form(field), _default(section, name), _one_line(described.get(name)))
             yield f"| {' | '.join(about)} |"
     if inherited:
         names = ", ".join(f"`{name}`" for name in inherited)
