@@ -11,7 +11,6 @@ from stager.domain.errors import Retry
 from stager.engines.docker.client import engine_errors
 from stager.ports.router import EdgeProxy
 from stager.ports.store import Store
-from stager.routers.nginx import Nginx, NginxRouter, load_template
 from stager.settings.model import Settings
 from stager.state import StateDirectory
 
@@ -43,6 +42,8 @@ async def edge_proxy_of(settings: Settings, state: StateDirectory) -> EdgeProxy 
     nginx = settings.nginx
     if settings.routing_strategy != "NginxRoutingStrategy" or nginx.target_dir is None:
         return None
+    from stager.routers.nginx import Nginx, NginxRouter, load_template  # noqa: PLC0415 (with Jinja, slow)
+
     scratch = state.path / "nginx"
     router = NginxRouter(
         template=load_template(nginx.template_path),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from functools import partial
 
@@ -11,7 +11,6 @@ import structlog
 
 from stager.assembly.builds import builder_of
 from stager.assembly.drivers import Drivers, drivers_of
-from stager.background_import import import_in_background
 from stager.control.control_plane import ControlPlane, Intervals, Options
 from stager.control.diagnostics import Readiness
 from stager.control.environments.plugin_api import RunningPreviews
@@ -27,6 +26,7 @@ from stager.engines.docker import (
     NetworkPool,
     connect,
 )
+from stager.fast_import import import_in_background
 from stager.front.process.signing_key import load_key
 from stager.handlers.comments import RemoveGithubPullRequestCommentsOnKill
 from stager.settings.loading.loader import Loaded
@@ -36,6 +36,9 @@ from stager.state import StateDirectory
 
 log = structlog.get_logger(__name__)
 
+MAX_WAIT = 2.0
+"""Seconds that Stager's own pages wait for the first build."""
+
 
 async def serve(
     loaded: Loaded,
@@ -44,6 +47,7 @@ async def serve(
     *,
     reloads: bool = False,
     external_front: bool = False,
+    builds_first: bool = False,
 ) -> bool:
     """Run Stager until `stopped` is set. The previews and the front keep running. Returns whether the caller
     should load the configuration and run it again, because an application was added in the browser.
@@ -52,6 +56,7 @@ async def serve(
         reloads: whether the caller does so; otherwise no application can be added in the browser.
         state: locked by the caller.
         external_front: whether `stager front` runs the front, so that this process doesn't start one.
+        builds_first: whether Stager's own pages wait for the first build, for `MAX_WAIT` at most.
 
     Raises:
         Fault: it can't start.
@@ -65,6 +70,8 @@ async def serve(
                 tasks.create_task(drivers.front_keeper.keep(report)),
                 tasks.create_task(control_plane.controller.run()),
             ]
+            if builds_first and control_plane.builds.queue:
+                await _within(MAX_WAIT, control_plane.builds.queue.first_build)
             # Takes a third of the start, in which the controller works already.
             await import_in_background("stager.assembly.web_server")
             from stager.assembly.web_server import web_server_of  # noqa: PLC0415
@@ -79,6 +86,11 @@ async def serve(
             for task in running:
                 task.cancel()
         return not stopped.is_set()
+
+
+async def _within(seconds: float, event: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
 
 
 async def _either(*events: asyncio.Event) -> None:

@@ -19,7 +19,6 @@ import httpx
 import yaml
 
 from stager.assembly.front import front_options
-from stager.background_import import import_in_background
 from stager.cli import log_output
 from stager.cli.up.preparation import Options, Prepared, prepare
 from stager.cli.up.progress import ApplicationApi, Progress
@@ -28,6 +27,7 @@ from stager.cli.up.variables import ENV_FILE
 from stager.cli.up.working_tree import WorkingTree, tracked_env_files
 from stager.domain.errors import Fault, Refused
 from stager.domain.names import slugify
+from stager.fast_import import import_in_background
 from stager.forges.local.push_client import report_push
 from stager.front.process.launcher import FrontLauncher
 from stager.settings.loading.loader import Loaded, load
@@ -129,7 +129,7 @@ class Session:
 
         log_output.configure("json", self._state.log)
         stopped = asyncio.Event()
-        server = asyncio.create_task(serve(loaded, self._state, stopped))
+        server = asyncio.create_task(serve(loaded, self._state, stopped, builds_first=True))
         transport = httpx.AsyncHTTPTransport(uds=str(self._state.control_socket))
         home = f"http://localhost:{self._port}"
         async with httpx.AsyncClient(
