@@ -12,6 +12,7 @@ from stager.domain.names import did_you_mean
 from stager.domain.profile import Egress, Limits, Profile, ProfileName, profile_name, profile_of
 from stager.domain.pull_requests.rules import Rules
 from stager.domain.recipe import Hooks, Manifest, Recipe
+from stager.domain.service import Mount
 from stager.domain.source import Repository, Trust
 
 ForkMode = Literal["off", "approve", "open"]
@@ -29,22 +30,31 @@ SHARED_BUILDER = (
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """The settings of an application that its containers are created from, besides image, environment
-    variables and profile. A change of any of them requires another container.
+    """The settings of an application or a service that its containers are created from, besides image,
+    environment variables and profile. A change of any of them requires another container. Those that an
+    application doesn't have are a service's; see `ServiceSpec`.
 
     Args:
-        command: split into words; empty for the image's own.
-        port: the port that the application listens on; None if it is unknown.
-        stop_grace_period: seconds between SIGTERM and SIGKILL.
+        command: split into words; None for the image's own, empty for no command.
+        port: the port that the service listens on for requests or, without them, for its health check; None
+            if it is unknown or there is none.
+        stop_grace_period: seconds between the stop signal and SIGKILL.
         parameters: additional parameters of the engine's create call.
         has_healthcheck: whether Stager runs the image's own health check, so that the engine doesn't.
     """
 
-    command: tuple[str, ...] = ()
+    command: tuple[str, ...] | None = None
     port: int | None = None
     stop_grace_period: float = 10.0
     parameters: Mapping[str, Any] = field(default_factory=dict)
     has_healthcheck: bool = False
+    entrypoint: tuple[str, ...] | None = None
+    user: str = ""
+    working_dir: str = ""
+    mounts: tuple[Mount, ...] = ()
+    tmpfs: tuple[str, ...] = ()
+    stop_signal: str = ""
+    shared_memory: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +124,9 @@ class Application:
     @property
     def container(self) -> Container:
         """The settings that the engine gets: those with the same names."""
-        return Container(**{each.name: getattr(self, each.name) for each in fields(Container)})
+        own = {each.name for each in fields(self)}
+        shared = {each.name: getattr(self, each.name) for each in fields(Container) if each.name in own}
+        return Container(**{**shared, "command": self.command or None})
 
     @property
     def needs_commit(self) -> bool:

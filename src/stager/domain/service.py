@@ -7,7 +7,8 @@ configuration and Compose files are read into.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -158,3 +159,25 @@ class Stack:
     @property
     def main_service(self) -> ServiceSpec:
         return next(service for service in self.services if service.name == self.main)
+
+
+_GENERATED = re.compile("\0generated:([^\0]+)\0")
+
+
+def generated(name: str) -> str:
+    """Return the placeholder of a generated secret, for the value of a variable. It contains NUL, which no
+    declared value has.
+
+    Args:
+        name: the same name is the same secret in all services of an environment.
+    """
+    return f"\0generated:{name}\0"
+
+
+def with_generated(text: str, secret_of: Callable[[str], str]) -> str:
+    """Replace the placeholders of generated secrets in a value.
+
+    Args:
+        secret_of: returns the secret of a name.
+    """
+    return _GENERATED.sub(lambda match: secret_of(match[1]), text)

@@ -17,6 +17,7 @@ import pytest
 import stager
 from stager.domain.application import Application, Container
 from stager.domain.profile import Limits, ProfileName
+from stager.domain.service import ServiceSpec
 from stager.domain.source import Trust
 from stager.ports.engine import InstanceSpec
 from stager.settings.sections.applications import App
@@ -85,7 +86,8 @@ def test_the_engine_gets_the_settings_of_the_container_as_one_value() -> None:
 
     assert names & {field.name for field in fields(Application)} <= {"image", "variables", "container"}
     assert {"container", "profile"} <= names
-    assert {field.name for field in fields(Container)} <= {field.name for field in fields(Application)}
+    declared = {field.name for declared_in in (Application, ServiceSpec) for field in fields(declared_in)}
+    assert {field.name for field in fields(Container)} <= declared
 
 
 def test_the_application_is_built_in_one_place() -> None:

@@ -17,7 +17,7 @@ from stager.cli.up.build_choice import BuildChoice, BuildChooser, BuildOptions
 from stager.cli.up.run_choice import RunChoice, RunChooser
 from stager.cli.up.terminal import Terminal, listed
 from stager.cli.up.variables import Given, SecretGenerator, Variables, completed, given_variables
-from stager.project.compose import Compose
+from stager.project.compose import Reading
 from stager.project.dockerfile import declared
 from stager.project.last_stage import read_last_stage
 from stager.project.survey import Project, survey
@@ -130,12 +130,14 @@ def _declared(project: Project, tree: Tree, build: BuildChoice, file: ParsedFile
     return tuple(each for each in found.values() if each.name not in file.manifest.variables)
 
 
-def _missing_services(compose: Compose | None, build: BuildChoice) -> tuple[str, ...]:
+def _missing_services(compose: Reading | None, build: BuildChoice) -> tuple[str, ...]:
     """The Compose services that aren't started. Without a `service`, the one with the same Dockerfile is."""
     if compose is None:
         return ()
     path = build.dockerfile.path if build.dockerfile else ""
-    same = (each for each in compose.built if each.build and path.startswith(each.build.context.lstrip(".")))
+    same = (
+        each for each in compose.services if each.build and path.startswith(each.build.context.lstrip("."))
+    )
     started = build.service or next(same, None)
     return tuple(each.name for each in compose.services if each is not started)
 
@@ -214,7 +216,7 @@ def _notes(
     build: BuildChoice,
     run: RunChoice,
     missing: tuple[str, ...],
-    compose: Compose | None,
+    compose: Reading | None,
     tree: Tree,
     variables: Variables,
 ) -> Iterator[str]:
