@@ -17,6 +17,7 @@ from pydantic import RootModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from stager.settings import services_page
+from stager.settings.descriptions import descriptions
 from stager.settings.loading.problems import bare, is_section
 from stager.settings.model import TASKS
 from stager.settings.plugins.available import built_in
@@ -193,11 +194,12 @@ def _sections(
 def _table(section: type[Section], fields: Mapping[str, FieldInfo]) -> Iterator[str]:
     yield "| key | value | default | description |"
     yield "|---|---|---|---|"
+    described = descriptions(section)
     inherited = Defaults.model_fields if section is App else {}
     last = {"services", *ServiceKeys.model_fields}
     for name, field in sorted(fields.items(), key=lambda each: each[0] in last):
         if name not in inherited:
-            about = (f"`{name}`", _form(field), _default(section, name), _one_line(field.description))
+            about = (f"`{name}`", _form(field), _default(section, name), _one_line(described.get(name)))
             yield f"| {' | '.join(about)} |"
     if inherited:
         names = ", ".join(f"`{name}`" for name in inherited)
