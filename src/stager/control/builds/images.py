@@ -4,13 +4,14 @@ builds or the prebuilt images."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from stager.control.builds.code import Code, CodeReader, no_source
 from stager.control.builds.queue import BuildQueue, BuildRequest
+from stager.control.builds.stacks import Declared, StackReader
 from stager.control.environments.records import Records
 from stager.control.ports import Ports
 from stager.domain.application import SHA_PLACEHOLDER, Application
@@ -18,10 +19,10 @@ from stager.domain.deployment import DeployedService, Deployment
 from stager.domain.environment import Environment
 from stager.domain.errors import Fault, Retry, StagerError
 from stager.domain.recipe import Manifest, Recipe
-from stager.domain.service import ServiceSpec, Stack, VolumePolicy
+from stager.domain.service import ServiceSpec, VolumePolicy, with_generated
 from stager.domain.source import Trust
 from stager.ports.builder import ImageFacts
-from stager.settings.repository_file import ParsedFile
+from stager.ports.engine import Content
 
 OnProgress = Callable[[], None]
 
@@ -35,30 +36,37 @@ class Resolved:
     Args:
         deployment: with the image, commit and manifest of the main service, without the services.
         services: all services, without their inputs and hosts.
-        code: the commit; None if the application isn't built from one.
+        contents: the files of the commit that services mount, by the name of the service.
     """
 
     deployment: Deployment
     services: tuple[DeployedService, ...]
-    code: Code | None = None
+    contents: Mapping[str, tuple[Content, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
-    """What images are resolved for.
+class Request:
+    """What the images of a deployment are resolved for.
 
     Args:
-        application: completed by the repository file.
-        recipe: of the main service's image; None if it isn't built.
+        secret_of: returns the generated secret of a name.
+        on_progress: called at each change of a build's log or queue position.
     """
 
     environment: Environment
     deployment: Deployment
     application: Application
-    stack: Stack
-    recipe: Recipe | None
-    code: Code | None
+    secret_of: Callable[[str], str]
     on_progress: OnProgress
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A request with what its commit declares."""
+
+    request: Request
+    declared: Declared
+    code: Code | None
 
 
 class ImageResolver:
@@ -69,50 +77,45 @@ class ImageResolver:
         self._builder = ports.builds.builder if ports.builds else None
         self._records = records
         self._code = code
+        self.stacks = StackReader(code)
         self.builds = queue
 
-    async def resolve(
-        self,
-        environment: Environment,
-        deployment: Deployment,
-        application: Application,
-        on_progress: OnProgress,
-    ) -> Resolved:
+    async def resolve(self, request: Request) -> Resolved:
         """Resolve the services of a deployment.
-
-        Args:
-            on_progress: called at each change of a build's log or queue position.
 
         Raises:
             Fault: a service or an image can't be resolved; also what `Sources` and `Builder` raise.
             Retry: a dependency doesn't answer, or a prebuilt image doesn't exist yet.
         """
+        environment, application = request.environment, request.application
         if application.needs_commit:
-            deployment = await self._code.with_commit(environment, deployment, application)
-        code, file = None, ParsedFile()
+            deployment = await self._code.with_commit(environment, request.deployment, application)
+            request = replace(request, deployment=deployment)
+        code = None
         if application.build is not None:
             if self.builds is None:
                 raise no_source(application)
-            code = await self._code.code(environment, deployment.revision.sha, application)
-            file = await self._code.repository_file(environment, code, application)
-        completed = application.with_manifest(file.manifest).with_declared(file.declared)
-        recipe = file.recipe(application.build) if application.build else None
-        job = _Job(environment, deployment, completed, completed.stack, recipe, code, on_progress)
-        completed.check_images(job.stack.services, environment.desired.trust)
-        return await self._resolved(job, application, file)
+            code = await self._code.code(environment, request.deployment.revision.sha, application)
+        declared = await self.stacks.declared(environment, application, code)
+        return await self._resolved(_Job(request, declared, code))
 
-    async def _resolved(self, job: _Job, application: Application, file: ParsedFile) -> Resolved:
-        services = await _together(self._deployed(job, spec) for spec in job.stack.services)
+    async def _resolved(self, job: _Job) -> Resolved:
+        declared = job.declared
+        services = await _together(self._deployed(job, spec) for spec in declared.stack.services)
         main = next(service for service in services if service.is_main)
-        manifest = file.manifest
-        if job.recipe is not None:
-            manifest = await self._completed(manifest, main.image, application)
+        manifest = declared.manifest
+        if declared.recipe is not None or main.spec.image:
+            manifest = await self._completed(manifest, main, job.request.application)
         deployment = await self._records.save(
-            job.deployment.id,
+            job.request.deployment.id,
             lambda d: replace(d, image=main.image, build=main.build, manifest=manifest),
         )
         checked = replace(main, has_healthcheck=manifest.has_healthcheck)
-        return Resolved(deployment, tuple(checked if each.is_main else each for each in services), job.code)
+        return Resolved(
+            deployment,
+            tuple(checked if each.is_main else each for each in services),
+            declared.contents,
+        )
 
     async def exists(self, image: str) -> bool:
         """Whether the engine still has this image. Raises `Retry` while the engine doesn't answer."""
@@ -123,10 +126,11 @@ class ImageResolver:
         return True
 
     async def _deployed(self, job: _Job, spec: ServiceSpec) -> DeployedService:
-        is_main = spec.name == job.stack.main
+        stack = job.declared.stack
+        is_main = spec.name == stack.main
         image, build = await self._image(job, spec, is_main=is_main)
         has_check = not is_main and spec.check is None and await self._has_healthcheck(image)
-        fresh = {name for name, policy in job.stack.volumes.items() if policy is VolumePolicy.FRESH}
+        fresh = {name for name, policy in stack.volumes.items() if policy is VolumePolicy.FRESH}
         return DeployedService(
             _storable(spec),
             image,
@@ -140,31 +144,32 @@ class ImageResolver:
         """The id of a service's image, and the key of its build, if it is built."""
         if spec.image:
             return await self._images.resolve(spec.image), ""
-        own = None if is_main else spec.build
-        if own is None and job.recipe is None:
-            return await self._found(job.deployment, job.application), ""
-        recipe = own or job.recipe or Recipe()
-        secrets = job.application.build.secrets if job.application.build else {}
-        is_ours = job.environment.desired.trust is Trust.TRUSTED
-        return await self._built(job, replace(recipe, secrets=secrets if is_ours else {}), is_main=is_main)
+        recipe = job.declared.recipe if is_main or spec.build is None else spec.build
+        if recipe is None:
+            return await self._found(job.request.deployment, job.request.application), ""
+        return await self._built(job, recipe, is_main=is_main)
 
     async def _built(self, job: _Job, recipe: Recipe, *, is_main: bool) -> tuple[str, str]:
+        request, application = job.request, job.request.application
         if self.builds is None or job.code is None:
-            raise no_source(job.application)
-        request = BuildRequest(
-            job.application.name,
+            raise no_source(application)
+        is_ours = request.environment.desired.trust is Trust.TRUSTED
+        secrets = application.build.secrets if application.build and is_ours else {}
+        arguments = {k: with_generated(v, request.secret_of) for k, v in recipe.arguments.items()}
+        build = BuildRequest(
+            application.name,
             job.code.repository.id,
             job.code.origin,
             job.code.sha,
-            recipe,
-            job.application.build_timeout,
+            replace(recipe, secrets=secrets, arguments=arguments),
+            application.build_timeout,
         )
         if is_main:
-            await self._begin_build(job.deployment, request.key)
+            await self._begin_build(request.deployment, build.key)
         try:
-            return await self.builds.image(request, job.on_progress), request.key
+            return await self.builds.image(build, request.on_progress), build.key
         except StagerError:
-            await self._begin_build(job.deployment, request.key)  # its log is the one to show
+            await self._begin_build(request.deployment, build.key)  # its log is the one to show
             raise
 
     async def _begin_build(self, deployment: Deployment, key: str) -> None:
@@ -195,14 +200,16 @@ class ImageResolver:
     def _is_late(self, deployment: Deployment, seconds: float) -> bool:
         return self._clock.now() - deployment.created_at > timedelta(seconds=seconds)
 
-    async def _completed(self, manifest: Manifest, image: str, application: Application) -> Manifest:
-        """The file's manifest, completed with the image's own port and health check."""
+    async def _completed(
+        self, manifest: Manifest, main: DeployedService, application: Application
+    ) -> Manifest:
+        """The manifest, completed with the image's own port and health check."""
         if self._builder is None:
             return manifest
-        facts = await self._builder.facts(image)
+        facts = await self._builder.facts(main.image)
         port = manifest.port if manifest.port or application.port else port_of(facts)
-        uses_image_check = not (manifest.health_path or application.health_path)
-        return replace(manifest, port=port, has_healthcheck=facts.has_healthcheck and uses_image_check)
+        is_unchecked = not (manifest.health_path or application.health_path) and main.spec.check is None
+        return replace(manifest, port=port, has_healthcheck=facts.has_healthcheck and is_unchecked)
 
 
 def _storable(spec: ServiceSpec) -> ServiceSpec:

@@ -8,17 +8,18 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import replace
 
-from stager.control.builds.images import Resolved
+from stager.control.builds.images import Request, Resolved
 from stager.control.reconciler.context import ObservedState, WorkerContext
 from stager.control.reconciler.instance_specs import spec_of
 from stager.control.reconciler.status_page import StatusPage
-from stager.control.reconciler.variables import Launch, of_service
+from stager.control.reconciler.variables import Launch, of_service, secret_of
 from stager.domain.application import Application
 from stager.domain.deployment import DeployedService, Deployment
 from stager.domain.environment import Environment
 from stager.domain.errors import Fault, Retry
 from stager.domain.profile import profile_name
 from stager.domain.service import MAIN_SERVICE, ServiceSpec
+from stager.ports.engine import Content
 from stager.ports.store import Transaction
 
 PAGE_INTERVAL = 1.0
@@ -103,10 +104,15 @@ class Preparation:
         self, environment: Environment, deployment: Deployment, application: Application
     ) -> Resolved:
         """The services with their images. The visitor's page shows the build's log meanwhile."""
-        log_changed, is_reported = asyncio.Event(), False
-        resolving = asyncio.create_task(
-            self._context.image_resolver.resolve(environment, deployment, application, log_changed.set)
+        log_changed, is_reported, key = asyncio.Event(), False, self._context.key
+        request = Request(
+            environment,
+            deployment,
+            application,
+            lambda name: secret_of(environment, name, key),
+            log_changed.set,
         )
+        resolving = asyncio.create_task(self._context.image_resolver.resolve(request))
         try:
             while not resolving.done():
                 await _first_of(resolving, log_changed)
@@ -134,7 +140,8 @@ class Preparation:
         services = with_kept(replace(each, host=hosts.get(each.name, "")) for each in resolved.services)
         application = self._context.application(environment, resolved.deployment)
         deployment = replace(resolved.deployment, services=services)
-        complete = _with_inputs(self._launch(environment, deployment, application, amended))
+        launch = self._launch(environment, deployment, application, amended)
+        complete = _with_inputs(launch, resolved.contents)
         now = self._context.clock.now()
         return await self._context.records.save(
             deployment.id, lambda d: replace(d, services=complete, starting_at=d.starting_at or now)
@@ -157,7 +164,7 @@ def with_kept(services: Iterable[DeployedService]) -> tuple[DeployedService, ...
     return tuple(replace(service, is_kept=is_kept(service)) for service in by_name.values())
 
 
-def _with_inputs(launch: Launch) -> tuple[DeployedService, ...]:
+def _with_inputs(launch: Launch, contents: Mapping[str, tuple[Content, ...]]) -> tuple[DeployedService, ...]:
     """The services with the digests of their inputs, which include those of kept services that they depend
     on."""
     by_name = {service.name: service for service in launch.deployment.services}
@@ -169,7 +176,9 @@ def _with_inputs(launch: Launch) -> tuple[DeployedService, ...]:
                 complete(by_name[on])
             services = tuple(by_name.values())
             of_now = replace(launch, deployment=replace(launch.deployment, services=services))
-            known = by_name[service.name] = replace(service, inputs=spec_of(of_now, service).inputs)
+            known = by_name[service.name] = replace(
+                service, inputs=spec_of(of_now, service, contents.get(service.name, ())).inputs
+            )
         return known
 
     return tuple(complete(service) for service in launch.deployment.services)

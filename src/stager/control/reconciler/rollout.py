@@ -59,8 +59,11 @@ class Rollout:
         if service is None:
             raise Fault(f'The deployment has no service "{name}".', reason="service-missing")
         launch = await self._preparation.launch(state.environment, deployment)
+        contents = await self._context.image_resolver.stacks.contents(
+            state.environment, deployment.revision.sha, launch.application, service.spec
+        )
         try:
-            instance = await self._context.instances.create(spec_of(launch, service))
+            instance = await self._context.instances.create(spec_of(launch, service, contents))
         except Fault:
             if await self._context.image_resolver.exists(service.image):
                 raise
