@@ -1,7 +1,7 @@
 """A shell in which the commands of the how-to pages work as written.
 
-The names of the pages lead to this machine, their folders are empty ones, and their repositories are here. All
-of this is in a mount namespace and a home folder of the shell's own.
+The names of the pages lead to this machine, their folders are empty ones, and their repositories are here.
+All of this is in a mount namespace and a home folder of the shell's own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from pathlib import Path
 
 from tests.integration.stager import docker, until
 from tests.unit.cli.client.terminal import Terminal
-from tests.unit.docs.pages import ROOT
 
 PAGES_DOMAIN, OTHER_DOMAIN = "demo.example.org", "previews.example.com"
 PREVIEWS = ("warm-welcome", "master", "my-branch", "test", "main", "whatever")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import yaml
@@ -78,7 +77,8 @@ def test_launch_look_and_remove(signed_in: Console) -> None:
     assert f"https://master.{PAGES_DOMAIN}" in shell.run(
         written("use-the-command-line.md", "stager launch stager-demo master")
     )
-    said = shell.run(written("use-the-command-line.md", "stager wait stager-demo my-branch"), **pushed(shell))
+    commit = pushed(shell)
+    said = shell.run(written("use-the-command-line.md", "stager wait stager-demo my-branch"), COMMIT=commit)
     assert said.splitlines()[-1] == f"https://my-branch.{PAGES_DOMAIN}"
     inspect(shell)
     assert "stager_share=" in shell.run(written("use-the-command-line.md", "stager share stager-demo master"))
@@ -88,11 +88,11 @@ def test_launch_look_and_remove(signed_in: Console) -> None:
     assert said.endswith("master: This preview was removed.\n")
 
 
-def pushed(shell: Console) -> dict[str, str]:
-    """Push the branch of the page; the variable that its command has."""
+def pushed(shell: Console) -> str:
+    """Push the branch of the page; its commit."""
     clone = shell.folder / "clones" / APP
     shell.run("git push -q stager HEAD:my-branch 2>&1", at=clone)
-    return {"COMMIT": shell.run("git rev-parse HEAD", at=clone).strip()}
+    return shell.run("git rev-parse HEAD", at=clone).strip()
 
 
 def inspect(shell: Console) -> None:
@@ -140,6 +140,7 @@ def test_a_custom_strategy(shell: Console) -> None:
     folder = shell.home / "other" / "stager" / "auth_strategies"
     folder.mkdir(parents=True)
     (folder / "gateway.py").write_text(sample.text)
-    there = {"XDG_CONFIG_HOME": str(shell.home / "other")}
-    shell.run(written("use-the-command-line.md", "stager configure auth_strategy=Gateway"), **there)
-    assert "shop" in shell.run("stager configure", **there)
+    there = str(shell.home / "other")
+    command = written("use-the-command-line.md", "stager configure auth_strategy=Gateway")
+    shell.run(command, XDG_CONFIG_HOME=there)
+    assert "shop" in shell.run("stager configure", XDG_CONFIG_HOME=there)

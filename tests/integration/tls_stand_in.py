@@ -46,12 +46,16 @@ def _accept(listening: socket.socket, context: ssl.SSLContext, address: str) -> 
 
 
 def _serve(plain: socket.socket, context: ssl.SSLContext, address: str) -> None:
-    with contextlib.suppress(OSError), plain, context.wrap_socket(plain, server_side=True) as visitor:
-        with socket.create_connection((address, 80)) as upstream:
-            back = threading.Thread(target=_copy, args=(upstream, visitor), daemon=True)
-            back.start()
-            _copy(visitor, upstream)
-            back.join()
+    with (
+        contextlib.suppress(OSError),
+        plain,
+        context.wrap_socket(plain, server_side=True) as visitor,
+        socket.create_connection((address, 80)) as upstream,
+    ):
+        back = threading.Thread(target=_copy, args=(upstream, visitor), daemon=True)
+        back.start()
+        _copy(visitor, upstream)
+        back.join()
 
 
 def _copy(source: socket.socket, target: socket.socket) -> None:

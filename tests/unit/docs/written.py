@@ -17,7 +17,8 @@ COMMANDS = ("bash", "console")
 def written(page: str, start: str) -> str:
     """The sample of commands on a how-to page that begins with `start`.
 
-    `test_written.py` finds the calls of this by their arguments, which must be literals: each sample needs one.
+    `test_written.py` finds the calls of this by their arguments, which must be literals: each sample needs
+    one.
 
     Raises:
         AssertionError: there is none, or there are several.
