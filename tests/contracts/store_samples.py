@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
-from stager.domain.deployment import Deployment
+from stager.domain.deployment import DeployedService, Deployment
 from stager.domain.environment import (
     Attempt,
     ChangeLink,
@@ -21,7 +21,8 @@ from stager.domain.errors import Outcome
 from stager.domain.identity.accounts import Person, Session, ShareLink, Token
 from stager.domain.identity.roles import Role
 from stager.domain.pull_requests.events import Delivery
-from stager.domain.recipe import Hooks, Manifest
+from stager.domain.recipe import Hooks, Manifest, Recipe
+from stager.domain.service import Condition, Mount, ServiceCheck, ServiceSpec
 from stager.domain.source import Change, Repository, Revision, Trust
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC)
@@ -74,6 +75,39 @@ def bare_environment(number: int = 1, **changed: Any) -> Environment:
     return replace(bare, **changed)
 
 
+SERVICES = (
+    DeployedService(ServiceSpec("web", build=Recipe("app")), "sha256:1234", "d1", build="b1", is_main=True),
+    DeployedService(
+        ServiceSpec(
+            "db",
+            image="postgres:16",
+            command=("postgres", "-c", "x=1"),
+            entrypoint=(),
+            variables={"POSTGRES_DB": "shop"},
+            port=5432,
+            check=ServiceCheck(command=("pg_isready",), interval=2.5, start_timeout=60.0),
+            depends_on={"setup": Condition.COMPLETED, "web": Condition.STARTED},
+            is_job=True,
+            mounts=(Mount("/data", volume="data"), Mount("/init.sql", content="init.sql", is_read_only=True)),
+            tmpfs=("/run",),
+            memory=1 << 28,
+            cpus=0.5,
+            aliases=("database",),
+            user="postgres",
+            working_dir="/",
+            stop_signal="SIGINT",
+            stop_grace_period=20.0,
+            shared_memory=1 << 26,
+        ),
+        "sha256:5678",
+        "d2",
+        "db--h1.preview.test",
+        has_healthcheck=True,
+        fresh_volumes=frozenset({"data"}),
+    ),
+)
+
+
 def deployment(number: int = 1, *, environment_id: str = "env1", **changed: Any) -> Deployment:
     """A full one of generation `number`."""
     outcome = Outcome("fault", "image-missing", "There is no such image.", "Build it.", "line 1\nline 2")
@@ -94,6 +128,7 @@ def deployment(number: int = 1, *, environment_id: str = "env1", **changed: Any)
         manifest=Manifest(
             8080, ("serve", "-p 1"), "/up", {"A": "1"}, Hooks((("migrate", "all"),), (("dump",),)), True
         ),
+        services=SERVICES,
     )
     return replace(whole, **changed)
 

@@ -194,13 +194,13 @@ class TestTable:
         for after in every:
             await plane.router.apply(before)
             for _ in range(1 + again):
-                await plane.router.update(before.changes_to(after), after)
+                await plane.router.update(before, after)
             assert await plane.router.current() == after
 
     async def test_survives_a_restart(self, plane: Plane) -> None:
         kept = table(plane).with_policies({HOST: GUARDED, OTHER: AccessPolicy(index=True)})
         await plane.router.apply(table(plane))
-        await plane.router.update(table(plane).changes_to(kept), kept)
+        await plane.router.update(table(plane), kept)
         await plane.restart()
 
         assert await plane.router.current() == kept
@@ -209,9 +209,9 @@ class TestTable:
         guarded = table(plane).with_policies({HOST: GUARDED})
         await plane.router.apply(guarded)
         without = guarded.delete(HOST)
-        await plane.router.update(guarded.changes_to(without), without)
+        await plane.router.update(guarded, without)
         again = without.upsert(HOST, PAGE)
-        await plane.router.update(without.changes_to(again), again)
+        await plane.router.update(without, again)
 
         assert await plane.router.current() == again
         assert not again.policies
@@ -221,7 +221,7 @@ class TestDrain:
     async def led_away(self, plane: Plane) -> None:
         """New requests go elsewhere; those that are open stay where they are."""
         before, after = table(plane), table(plane).upsert(HOST, PAGE)
-        await plane.router.update(before.changes_to(after), after)
+        await plane.router.update(before, after)
 
     async def test_ends_at_once_when_nothing_is_open(self, plane: Plane) -> None:
         await plane.router.apply(table(plane))
@@ -289,7 +289,7 @@ class TestAway:
         for call in (
             away.current(),
             away.apply(empty),
-            away.update(empty.changes_to(empty.upsert(HOST, PAGE)), empty.upsert(HOST, PAGE)),
+            away.update(empty, empty.upsert(HOST, PAGE)),
             away.drain(NOBODY, 1),
         ):
             with pytest.raises(Retry) as caught:

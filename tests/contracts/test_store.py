@@ -152,6 +152,33 @@ class TestEnvironments:
         with pytest.raises(ValueError, match="has the host"):
             await save(store, rival)
 
+    async def test_an_environment_is_found_by_the_hosts_of_its_services(self, store: Store) -> None:
+        saved = environment(1)
+        await save(store, saved)
+        await store.write(
+            lambda tx: tx.save_service_hosts("env1", {"api": "api.test", "admin": "admin.test"})
+        )
+        await store.write(lambda tx: tx.save_service_hosts("env1", {"api": "api.test"}))
+
+        assert await store.read(lambda tx: tx.service_hosts("env1")) == {"api": "api.test"}
+        assert await store.read(lambda tx: tx.all_service_hosts()) == {"env1": {"api": "api.test"}}
+        assert await store.read(lambda tx: tx.environment_by_host("api.test")) == saved
+        assert await store.read(lambda tx: tx.environment_by_host("admin.test")) is None
+
+    async def test_a_service_takes_only_the_host_of_a_removed_environment(self, store: Store) -> None:
+        await save(store, environment(1), environment(2), environment(3, present=False))
+        await store.write(lambda tx: tx.save_service_hosts("env1", {"api": "api.test"}))
+        await store.write(lambda tx: tx.save_service_hosts("env3", {"api": "old.test"}))
+
+        for taken in ("api.test", environment(1).host):
+            with pytest.raises(ValueError, match="another present environment has the host"):
+                await store.write(lambda tx, host=taken: tx.save_service_hosts("env2", {"api": host}))  # type: ignore[misc]
+        await store.write(lambda tx: tx.save_service_hosts("env2", {"api": "old.test"}))
+        assert await store.read(lambda tx: tx.all_service_hosts()) == {
+            "env1": {"api": "api.test"},
+            "env2": {"api": "old.test"},
+        }
+
     async def test_a_key_belongs_to_one_environment_even_a_gone_one(self, store: Store) -> None:
         gone = environment(1, present=False)
         await save(store, gone)

@@ -51,7 +51,7 @@ async def test_it_serves_on_and_comes_back(small: Path) -> None:
         # A change that can't be saved is served all the same.
         changed = table.upsert(OTHER, app.endpoint)
         big = RouteTable({**changed.routes, **{f"n{n}.{DOMAIN}": app.endpoint for n in range(200)}}, DOMAIN)
-        await front.client.update(table.changes_to(big), big)
+        await front.client.update(table, big)
         assert (await front.ask(host=OTHER)).status == 200
         assert "No space left" in (await front.client.health()).problem
         # It dies, and is back by itself with what could be read.

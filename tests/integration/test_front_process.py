@@ -118,7 +118,7 @@ class TestChanges:
                 new = App(str(number))
                 target = await new.start()
                 after = table.upsert(HOST, target)
-                await front.client.update(table.changes_to(after), after)
+                await front.client.update(table, after)
                 assert await front.client.drain(old.endpoint, 5) == 0
                 await old.stop()
                 old, table = new, after
@@ -182,7 +182,7 @@ class TestChanges:
         table = await front.serve(routes)
         for number in range(20):
             after = table.upsert(f"new{number}.{DOMAIN}", app.endpoint)
-            await front.client.update(table.changes_to(after), after)
+            await front.client.update(table, after)
             table = after
         assert (await front.ask(host=f"new7.{DOMAIN}")).status == 200
         assert await front.client.current() == table

@@ -107,6 +107,22 @@ def labels(
     yield f"{kept}-{_hash(key)}".lstrip("-")
 
 
+def service_labels(service: str, label: str) -> Iterator[str]:
+    """The candidate labels of a service's host, best first: `SERVICE--LABEL`, and one with a hash of both.
+
+    Args:
+        service: the name of the service.
+        label: the first label of its environment's host.
+    """
+    slug = slugify(service)
+    whole = f"{slug}--{label}"
+    if len(whole) <= LABEL_LENGTH and slug != "xn":  # `xn--` begins an encoded label (RFC 5890, 2.3.1)
+        yield whole
+    kept = slug[:20].rstrip("-")
+    room = LABEL_LENGTH - len(kept) - 2 - HASH_LENGTH - 1
+    yield f"{kept}-{_hash(f'{service}/{label}')}--{label[:room].rstrip('-')}"
+
+
 def _hash(key: str) -> str:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:HASH_LENGTH]
 

@@ -69,26 +69,6 @@ def reached_at(host: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class RouteDiff:
-    """The difference between two route tables.
-
-    Args:
-        frame: whether `home` or `domain` changed; both are then sent.
-        ports: port to host, for the ingress ports that changed; an empty host removes the port.
-        policies: host to access policy, where it changed; None for the default policy.
-    """
-
-    upserts: Mapping[str, Target]
-    deletes: frozenset[str]
-    frame: bool
-    ports: Mapping[int, str] = field(default_factory=dict)
-    policies: Mapping[str, AccessPolicy | None] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return bool(self.upserts or self.deletes or self.frame or self.ports or self.policies)
-
-
-@dataclass(frozen=True, slots=True)
 class RouteTable:
     """The hosts of all previews, and how requests for other hosts are answered.
 
@@ -133,18 +113,6 @@ class RouteTable:
     def ingress_ports(self) -> dict[str, int]:
         """Host to port, for the hosts that an edge proxy must route now."""
         return {host: port for port, host in self.ports.items() if needs_ingress_port(self.routes.get(host))}
-
-    def changes_to(self, other: RouteTable) -> RouteDiff:
-        """Return the diff that turns this table into `other`."""
-        return RouteDiff(
-            upserts={h: t for h, t in other.routes.items() if self.routes.get(h) != t},
-            deletes=frozenset(self.routes.keys() - other.routes.keys()),
-            frame=(self.domain, self.home) != (other.domain, other.home),
-            ports={p: h for p, h in other.ports.items() if self.ports.get(p) != h}
-            | dict.fromkeys(self.ports.keys() - other.ports.keys(), ""),
-            policies={h: p for h, p in other.policies.items() if self.policies.get(h) != p}
-            | dict.fromkeys(self.policies.keys() & other.routes.keys() - other.policies.keys()),
-        )
 
 
 @dataclass(frozen=True, slots=True)

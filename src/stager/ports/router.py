@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
-from stager.domain.route import Endpoint, Health, RouteDiff, RouteTable
+from stager.domain.route import Endpoint, Health, RouteTable
 
 
 class Router(Protocol):
@@ -22,12 +22,12 @@ class Router(Protocol):
             The ingress ports on which it can't listen, each with the reason. Everything else is applied.
         """
 
-    async def update(self, diff: RouteDiff, table: RouteTable) -> Mapping[int, str]:
-        """Change the table. Returns once every new request follows the changes.
+    async def update(self, before: RouteTable, after: RouteTable) -> Mapping[int, str]:
+        """Change the table; only the difference is sent. Returns once every new request follows it.
 
         Args:
-            diff: the changes.
-            table: the resulting table, for data planes that replace it, and for `home` and `domain`.
+            before: the table that was applied last.
+            after: the table that replaces it.
 
         Returns:
             As `apply`.

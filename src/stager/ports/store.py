@@ -5,7 +5,7 @@ A transaction is one synchronous function, so that it can't be held across an aw
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -119,7 +119,8 @@ class Transaction(AccountRecords, Protocol):
         """The environment with this key."""
 
     def environment_by_host(self, host: str) -> Environment | None:
-        """The present environment with this host; if there is none, the one that had it last."""
+        """The present environment with this host, its own or one of its services; if there is none, the one
+        that had it last."""
 
     def environments(self, *, present: bool | None = None) -> list[Environment]:
         """Environments, oldest first.
@@ -142,6 +143,16 @@ class Transaction(AccountRecords, Protocol):
     def save_environment(self, environment: Environment) -> None:
         """Insert or replace, by id. Raises ValueError when another present environment has the host or
         any other has the key."""
+
+    def service_hosts(self, environment_id: str) -> dict[str, str]:
+        """The hosts of an environment's services other than the main one, by the service's name."""
+
+    def all_service_hosts(self) -> dict[str, dict[str, str]]:
+        """The hosts of all environments as in `service_hosts`, by the environment's id."""
+
+    def save_service_hosts(self, environment_id: str, hosts: Mapping[str, str]) -> None:
+        """Replace the hosts of this environment. One that a removed environment had is taken from it. Raises
+        ValueError when another present environment has one of them, or there is no such environment."""
 
     def environment_state(self, environment_id: str, kind: StateKind) -> str:
         """A piece of state of an environment; empty when there is none."""

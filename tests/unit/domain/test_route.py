@@ -1,4 +1,4 @@
-"""Tables are values, and so are their differences; both travel unchanged."""
+"""Route tables are values, and are the same after a conversion to JSON and back."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from stager.domain.identity.access_policy import AccessPolicy, Guard
 from stager.domain.route import (
     Endpoint,
     Page,
-    RouteDiff,
     RouteTable,
     normalise_host,
     table_from_wire,
@@ -60,16 +59,6 @@ tables = st.builds(
 ).flatmap(with_terms)
 
 
-def changed(table: RouteTable, changes: RouteDiff, other: RouteTable) -> RouteTable:
-    """The table after these changes, made by nothing but them."""
-    routes = {h: t for h, t in table.routes.items() if h not in changes.deletes} | dict(changes.upserts)
-    frame = other if changes.frame else table
-    ports = {port: host for port, host in {**table.ports, **changes.ports}.items() if host}
-    kept = {host: t for host, t in table.policies.items() if host not in changes.deletes}
-    terms = {host: t for host, t in {**kept, **changes.policies}.items() if t is not None}
-    return RouteTable(routes, frame.domain, frame.home, ports, terms)
-
-
 class TestEndpoint:
     @pytest.mark.parametrize(
         ("endpoint", "text"),
@@ -92,35 +81,6 @@ class TestTable:
         assert more.delete("b.test") == table
         assert table.delete("b.test") is table
         assert (more.domain, more.home) == ("test", B)
-
-    def test_nothing_to_change(self) -> None:
-        table = RouteTable({"a.test": A, "b.test": PAGE}, "test", B)
-
-        assert not table.changes_to(table)
-        assert not table.changes_to(RouteTable(dict(table.routes), "test", B))
-
-    @pytest.mark.parametrize(
-        ("after", "changes"),
-        [
-            (RouteTable({"a.test": B}, "test", B), RouteDiff({"a.test": B}, frozenset(), frame=False)),
-            (RouteTable({}, "test", B), RouteDiff({}, frozenset({"a.test"}), frame=False)),
-            (RouteTable({"a.test": A}, "other", B), RouteDiff({}, frozenset(), frame=True)),
-            (RouteTable({"a.test": A}, "test", None), RouteDiff({}, frozenset(), frame=True)),
-            (RouteTable({"a.test": PAGE}, "test", B), RouteDiff({"a.test": PAGE}, frozenset(), frame=False)),
-        ],
-    )
-    def test_what_changed(self, after: RouteTable, changes: RouteDiff) -> None:
-        found = RouteTable({"a.test": A}, "test", B).changes_to(after)
-
-        assert found == changes
-        assert found
-
-    @given(tables, tables)
-    def test_changes_turn_any_table_into_any_other(self, before: RouteTable, after: RouteTable) -> None:
-        changes = before.changes_to(after)
-
-        assert changed(before, changes, after) == after
-        assert bool(changes) is (before != after)
 
 
 class TestWire:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
 
-from stager.domain.route import Endpoint, Page, RouteTable
+from stager.domain.route import Endpoint, Page, RouteTable, target_to_wire
 from stager.front.table import live_table as tables
-from stager.front.table.live_table import LiveTable, TableFile, diff_to_wire
+from stager.front.table.live_table import LiveTable, TableFile, changes_to_wire
+from tests.unit.domain.test_route import tables as any_table
 
 A, B = Endpoint("127.0.0.1", 1), Endpoint("127.0.0.1", 2)
 HOME = Endpoint(path="/run/stager.sock")
@@ -52,6 +54,36 @@ def test_where_hosts_lead(host: str, target: Endpoint | None) -> None:
     assert live.is_home(host) == (target == HOME)
 
 
+NO_CHANGES: dict[str, object] = {"upserts": {}, "deletes": [], "ports": {}, "policies": {}}
+A_TO = target_to_wire(A)
+B_TO = target_to_wire(B)
+
+
+@pytest.mark.parametrize(
+    ("after", "changes"),
+    [
+        (TABLE, {}),
+        (replace(TABLE, routes=dict(TABLE.routes)), {}),
+        (TABLE.upsert("a.stage.test", B), {"upserts": {"a.stage.test": B_TO}}),
+        (TABLE.upsert("new.stage.test", A), {"upserts": {"new.stage.test": A_TO}}),
+        (TABLE.delete("b.stage.test"), {"deletes": ["b.stage.test"]}),
+        (replace(TABLE, domain="other"), {"domain": "other", "home": target_to_wire(HOME)}),
+        (replace(TABLE, home=None), {"domain": TABLE.domain, "home": None}),
+    ],
+)
+def test_only_what_changed_is_sent(after: RouteTable, changes: dict[str, object]) -> None:
+    assert changes_to_wire(TABLE, after) == NO_CHANGES | changes
+
+
+@given(any_table, any_table)
+def test_changes_turn_any_table_into_any_other(before: RouteTable, after: RouteTable) -> None:
+    live = LiveTable(before)
+
+    live.change(json.loads(json.dumps(changes_to_wire(before, after))))
+
+    assert live.value() == after
+
+
 async def test_it_is_there_again(tmp_path: Path) -> None:
     file = opened(tmp_path)
     file.apply(TABLE)
@@ -60,7 +92,7 @@ async def test_it_is_there_again(tmp_path: Path) -> None:
     file = opened(tmp_path)
     changed = TABLE.upsert("a.stage.test", B).delete("b.stage.test")
     changed = replace(changed, ports={3201: "a.stage.test"})
-    file.change(diff_to_wire(TABLE.changes_to(changed), changed))
+    file.change(changes_to_wire(TABLE, changed))
     file.close()
     assert reread(tmp_path) == changed
     assert reread(tmp_path) == changed

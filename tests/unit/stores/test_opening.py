@@ -15,13 +15,16 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import NullPool, create_engine
+from sqlalchemy import NullPool, create_engine, insert
 
+from stager.domain.deployment import DeployedService
 from stager.domain.errors import Fault, Retry
+from stager.domain.service import ServiceSpec
 from stager.stores.sqlite import migrations, schema
 from stager.stores.sqlite.database import prepare
+from stager.stores.sqlite.rows import deployment_row, environment_row
 from stager.stores.sqlite.store import open_store
-from tests.contracts.store_samples import NOON, delivery, environment
+from tests.contracts.store_samples import NOON, delivery, deployment, environment
 
 
 @pytest.fixture
@@ -93,6 +96,30 @@ class TestMigrations:
             query = "SELECT id, outcome, about, payload FROM deliveries ORDER BY seq"
             rows = connection.execute(query).fetchall()
         assert rows == [("done", "launched", "", ""), ("waits", "launched", "", "{}")]
+
+    async def test_v4_knows_the_service_of_earlier_deployments(self, path: Path) -> None:
+        path.parent.mkdir(parents=True)
+        saved = environment()
+        engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+        with engine.begin() as connection:
+            config = migrations._config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "v3")
+            connection.execute(insert(schema.environments).values(**environment_row(saved)._asdict()))
+            for number, image in ((1, "sha256:1"), (2, "")):
+                row = deployment_row(deployment(number, image=image))._asdict()
+                del row["services"]
+                connection.execute(insert(schema.deployments).values(**row).inline())
+        store = await open_store(path)
+
+        first = await store.read(lambda tx: tx.deployment("dep1"))
+        second = await store.read(lambda tx: tx.deployment("dep2"))
+        await store.close()
+        assert first is not None
+        assert second is not None
+        web = DeployedService(ServiceSpec("web"), "sha256:1", build="b1", is_main=True, has_healthcheck=True)
+        assert first.services == (web,)
+        assert second.services == ()
 
     def test_are_undone_whole_when_one_fails(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def fail(connection: object) -> None:

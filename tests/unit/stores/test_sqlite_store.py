@@ -246,6 +246,8 @@ class TestIndexes:
             tx.token("d1")
             tx.save_share_link(link())
             tx.share_link("l1")
+            tx.save_service_hosts("env1", {"api": "api--h1.test"})
+            tx.service_hosts("env1")
             tx.mark_processed("github:10", "7", NOON)
             tx.is_processed("github:10", "7")
             tx.save_change(change())
@@ -264,7 +266,7 @@ class TestIndexes:
                     steps = " ".join(step[3] for step in plan)
                     assert "SCAN" not in steps, (statement, steps)
                     assert "TEMP B-TREE" not in steps, (statement, steps)
-        assert len([s for s, _ in statements if not s.startswith(("BEGIN", "PRAGMA"))]) == 35
+        assert len([s for s, _ in statements if not s.startswith(("BEGIN", "PRAGMA"))]) == 45
 
     async def test_a_listing_finds_deployments_by_index(
         self, store: SqliteStore, path: Path, statements: list[tuple[str, tuple[object, ...]]]

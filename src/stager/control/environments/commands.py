@@ -10,7 +10,7 @@ from dataclasses import replace
 import structlog
 
 from stager.control.environments.capacity import Scheduler
-from stager.control.environments.desired_state import DesiredState, PreviewRequest, repeated
+from stager.control.environments.desired_state import DesiredState
 from stager.control.environments.launch_parameters import launch_variables
 from stager.control.environments.lookup import (
     check_ref,
@@ -34,6 +34,7 @@ from stager.domain.environment import (
 from stager.domain.errors import Refused
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Action
+from stager.domain.pull_requests.events import LaunchPreview
 from stager.domain.pull_requests.rules import FORKS_ARE_OFF, check_approval
 from stager.domain.source import Trust
 from stager.ports.store import Store, Transaction
@@ -101,9 +102,8 @@ class Commands:
         if found is None or found.change is None:
             check_ref(name, application)
             key = EnvironmentKey.of_name(application.name, name)
-            return self._desired_state.request(tx, PreviewRequest(key, name, parameters=parameters))
-        _override_rules(tx, found)
-        return self._desired_state.request(tx, repeated(found, parameters or found.desired.parameters))
+            return self._desired_state.launch(tx, key, LaunchPreview(name, parameters))
+        return self._desired_state.repeat(tx, _rules_overridden(found), parameters or None)
 
     async def kill(self, command: Kill, actor: Actor) -> Environment | None:
         """Remove a preview; None if there is none of this name, which isn't an error.
@@ -178,8 +178,7 @@ class Commands:
                 reason="closed",
                 status=409,
             )
-        _override_rules(tx, environment)
-        return self._desired_state.request(tx, repeated(environment, environment.desired.parameters))
+        return self._desired_state.repeat(tx, _rules_overridden(environment))
 
     async def override_policy(self, environment_id: str, actor: Actor) -> Environment:
         """Launch a pull request's preview, even if the rules for pull requests or an earlier kill suspend it.
@@ -257,11 +256,13 @@ class Commands:
             yield
 
 
-def _override_rules(tx: Transaction, environment: Environment) -> None:
-    """Have a manual command override the rules for pull requests, for this commit only."""
+def _rules_overridden(environment: Environment) -> Environment:
+    """The environment for a manual command, which overrides the rules for pull requests, for this commit
+    only."""
     suspension = environment.desired.suspension
     if suspension is not None and suspension.reason in BY_POLICY - UNAPPROVED:
-        tx.save_environment(replace(environment, approved_sha=environment.desired.revision.sha))
+        return replace(environment, approved_sha=environment.desired.revision.sha)
+    return environment
 
 
 def _has_records(tx: Transaction, app: str) -> bool:

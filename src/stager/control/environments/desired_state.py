@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from dataclasses import replace
 
 from stager.control.environments.lookup import is_unapproved
 from stager.control.environments.pins import Pin, save_pin
@@ -20,21 +19,10 @@ from stager.domain.environment import (
     Suspension,
 )
 from stager.domain.errors import Refused
+from stager.domain.pull_requests.events import LaunchPreview
 from stager.domain.source import Change, Revision, Trust
 from stager.ports.clock import Clock, Ids
 from stager.ports.store import Transaction
-
-
-@dataclass(frozen=True, slots=True)
-class PreviewRequest:
-    """What a preview should run."""
-
-    key: EnvironmentKey
-    name: str
-    revision: Revision = field(default_factory=Revision)
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    trust: Trust = Trust.TRUSTED
-    change: ChangeLink | None = None
 
 
 def link_of(change: Change) -> ChangeLink:
@@ -51,26 +39,6 @@ def link_of(change: Change) -> ChangeLink:
     )
 
 
-def repeated(environment: Environment, parameters: Mapping[str, str]) -> PreviewRequest:
-    """The last request for this environment, with other parameters.
-
-    Raises:
-        Refused: its code is from a fork and isn't approved.
-    """
-    suspension = environment.desired.suspension
-    if suspension is not None and is_unapproved(environment):
-        raise Refused(suspension.message, hint=suspension.hint, reason=suspension.reason.value, status=409)
-    return PreviewRequest(
-        environment.key,
-        environment.name,
-        # A manual launch takes the branch's newest commit, even if the environment was adopted with one.
-        environment.desired.revision if environment.change else Revision(),
-        parameters,
-        environment.desired.trust,
-        environment.change,
-    )
-
-
 class DesiredState:
     """Changes the desired state of environments."""
 
@@ -79,18 +47,53 @@ class DesiredState:
         self._clock = clock
         self._ids = ids
 
-    def request(self, tx: Transaction, request: PreviewRequest) -> Environment:
-        """Request a new deployment; replaces earlier requests and suspensions."""
-        now = self._clock.now()
-        environment = self._next(tx, request, now)
-        tx.save_environment(environment)
-        tx.save_deployment(self._deployment(environment, now))
-        return environment
+    def launch(
+        self, tx: Transaction, key: EnvironmentKey, launch: LaunchPreview, change: Change | None = None
+    ) -> Environment:
+        """Request a new deployment; replaces earlier requests and suspensions.
 
-    def suspend(self, tx: Transaction, request: PreviewRequest, suspension: Suspension) -> Environment:
-        """Keep the environment, but run no instance of it."""
-        before = tx.environment_by_key(request.key)
-        environment = self._next(tx, request, self._clock.now())
+        Args:
+            change: the pull request whose head is deployed; None to deploy what has the preview's name.
+        """
+        return self._deploy(tx, self._next(tx, key, launch, change))
+
+    def repeat(
+        self, tx: Transaction, environment: Environment, parameters: Mapping[str, str] | None = None
+    ) -> Environment:
+        """Request a new deployment of the same.
+
+        Args:
+            parameters: replace those of the last request; None to keep them.
+
+        Raises:
+            Refused: the code is from a fork and isn't approved.
+        """
+        desired, suspension = environment.desired, environment.desired.suspension
+        if suspension is not None and is_unapproved(environment):
+            raise Refused(
+                suspension.message, hint=suspension.hint, reason=suspension.reason.value, status=409
+            )
+        again = Desired(
+            RunState.RUNNING,
+            desired.generation + 1,
+            # A manual launch takes the branch's newest commit, even if the environment was adopted with one.
+            desired.revision if environment.change else Revision(),
+            desired.parameters if parameters is None else parameters,
+            desired.trust,
+        )
+        return self._deploy(tx, self._updated(tx, environment, environment.name, again))
+
+    def suspend(
+        self,
+        tx: Transaction,
+        key: EnvironmentKey,
+        launch: LaunchPreview,
+        change: Change,
+        suspension: Suspension,
+    ) -> Environment:
+        """Keep the environment of a pull request, but run no instance of it."""
+        before = tx.environment_by_key(key)
+        environment = self._next(tx, key, launch, change)
         desired = environment.desired.suspended(suspension)
         if before is not None:
             desired = replace(desired, generation=before.desired.generation)
@@ -116,42 +119,37 @@ class DesiredState:
             if link.revoked_at is None:
                 tx.save_share_link(replace(link, revoked_at=self._clock.now()))
 
-    def _next(self, tx: Transaction, request: PreviewRequest, now: datetime) -> Environment:
-        """The environment with the next generation, or a new one with the first."""
-        before = tx.environment_by_key(request.key)
-        return self._updated(tx, before, request, now) if before else self._new(tx, request, now)
-
-    def _new(self, tx: Transaction, request: PreviewRequest, now: datetime) -> Environment:
-        return Environment(
-            id=self._ids.new(),
-            key=request.key,
-            name=request.name,
-            host=self._urls.allot(tx, request.key, request.name, request.trust),
-            desired=Desired(RunState.RUNNING, 1, request.revision, request.parameters, request.trust),
-            created_at=now,
-            updated_at=now,
-            change=request.change,
-        )
-
-    def _updated(
-        self, tx: Transaction, before: Environment, request: PreviewRequest, now: datetime
+    def _next(
+        self, tx: Transaction, key: EnvironmentKey, launch: LaunchPreview, change: Change | None
     ) -> Environment:
-        """The next generation. It keeps the URL, unless another environment took that while this one was
-        gone, or the configuration has changed how hosts are made since it last ran."""
+        """The environment with the next generation, or a new one with the first."""
+        before = tx.environment_by_key(key)
+        desired = Desired(
+            RunState.RUNNING,
+            before.desired.generation + 1 if before else 1,
+            Revision(change.head_sha, change.head_ref) if change else Revision(),
+            launch.parameters,
+            change.trust if change else Trust.TRUSTED,
+        )
+        name = launch.name or desired.revision.ref
+        if before is None:
+            environment = self._new(tx, key, name, desired)
+        else:
+            environment = self._updated(tx, before, name, desired)
+        return replace(environment, change=link_of(change) if change else None)
+
+    def _new(self, tx: Transaction, key: EnvironmentKey, name: str, desired: Desired) -> Environment:
+        now = self._clock.now()
+        host = self._urls.allot(tx, key, name, desired.trust)
+        return Environment(self._ids.new(), key, name, host, desired, created_at=now, updated_at=now)
+
+    def _updated(self, tx: Transaction, before: Environment, name: str, desired: Desired) -> Environment:
+        """The environment with another desired state. It keeps the URL, unless another environment took that
+        while this one was gone, or the configuration has changed how hosts are made since it last ran."""
         host = before.host
         if self._has_lost_its_host(tx, before):
-            host = self._urls.allot(tx, request.key, request.name, request.trust)
-        generation = before.desired.generation + 1
-        return replace(
-            before,
-            name=request.name,
-            host=host,
-            desired=Desired(
-                RunState.RUNNING, generation, request.revision, request.parameters, request.trust
-            ),
-            updated_at=now,
-            change=request.change,
-        )
+            host = self._urls.allot(tx, before.key, name, desired.trust)
+        return replace(before, name=name, host=host, desired=desired, updated_at=self._clock.now())
 
     def _has_lost_its_host(self, tx: Transaction, before: Environment) -> bool:
         """An environment that serves keeps its host, even if the configuration would give it another one now:
@@ -162,12 +160,17 @@ class DesiredState:
         is_taken = holder is not None and holder.id != before.id and holder.desired.is_present
         return is_taken or not self._urls.fits(before.host, before.key, before.name)
 
-    def _deployment(self, environment: Environment, now: datetime) -> Deployment:
+    def _deploy(self, tx: Transaction, environment: Environment) -> Environment:
+        """Store the environment, and a deployment for its generation."""
         desired = environment.desired
-        return Deployment(
-            id=self._ids.new(),
-            environment_id=environment.id,
-            revision=desired.revision,
-            attempt=Attempt(desired.generation),
-            created_at=now,
+        tx.save_environment(environment)
+        tx.save_deployment(
+            Deployment(
+                id=self._ids.new(),
+                environment_id=environment.id,
+                revision=desired.revision,
+                attempt=Attempt(desired.generation),
+                created_at=environment.updated_at,
+            )
         )
+        return environment

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from stager.control.environments.desired_state import DesiredState, PreviewRequest, link_of
+from stager.control.environments.desired_state import DesiredState, link_of
 from stager.control.environments.records import previews_of
 from stager.control.forges import Forges
 from stager.control.plugins.lifecycle import add_notes
@@ -30,7 +30,7 @@ from stager.domain.pull_requests.events import (
     Skip,
 )
 from stager.domain.pull_requests.rules import FORKS_ARE_OFF, is_approved
-from stager.domain.source import Change, Repository, Revision
+from stager.domain.source import Change, Repository
 from stager.ports.clock import Clock
 from stager.ports.store import Store, Transaction
 
@@ -168,10 +168,10 @@ class ChangeEvents:
         if before is not None and not _asks_for_more(before, event, suspension):
             renamed = _with_link(tx, before, change)
             return [renamed] if renamed else [], "nothing new"
-        request = _request(key, decision, change, before)
+        launch = decision if isinstance(decision, LaunchPreview) else _unchanged(before)
         if suspension is None:
-            return [self._desired_state.request(tx, request)], "launched"
-        held = self._desired_state.suspend(tx, request, suspension)
+            return [self._desired_state.launch(tx, key, launch, change)], "launched"
+        held = self._desired_state.suspend(tx, key, launch, change, suspension)
         if suspension == decided.skip:
             return [held], f"skipped by {decided.listener}: {decided.reason}"
         return [held], f"refused: {suspension.reason.value}"
@@ -189,17 +189,9 @@ def _unless_let_run(
     return None if suspension != FORKS_ARE_OFF and is_approved(before, change) else suspension
 
 
-def _request(
-    key: EnvironmentKey, decision: LaunchPreview | Skip, change: Change, before: Environment | None
-) -> PreviewRequest:
-    revision = Revision(change.head_sha, change.head_ref)
-    if isinstance(decision, LaunchPreview):
-        name, parameters = decision.name or change.head_ref, decision.parameters
-    elif before is not None:
-        name, parameters = before.name, before.desired.parameters
-    else:
-        name, parameters = change.head_ref, {}
-    return PreviewRequest(key, name, revision, parameters, change.trust, link_of(change))
+def _unchanged(before: Environment | None) -> LaunchPreview:
+    """A launch with the name and parameters that the preview has."""
+    return LaunchPreview(before.name, before.desired.parameters) if before else LaunchPreview()
 
 
 def _key(application: Application, event: ChangeEvent) -> EnvironmentKey:

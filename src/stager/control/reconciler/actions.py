@@ -17,7 +17,7 @@ from stager.control.reconciler.health_check import LOG_LINES
 from stager.control.reconciler.rollout import Rollout, run_hooks
 from stager.control.reconciler.status_page import StatusPage
 from stager.domain import plan as planning
-from stager.domain.deployment import after_error, after_exit
+from stager.domain.deployment import Deployment, Ending, after_error, after_exit
 from stager.domain.environment import WEB_SERVICE, Environment, Instance
 from stager.domain.errors import Fault, StagerError
 from stager.domain.unexpected import ending_of
@@ -96,26 +96,26 @@ class Actions:
         match action:
             case planning.Start(_, service):
                 await self._rollout.start(state, service)
-            case planning.Resume(instance):
-                await self._rollout.resume(state, instance)
-            case planning.Check(instance):
-                await self._rollout.check(state, instance)
-            case planning.Publish(instances):
-                await self._publish(state, instances)
+            case planning.Resume(instance, generation):
+                await self._rollout.resume(state, instance, generation)
+            case planning.Check(instance, generation):
+                await self._rollout.check(state, instance, generation)
+            case planning.Publish(generation, instances):
+                await self._publish(state, generation, instances)
             case planning.Unpublish():
                 await self._unpublish(state)
             case planning.Retire(instances):
                 await self._retire(state, instances)
-            case planning.Record(instance):
-                await self._record_exit(state, instance)
+            case planning.Record(instance, generation):
+                await self._record_exit(state, instance, generation)
             case planning.Wait(until):
                 await asyncio.sleep(max(0.0, (until - self.now()).total_seconds()))
 
-    async def _publish(self, state: ObservedState, instances: Sequence[Instance]) -> None:
+    async def _publish(self, state: ObservedState, generation: int, instances: Sequence[Instance]) -> None:
         web = next(i for i in instances if i.service == WEB_SERVICE.name)
         if web.endpoint is None:
             return
-        deployment = state.deployments[web.generation]
+        deployment = state.deployments[generation]
         is_first = deployment.live_at is None
         await self._context.visitor_access.route(state.environment, web.endpoint)
         await self._context.records.live(state.environment.id, deployment.id, self.now())
@@ -178,16 +178,22 @@ class Actions:
         except StagerError as error:
             log.warning("networks_left", environment=environment.id, reason=error.reason, error=error.message)
 
-    async def _record_exit(self, state: ObservedState, instance: Instance) -> None:
+    async def _record_exit(self, state: ObservedState, instance: Instance, generation: int) -> None:
         text = await self._context.instances.logs(instance.id, LOG_LINES)
-        deployment = state.deployments[instance.generation]
-        hint = ""
-        if not deployment.attempt.has_been_healthy(instance):
+        deployment = state.deployments[generation]
+        service = state.observed.service(generation, instance.service)
+        ending = Ending(instance, state.observed.has_been_healthy(instance), text)
+        if not ending.has_been_healthy:
             hint = await self._context.instances.post_mortem(instance.id, text)
-        saved = await self._context.records.save(
-            deployment.id,
-            lambda d: replace(d, attempt=after_exit(d.attempt, instance, text, self.now(), hint), log=text),
-        )
+            ending = replace(ending, hint=hint)
+
+        def ended(d: Deployment) -> Deployment:
+            is_live = d.live_at is not None
+            return replace(
+                d, attempt=after_exit(d.attempt, service, ending, self.now(), is_live=is_live), log=text
+            )
+
+        saved = await self._context.records.save(deployment.id, ended)
         outcome = saved.attempt.outcome
         if outcome is not None:
             log.warning(
@@ -227,9 +233,9 @@ class Actions:
 def _generation_of(action: planning.Action) -> int | None:
     """The generation that the action brings up; None for other actions."""
     match action:
-        case planning.Start(generation):
+        case planning.Start(generation, _):
             return generation
-        case planning.Resume(instance) | planning.Check(instance):
-            return instance.generation
+        case planning.Resume(_, generation) | planning.Check(_, generation):
+            return generation
         case _:
             return None

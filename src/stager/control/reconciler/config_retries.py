@@ -15,7 +15,7 @@ from dataclasses import asdict
 
 import structlog
 
-from stager.control.environments.desired_state import DesiredState, repeated
+from stager.control.environments.desired_state import DesiredState
 from stager.domain.application import Application, Applications
 from stager.domain.environment import Environment
 from stager.domain.unexpected import INTERNAL_ERROR
@@ -61,7 +61,7 @@ class ConfigRetries:
         known = {a.name for a in self._applications}
         changed = self._changed(tx, known | {environment.app for environment in present})
         failed = [e for e in present if e.app in known and _has_failed(tx, e, changed)]
-        return [self._desired_state.request(tx, repeated(e, e.desired.parameters)) for e in failed]
+        return [self._desired_state.repeat(tx, e) for e in failed]
 
     def _changed(self, tx: Transaction, apps: Iterable[str]) -> set[str]:
         """The applications whose entry has changed; none at the first start."""

@@ -106,5 +106,6 @@ async def observe(environment_id: str, context: WorkerContext) -> ObservedState 
         instances=tuple(instances),
         published={WEB_SERVICE.name: target} if isinstance(target, Endpoint) else {},
         attempts=tuple(d.attempt for d in deployments.values()),
+        services=dict.fromkeys(generations, (WEB_SERVICE,)),
     )
     return ObservedState(environment, deployments, observed)

@@ -15,8 +15,8 @@ from stager.control.reconciler.context import ObservedState, WorkerContext
 from stager.control.reconciler.health_check import HealthCheck
 from stager.control.reconciler.status_page import StatusPage
 from stager.domain.application import Application
-from stager.domain.deployment import Deployment, after_answer
-from stager.domain.environment import Environment, Instance, InstanceLabels
+from stager.domain.deployment import Deployment, after_answer, after_start
+from stager.domain.environment import Environment, Instance, InstanceLabels, Service
 from stager.domain.errors import Fault, Retry
 from stager.domain.profile import profile_name
 from stager.domain.source import Revision, Trust
@@ -70,7 +70,7 @@ class Rollout:
                 fallbacks={"PORT": str(application.port)} if application.port else {},
             )
             instance = await self._context.instances.create(spec)
-        await self._run(deployment, instance.id)
+        await self._run(deployment, state.observed.service(deployment.generation, service), instance.id)
 
     def _prepare_network(
         self, environment: Environment, application: Application
@@ -80,13 +80,15 @@ class Rollout:
             return nullcontext()
         return self._context.instances.prepared(environment.id, profile_name(environment.desired.trust))
 
-    async def resume(self, state: ObservedState, instance: Instance) -> None:
+    async def resume(self, state: ObservedState, instance: Instance, generation: int) -> None:
         """Start an existing instance that doesn't run."""
-        await self._run(state.deployments[instance.generation], instance.id)
+        service = state.observed.service(generation, instance.service)
+        await self._run(state.deployments[generation], service, instance.id)
 
-    async def check(self, state: ObservedState, instance: Instance) -> None:
+    async def check(self, state: ObservedState, instance: Instance, generation: int) -> None:
         """Wait until the instance passes its health check, then run the `after_launch` hooks in it."""
-        deployment = state.deployments[instance.generation]
+        deployment = state.deployments[generation]
+        service = state.observed.service(generation, instance.service)
         application = self._context.application(state.environment, deployment)
         ready = await self._health_check.wait(state.environment, application, instance)
         if not _was_healthy_before(deployment, instance):
@@ -95,7 +97,7 @@ class Rollout:
             deployment.id,
             lambda d: replace(
                 d,
-                attempt=after_answer(d.attempt, instance),
+                attempt=after_answer(d.attempt, instance, service),
                 manifest=replace(d.manifest, note=ready.note),
             ),
         )
@@ -150,14 +152,14 @@ class Rollout:
         url = self._context.urls.url(environment.host)
         return of_instance(application, environment, deployment.revision, url, from_handlers)
 
-    async def _run(self, deployment: Deployment, instance: str) -> None:
+    async def _run(self, deployment: Deployment, service: Service, instance: str) -> None:
         await self._context.instances.start(instance)
         await self._context.records.save(
             deployment.id,
             lambda d: replace(
                 d,
                 checking_at=d.checking_at or self._context.clock.now(),
-                attempt=replace(d.attempt, retry_at=None),
+                attempt=after_start(d.attempt, service),
             ),
         )
 

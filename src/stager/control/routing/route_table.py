@@ -10,7 +10,7 @@ import structlog
 
 from stager.control.routing.edge_proxy import EdgeProxySync
 from stager.domain.identity.access_policy import AccessPolicy
-from stager.domain.route import Endpoint, RouteDiff, RouteTable, Target, needs_ingress_port
+from stager.domain.route import Endpoint, RouteTable, Target, needs_ingress_port
 from stager.ports.router import Router
 
 log = structlog.get_logger(__name__)
@@ -101,22 +101,14 @@ class Routes:
                 return
             table = before.upsert(host, target, policy) if target else before.delete(host)
             table = self._edge_proxy.ports.assign(table, host) if self._edge_proxy else table
-            changes = RouteDiff(
-                {host: target} if target else {},
-                frozenset(() if target else {host}),
-                frame=False,
-                ports={p: h for p, h in table.ports.items() if p not in before.ports},
-                policies={host: policy} if target and before.policies.get(host) != policy else {},
-            )
-            closed = await self._router.update(changes, table)
-            await self._applied(table, closed)
+            await self._applied(table, await self._router.update(before, table))
 
     async def _set_policies(self, read: ReadPolicies) -> None:
         async with self._lock:
-            table = self._table.with_policies(await read())
-            changes = self._table.changes_to(table)
-            if changes:
-                await self._applied(table, await self._router.update(changes, table))
+            before = self._table
+            table = before.with_policies(await read())
+            if table != before:
+                await self._applied(table, await self._router.update(before, table))
 
     async def _applied(self, table: RouteTable, closed: Mapping[int, str], *, force: bool = False) -> None:
         """Store the table that the router has applied; reassign the ingress ports that it couldn't open."""
@@ -124,7 +116,7 @@ class Routes:
         while closed and self._edge_proxy:
             log.warning("ports_taken", ports=dict(closed))
             table = self._edge_proxy.ports.reassign(self._table, closed)
-            closed = await self._router.update(self._table.changes_to(table), table)
+            closed = await self._router.update(self._table, table)
             self._table = table
         if self._edge_proxy:
             self._edge_proxy.follow(self._table, force=force)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from stager.domain import names
-from stager.domain.environment import EnvironmentKey
+from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.route import normalise_host
 from stager.domain.source import Trust
 from stager.ports.store import Store, Transaction
@@ -128,6 +129,19 @@ class Urls:
                 return host
         return host  # the last one contains a hash of the key, so it is unique
 
+    def allot_to_services(
+        self, tx: Transaction, environment: Environment, services: Iterable[str]
+    ) -> dict[str, str]:
+        """A host for each of these services of an environment, by name. They have the level of the
+        environment's own host, so that one wildcard covers both."""
+        label, _, rest = environment.host.partition(".")
+        hosts: dict[str, str] = {}
+        for service in services:
+            candidates = [f"{each}.{rest}" for each in names.service_labels(service, label)]
+            free = (h for h in candidates if h not in hosts.values() and _is_free(tx, h, environment))
+            hosts[service] = next(free, candidates[-1])
+        return hosts
+
     def fits(self, host: str, key: EnvironmentKey, name: str) -> bool:
         """Whether the current domain and template could give this host to the environment, by any rule for
         slugs: a host stays when the rule is changed."""
@@ -138,6 +152,11 @@ class Urls:
         app, room = names.host_parts(self._template, key.app, rule)
         labels = names.labels(name, app=key.app, key=str(key), room=room, rule=rule)
         return [self._template.format(slug=label, app=app, domain=self.domain) for label in labels]
+
+
+def _is_free(tx: Transaction, host: str, environment: Environment) -> bool:
+    holder = tx.environment_by_host(host)
+    return holder is None or holder.id == environment.id or not holder.desired.is_present
 
 
 def _first(tx: Transaction, domain: str) -> str:

@@ -15,7 +15,6 @@ from stager.domain.errors import Fault, Retry
 from stager.domain.route import (
     Endpoint,
     Health,
-    RouteDiff,
     RouteTable,
     ports_from_wire,
     table_from_wire,
@@ -23,7 +22,7 @@ from stager.domain.route import (
     target_to_wire,
 )
 from stager.front.process.control_socket import MAX_LINE_BYTES
-from stager.front.table.live_table import diff_to_wire
+from stager.front.table.live_table import changes_to_wire
 
 _RECONNECT_SECONDS = 0.1
 _ABOUT_HOSTS = frozenset({"unreachable", "unresponsive", "responsive"})
@@ -71,9 +70,9 @@ class FrontClient:
         reply = await self._ask("apply", table=table_to_wire(table))
         return ports_from_wire(reply["failed_ports"])
 
-    async def update(self, diff: RouteDiff, table: RouteTable) -> Mapping[int, str]:
+    async def update(self, before: RouteTable, after: RouteTable) -> Mapping[int, str]:
         """See `Router.update`."""
-        reply = await self._ask("update", **diff_to_wire(diff, table))
+        reply = await self._ask("update", **changes_to_wire(before, after))
         return ports_from_wire(reply["failed_ports"])
 
     async def drain(self, endpoint: Endpoint, timeout: float) -> int:

@@ -12,17 +12,16 @@ import asyncio
 import errno
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any, get_args
+from typing import IO, Any, TypeVar, get_args
 
 from stager.domain.identity.access_policy import AccessPolicy, policy_from_wire, policy_to_wire
 from stager.domain.route import (
     Endpoint,
     Page,
     PageState,
-    RouteDiff,
     RouteTable,
     Target,
     ports_from_wire,
@@ -35,21 +34,39 @@ from stager.domain.route import (
 
 _MAX_JOURNAL_BYTES = 1 << 20
 
+Key = TypeVar("Key", str, int)
+Value = TypeVar("Value")
 
-def diff_to_wire(diff: RouteDiff, table: RouteTable) -> dict[str, Any]:
-    """Convert a diff to plain JSON types, with `domain` and `home` of the resulting `table` if changed."""
+
+def changes_to_wire(before: RouteTable, after: RouteTable) -> dict[str, Any]:
+    """What turns one table into the other, in plain JSON types.
+
+    Returns:
+        `upserts` and `deletes` of routes; `ports`, where an empty host removes the port; `policies`, where
+        None is the default policy; and `domain` and `home`, both if one of them changed.
+    """
+    removed_ports = dict.fromkeys(before.ports.keys() - after.ports.keys(), "")
+    removed_policies = before.policies.keys() & after.routes.keys() - after.policies.keys()
     wire: dict[str, Any] = {
-        "upserts": {host: target_to_wire(target) for host, target in diff.upserts.items()},
-        "deletes": sorted(diff.deletes),
-        "ports": ports_to_wire(diff.ports),
-        "policies": {
-            host: policy_to_wire(policy) if policy else None for host, policy in diff.policies.items()
-        },
+        "upserts": {h: target_to_wire(t) for h, t in _changed(before.routes, after.routes)},
+        "deletes": sorted(before.routes.keys() - after.routes.keys()),
+        "ports": ports_to_wire(dict(_changed(before.ports, after.ports)) | removed_ports),
+        "policies": {h: policy_to_wire(p) for h, p in _changed(before.policies, after.policies)}
+        | dict.fromkeys(sorted(removed_policies)),
     }
-    if diff.frame:
-        wire["domain"] = table.domain
-        wire["home"] = target_to_wire(table.home) if table.home else None
+    if (before.domain, before.home) != (after.domain, after.home):
+        wire["domain"] = after.domain
+        wire["home"] = target_to_wire(after.home) if after.home else None
     return wire
+
+
+def _changed(before: Mapping[Key, Value], after: Mapping[Key, Value]) -> Iterator[tuple[Key, Value]]:
+    """The entries of `after` that `before` lacks. Tables share the values that didn't change, and comparing
+    those of 10,000 routes by identity takes a tenth of the time."""
+    for key, value in after.items():
+        known = before.get(key)
+        if known is not value and known != value:
+            yield key, value
 
 
 class LiveTable:
@@ -85,10 +102,10 @@ class LiveTable:
         return RouteTable(dict(self.routes), self.domain, self.home, dict(self.ports), dict(self.policies))
 
     def change(self, wire: Mapping[str, Any]) -> None:
-        """Apply all changes of a diff in the form of `diff_to_wire`, or none of them.
+        """Apply changes in the form of `changes_to_wire`, or none of them.
 
         Raises:
-            KeyError, ValueError, TypeError: the diff is malformed.
+            KeyError, ValueError, TypeError: they are malformed.
         """
         upserts = {host: _target(target) for host, target in wire.get("upserts", {}).items()}
         deletes = list(wire.get("deletes", ()))
@@ -158,12 +175,12 @@ class TableFile:
 
     def apply(self, table: RouteTable) -> None:
         """Replace the live table by `table`. Only the difference is written; nothing if there is none."""
-        diff = self.live.value().changes_to(table)
-        if diff:
-            self.change(diff_to_wire(diff, table))
+        before = self.live.value()
+        if table != before:
+            self.change(changes_to_wire(before, table))
 
     def change(self, wire: Mapping[str, Any]) -> None:
-        """Apply a diff in memory and append it to the journal.
+        """Apply changes in memory and append them to the journal.
 
         The journal isn't synced to the disk: it must survive a crash of this process, not of the machine,
         which no container survives either. If writing fails, the new table is served nevertheless; `problem`

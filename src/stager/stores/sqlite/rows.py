@@ -12,7 +12,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-from stager.domain.deployment import Deployment
+from pydantic import TypeAdapter
+
+from stager.domain.deployment import DeployedService, Deployment
 from stager.domain.environment import (
     Attempt,
     ChangeLink,
@@ -31,6 +33,7 @@ from stager.ports.store import DeliveryRecord, RefusedDeliveries, SeenRepository
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_SERVICES = TypeAdapter(tuple[DeployedService, ...])
 
 
 class EnvironmentRow(NamedTuple):
@@ -57,7 +60,7 @@ class EnvironmentRow(NamedTuple):
 
 
 class DeploymentRow(NamedTuple):
-    """A deployment with its attempt. Outcome and manifest are JSON."""
+    """A deployment with its attempt. Outcome, manifest and services are JSON."""
 
     id: str
     environment_id: str
@@ -79,6 +82,7 @@ class DeploymentRow(NamedTuple):
     building_at: int | None
     build: str
     manifest: str
+    services: str
 
 
 class DeliveryRow(NamedTuple):
@@ -231,6 +235,7 @@ def deployment_row(deployment: Deployment) -> DeploymentRow:
         building_at=_stamp_or_none(deployment.building_at),
         build=deployment.build,
         manifest=json.dumps(asdict(deployment.manifest)),
+        services=_SERVICES.dump_json(deployment.services).decode(),
     )
 
 
@@ -251,6 +256,7 @@ def deployment_of(columns: Sequence[Any]) -> Deployment:
         building_at=_moment_or_none(row.building_at),
         build=row.build,
         manifest=_manifest_of(json.loads(row.manifest)),
+        services=_SERVICES.validate_json(row.services),
     )
 
 

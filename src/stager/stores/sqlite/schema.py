@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "v3"
+VERSION = "v4"
 """The newest migration: it brings a database to these tables."""
 
 PRE_RELEASE = frozenset({"0001", "0002", "0003", "0004"})
@@ -95,7 +95,18 @@ deployments = Table(
     Column("building_at", Integer),
     Column("build", Text, nullable=False),
     Column("manifest", Text, nullable=False),
+    Column("services", Text, nullable=False, server_default=text("'[]'")),
     UniqueConstraint("environment_id", "generation"),
+)
+
+# The hosts of services other than the main one. A host is in `environments` or here, and never belongs to two
+# present environments.
+service_hosts = Table(
+    "service_hosts",
+    metadata,
+    Column("host", Text, primary_key=True),
+    _environment_id(index=True),
+    Column("service", Text, nullable=False),
 )
 
 environment_state = Table(

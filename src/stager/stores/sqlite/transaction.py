@@ -6,7 +6,7 @@ it prepared.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -76,6 +76,7 @@ from stager.stores.sqlite.schema import (
     processed_events,
     refused_deliveries,
     repositories,
+    service_hosts,
     sessions,
     share_links,
 )
@@ -115,6 +116,24 @@ _LAST_ENVIRONMENT_BY_HOST = (
     .order_by(environments.c.updated_at.desc(), environments.c.seq.desc())
     .limit(1)
 )
+
+_BY_SERVICE_HOST = (
+    _rows_of(environments, EnvironmentRow)
+    .join(service_hosts, service_hosts.c.environment_id == environments.c.id)
+    .where(service_hosts.c.host == bindparam("host"))
+)
+_PRESENT_BY_SERVICE_HOST = _BY_SERVICE_HOST.where(_is_present)
+_BY_HOST = (
+    _ENVIRONMENT_BY_HOST,
+    _PRESENT_BY_SERVICE_HOST,
+    _LAST_ENVIRONMENT_BY_HOST,
+    _BY_SERVICE_HOST,
+)
+"""In this order: the first that finds one decides."""
+_ALL_SERVICE_HOSTS = select(service_hosts.c.environment_id, service_hosts.c.service, service_hosts.c.host)
+_SERVICE_HOSTS = _ALL_SERVICE_HOSTS.where(service_hosts.c.environment_id == bindparam("environment_id"))
+_DROP_SERVICE_HOSTS = delete(service_hosts).where(service_hosts.c.environment_id == bindparam("of_id"))
+_SAVE_SERVICE_HOST = upsert(service_hosts, "host")
 
 _WITH_DEPLOYMENT = _pairs(environments.c.generation)
 _WITH_DEPLOYMENT_BY_PRESENCE = {p: _WITH_DEPLOYMENT.where(*where) for p, where in _PRESENCE.items()}
@@ -284,8 +303,30 @@ class SqliteTransaction(SqliteAccountRecords):
         return self._first(_ENVIRONMENT_BY_KEY, environment_of, app=key.app, subject=key.subject)
 
     def environment_by_host(self, host: str) -> Environment | None:
-        present = self._first(_ENVIRONMENT_BY_HOST, environment_of, host=host)
-        return present or self._first(_LAST_ENVIRONMENT_BY_HOST, environment_of, host=host)
+        found = (self._first(statement, environment_of, host=host) for statement in _BY_HOST)
+        return next(filter(None, found), None)
+
+    def service_hosts(self, environment_id: str) -> dict[str, str]:
+        found = self._all(_SERVICE_HOSTS, tuple, environment_id=environment_id)
+        return {service: host for _, service, host in found}
+
+    def all_service_hosts(self) -> dict[str, dict[str, str]]:
+        hosts: dict[str, dict[str, str]] = {}
+        for environment_id, service, host in self._all(_ALL_SERVICE_HOSTS, tuple):
+            hosts.setdefault(environment_id, {})[service] = host
+        return hosts
+
+    def save_service_hosts(self, environment_id: str, hosts: Mapping[str, str]) -> None:
+        if self.environment(environment_id) is None:
+            raise ValueError(f"there is no environment {environment_id}")
+        for host in hosts.values():
+            holder = self.environment_by_host(host)
+            if holder is not None and holder.id != environment_id and holder.desired.is_present:
+                raise ValueError(f"another present environment has the host {host}")
+        self._change(_DROP_SERVICE_HOSTS, {"of_id": environment_id})
+        for service, host in hosts.items():
+            row = {"host": host, "environment_id": environment_id, "service": service}
+            self._change(_SAVE_SERVICE_HOST, row)
 
     def environments(self, *, present: bool | None = None) -> list[Environment]:
         return self._all(_ENVIRONMENTS_BY_PRESENCE[present], environment_of)

@@ -6,10 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from stager.domain.errors import Retry
-from stager.domain.route import Endpoint, Health, RouteDiff, RouteTable, Target, normalise_host
+from stager.domain.route import Endpoint, Health, RouteTable, Target, normalise_host
 from stager.testing.fakes.feed import Feed
+
+Key = TypeVar("Key", str, int)
+Value = TypeVar("Value")
 
 
 @dataclass(eq=False, slots=True)
@@ -90,15 +94,18 @@ class FakeRouter:
         self.table = table
         return self._closed()
 
-    async def update(self, diff: RouteDiff, table: RouteTable) -> Mapping[int, str]:
-        """See `Router.update`. Only `diff` is applied, so that tests notice a wrong one."""
+    async def update(self, before: RouteTable, after: RouteTable) -> Mapping[int, str]:
+        """See `Router.update`. Only the difference is applied, so that tests notice a wrong `before`."""
         await self._turn()
-        kept = {h: t for h, t in self.table.routes.items() if h not in diff.deletes}
-        frame = table if diff.frame else self.table
-        ports = {port: host for port, host in {**self.table.ports, **diff.ports}.items() if host}
-        routes = {**kept, **diff.upserts}
-        policies = {h: p for h, p in {**self.table.policies, **diff.policies}.items() if p and h in routes}
-        self.table = RouteTable(routes, frame.domain, frame.home, ports, policies)
+        now = self.table
+        frame = now if (before.domain, before.home) == (after.domain, after.home) else after
+        self.table = RouteTable(
+            _updated(now.routes, before.routes, after.routes),
+            frame.domain,
+            frame.home,
+            _updated(now.ports, before.ports, after.ports),
+            _updated(now.policies, before.policies, after.policies),
+        )
         return self._closed()
 
     async def drain(self, endpoint: Endpoint, timeout: float) -> int:
@@ -131,3 +138,11 @@ class FakeRouter:
         await asyncio.sleep(self.delay)
         if self._away:
             raise Retry("The data plane doesn't answer.", reason="front-away")
+
+
+def _updated(
+    now: Mapping[Key, Value], before: Mapping[Key, Value], after: Mapping[Key, Value]
+) -> dict[Key, Value]:
+    """The mapping with the entries that differ between `before` and `after`."""
+    kept = {key: value for key, value in now.items() if key in after or key not in before}
+    return kept | {key: value for key, value in after.items() if before.get(key) != value}

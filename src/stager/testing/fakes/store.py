@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from operator import attrgetter, itemgetter
@@ -108,6 +108,7 @@ class _Tables(AccountTables):
     facts: dict[str, str] = field(default_factory=dict)
     processed_events: dict[tuple[str, str], datetime] = field(default_factory=dict)
     state: dict[tuple[str, StateKind], str] = field(default_factory=dict)
+    service_hosts: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def copy(self) -> _Tables:
         return _Tables(*(dict(getattr(self, f.name)) for f in fields(self)))
@@ -129,7 +130,34 @@ class MemoryTransaction(MemoryAccountRecords):
     def environment_by_host(self, host: str) -> Environment | None:
         found = [e for e in self._tables.environments.values() if e.host == host]
         found.reverse()  # Among equals, `max` takes the first.
-        return max(found, key=lambda e: (e.desired.is_present, e.updated_at), default=None)
+        own = max(found, key=lambda e: (e.desired.is_present, e.updated_at), default=None)
+        holder, _ = self._tables.service_hosts.get(host, ("", ""))
+        of_service = self.environment(holder)
+        if own is None or (of_service and of_service.desired.is_present and not own.desired.is_present):
+            return of_service
+        return own
+
+    def service_hosts(self, environment_id: str) -> dict[str, str]:
+        return self.all_service_hosts().get(environment_id, {})
+
+    def all_service_hosts(self) -> dict[str, dict[str, str]]:
+        hosts: dict[str, dict[str, str]] = {}
+        for host, (environment_id, service) in self._tables.service_hosts.items():
+            hosts.setdefault(environment_id, {})[service] = host
+        return hosts
+
+    def save_service_hosts(self, environment_id: str, hosts: Mapping[str, str]) -> None:
+        tables = self._to_write
+        if environment_id not in tables.environments:
+            raise ValueError(f"there is no environment {environment_id}")
+        for host in hosts.values():
+            holder = self.environment_by_host(host)
+            if holder is not None and holder.id != environment_id and holder.desired.is_present:
+                raise ValueError(f"another present environment has the host {host}")
+        _drop(
+            tables.service_hosts, [h for h, (id_, _) in tables.service_hosts.items() if id_ == environment_id]
+        )
+        tables.service_hosts.update({host: (environment_id, service) for service, host in hosts.items()})
 
     def environments(self, *, present: bool | None = None) -> list[Environment]:
         found = (e for e in self._tables.environments.values() if present in (None, e.desired.is_present))
@@ -336,6 +364,9 @@ def _delete_environment(tables: _Tables, environment: str) -> None:
     _drop(tables.deployments, deployments)
     _drop(tables.share_links, links)
     _drop(tables.state, [key for key in tables.state if key[0] == environment])
+    _drop(
+        tables.service_hosts, [h for h, (holder, _) in tables.service_hosts.items() if holder == environment]
+    )
 
 
 def _is_taken(host: str, environments: Iterable[Environment]) -> bool:

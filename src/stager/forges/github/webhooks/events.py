@@ -22,7 +22,13 @@ from stager.domain.pull_requests.events import (
 )
 from stager.domain.source import Repository
 from stager.forges.github.webhooks import payloads, signature, wire
-from stager.forges.github.webhooks.payloads import FORGE
+from stager.forges.github.webhooks.payloads import (
+    FORGE,
+    CheckPayload,
+    CommentPayload,
+    MergeGroupPayload,
+    PullRequestPayload,
+)
 from stager.forges.github.webhooks.signature import Digests
 from stager.ports.forge import Signed, Webhooks
 
@@ -139,7 +145,7 @@ def _change_seen(payload: dict[str, object]) -> Event | str:
     action = _ACTIONS.get(reported) if isinstance(reported, str) else None
     if action is None:
         return f"action {str(reported)[:LONGEST_HEADER]!r} has no effect"
-    change = payloads.read_event(payload).change
+    change = wire.parse(PullRequestPayload, payload).change()
     if action is ChangeAction.EDITED and not change.is_open:
         action = ChangeAction.CLOSED
     return ChangeEvent(action, change)
@@ -148,30 +154,37 @@ def _change_seen(payload: dict[str, object]) -> Event | str:
 def _command_said(payload: dict[str, object]) -> Event | str:
     """A comment command. Stager's own comments don't begin with the prefix, and Apps comment as bots, so
     Stager never answers itself."""
-    event = payloads.read_comment_event(payload)
-    if event.action != "created" or not event.on_pull_request:
+    event = wire.parse(CommentPayload, payload)
+    if event.action != "created" or event.issue.pull_request is None:
         return "isn't a new comment on a pull request"
-    comment = event.comment
+    comment = event.comment.comment()
     if comment.by_bot or parse_command(comment.body) is None:
         return "is no command"
     text = comment.body.strip()[:LONGEST_COMMAND]
-    return CommentAdded(event.repository, event.number, comment.author, text, comment.id, comment.created_at)
+    return CommentAdded(
+        event.repository.repository(),
+        event.issue.number,
+        comment.author,
+        text,
+        comment.id,
+        comment.created_at,
+    )
 
 
 def _checks_ended(payload: dict[str, object]) -> Event | str:
-    event = payloads.read_check_event(payload)
-    if not event.ended:
+    event = wire.parse(CheckPayload, payload)
+    if not event.is_completed:
         return "isn't the end of a check"
     if event.context.startswith(OWN_CONTEXT):
         return "is our own"
-    return ChecksCompleted(event.repository, event.sha)
+    return ChecksCompleted(event.repository.repository(), event.commit)
 
 
 def _merge_queued(payload: dict[str, object]) -> Event | str:
-    event = payloads.read_merge_group_event(payload)
+    event = wire.parse(MergeGroupPayload, payload)
     if event.action != "checks_requested":
         return "asks for no checks"
-    return MergeQueued(event.repository, event.sha)
+    return MergeQueued(event.repository.repository(), event.merge_group.head_sha)
 
 
 def _access_changed(payload: dict[str, object]) -> Event | str:

@@ -37,14 +37,6 @@ MOST_LABELS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class PullRequestEvent:
-    """A `pull_request` delivery, whatever its action."""
-
-    action: str
-    change: Change
-
-
-@dataclass(frozen=True, slots=True)
 class Comment:
     """A comment in a pull request's conversation."""
 
@@ -53,83 +45,6 @@ class Comment:
     body: str
     by_bot: bool = False
     created_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CommentEvent:
-    """An `issue_comment` delivery, whatever its action.
-
-    Args:
-        number: of the issue or pull request.
-        on_pull_request: whether it is one.
-    """
-
-    action: str
-    repository: Repository
-    number: int
-    on_pull_request: bool
-    comment: Comment
-
-
-@dataclass(frozen=True, slots=True)
-class CheckEvent:
-    """A delivery about one of a commit's checks or statuses.
-
-    Args:
-        ended: whether it has come to its end.
-        context: the status's name; empty for checks.
-    """
-
-    repository: Repository
-    sha: str
-    ended: bool
-    context: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class MergeGroupEvent:
-    """A `merge_group` delivery, whatever its action."""
-
-    action: str
-    repository: Repository
-    sha: str
-
-
-def read_event(payload: object) -> PullRequestEvent:
-    """The payload of a `pull_request` delivery. Raises `Unreadable`."""
-    event = parse(_Event, payload)
-    return PullRequestEvent(event.action, event.pull_request.change(event.before or ""))
-
-
-def read_comment_event(payload: object) -> CommentEvent:
-    """The payload of an `issue_comment` delivery. Raises `Unreadable`."""
-    event = parse(_CommentEvent, payload)
-    issue = event.issue
-    return CommentEvent(
-        event.action,
-        event.repository.repository(),
-        issue.number,
-        issue.pull_request is not None,
-        event.comment.comment(),
-    )
-
-
-def read_check_event(payload: object) -> CheckEvent:
-    """The payload of a `check_suite`, `check_run` or `status` delivery. Raises `Unreadable`."""
-    event = parse(_CheckEvent, payload)
-    check = event.check_suite or event.check_run
-    repository = event.repository.repository()
-    if check is not None:
-        return CheckEvent(repository, check.head_sha, event.action == "completed")
-    if event.sha is None:
-        raise Unreadable("sha", "is missing")
-    return CheckEvent(repository, event.sha, event.state != "pending", event.context)
-
-
-def read_merge_group_event(payload: object) -> MergeGroupEvent:
-    """The payload of a `merge_group` delivery. Raises `Unreadable`."""
-    event = parse(_MergeGroupEvent, payload)
-    return MergeGroupEvent(event.action, event.repository.repository(), event.merge_group.head_sha)
 
 
 def read_change(pull: object) -> Change:
@@ -245,11 +160,16 @@ class _Pull(Wire):
         )
 
 
-class _Event(Wire):
+class PullRequestPayload(Wire):
+    """The payload of a `pull_request` delivery."""
+
     action: str
     pull_request: _Pull
     before: Sha | None = None
     """Only with `synchronize`."""
+
+    def change(self) -> Change:
+        return self.pull_request.change(self.before or "")
 
 
 class _Comment(Wire):
@@ -268,7 +188,9 @@ class _Issue(Wire):
     """Only of a pull request."""
 
 
-class _CommentEvent(Wire):
+class CommentPayload(Wire):
+    """The payload of an `issue_comment` delivery."""
+
     action: str
     issue: _Issue
     comment: _Comment
@@ -279,8 +201,9 @@ class _Check(Wire):
     head_sha: Sha
 
 
-class _CheckEvent(Wire):
-    """One of three kinds, by its field: `check_suite`, `check_run`, or a status's `sha`."""
+class CheckPayload(Wire):
+    """The payload of a `check_suite`, `check_run` or `status` delivery. Each has one of these three fields:
+    `check_suite`, `check_run`, `sha`."""
 
     repository: _Repository
     action: Text = ""
@@ -289,9 +212,29 @@ class _CheckEvent(Wire):
     sha: Sha | None = None
     state: Text = ""
     context: Text = ""
+    """The status's name; empty for checks."""
+
+    @property
+    def commit(self) -> str:
+        """The commit's id. Raises `Unreadable`."""
+        if self._check is not None:
+            return self._check.head_sha
+        if self.sha is None:
+            raise Unreadable("sha", "is missing")
+        return self.sha
+
+    @property
+    def is_completed(self) -> bool:
+        return self.action == "completed" if self._check is not None else self.state != "pending"
+
+    @property
+    def _check(self) -> _Check | None:
+        return self.check_suite or self.check_run
 
 
-class _MergeGroupEvent(Wire):
+class MergeGroupPayload(Wire):
+    """The payload of a `merge_group` delivery."""
+
     action: str
     merge_group: _Check
     """A commit, with other fields than a check's beside."""
