@@ -252,9 +252,11 @@ class Instance:
         exit_code: of the last run, None while it runs.
         memory_exceeded: the memory limit in bytes at which the engine killed a process of the last run; 0 if
             the run ended for another reason.
-        endpoint: where it accepts connections; None unless it runs.
-        network: the engine's name of its network.
-        generations: the generations whose services reach it by the name of its service.
+        endpoint: where it accepts connections, with port 0 if it has no port; None unless it runs.
+        network: the engine's name of the network that its endpoint is in.
+        joined: the engine's names of the further networks that it is in.
+        generations: the generations whose services reach it by the name of its service; empty for the only
+            service of an application.
         inputs: the digest of what it was created from; see `InstanceSpec.inputs`. Instances with the same
             digest are interchangeable.
     """
@@ -269,6 +271,7 @@ class Instance:
     exit_code: int | None = None
     endpoint: Endpoint | None = None
     network: str = ""
+    joined: frozenset[str] = frozenset()
     memory_exceeded: int = 0
     inputs: str = ""
     generations: frozenset[int] = frozenset()

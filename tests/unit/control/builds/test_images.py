@@ -366,7 +366,7 @@ class TestRepositoryFile:
         assert works.builds == ["f1"]
         assert (spec.container.port, spec.container.command, spec.variables["WHOSE"]) == (
             4000,
-            (),
+            None,
             "ours",
         )
 
@@ -383,7 +383,7 @@ class TestRepositoryFile:
         works.file("command: evil", "f1")
         await works.opened_by_fork("f1")
 
-        assert (await works.spec()).container.command == ()
+        assert (await works.spec()).container.command is None
 
     async def test_that_cant_be_used_fails_with_its_lines(self, works: Works) -> None:
         works.file("prot: 80\nport: many")
