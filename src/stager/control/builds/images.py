@@ -21,6 +21,7 @@ from stager.domain.recipe import Manifest, Recipe
 from stager.domain.source import Repository, Revision, Trust
 from stager.ports.builder import Builder, ImageFacts
 from stager.ports.source import Origin, Sources
+from stager.project.detected import IN_PAGES
 from stager.settings.repository_file import ParsedFile, names_of, read_file
 
 OnProgress = Callable[[], None]
@@ -138,7 +139,7 @@ class ImageResolver:
         code = await self._code(environment, application)
         sha = deployment.revision.sha
         file = await self._repository_file(environment, code, sha, application)
-        recipe = file.recipe(application.build or Recipe())
+        recipe = _with_variables(file.recipe(application.build or Recipe()), application, file.manifest)
         origin = code.origin
         if environment.desired.trust is Trust.FORK:
             recipe, origin = replace(recipe, secrets={}), replace(origin, untrusted=True)
@@ -186,8 +187,14 @@ class ImageResolver:
         _, builder = self._build_ports()
         facts = await builder.facts(image)
         port = manifest.port if manifest.port or application.port else port_of(facts)
-        uses_image_check = not (manifest.health_path or application.health_path)
-        return replace(manifest, port=port, has_healthcheck=facts.has_healthcheck and uses_image_check)
+        is_set = bool(manifest.health_path or application.health_path)
+        path = manifest.health_path if is_set else facts.health_path or None
+        return replace(
+            manifest,
+            port=port,
+            health_path=path,
+            has_healthcheck=facts.has_healthcheck and not (is_set or path),
+        )
 
     async def _code(self, environment: Environment, application: Application) -> _Code:
         repository = await self._repository(environment, application)
@@ -222,6 +229,16 @@ class ImageResolver:
         if self._sources is None or self._builder is None:
             raise Fault("No builder is configured.", reason="builder-missing")
         return self._sources, self._builder
+
+
+def _with_variables(recipe: Recipe, application: Application, manifest: Manifest) -> Recipe:
+    """The recipe with the variables that the framework of a generated Dockerfile writes into pages. Secrets
+    aren't among them, whatever their names."""
+    if not recipe.auto:
+        return recipe
+    variables = {**manifest.variables, **application.variables}
+    found = {name: value for name, value in variables.items() if name.startswith(IN_PAGES)}
+    return replace(recipe, variables=found)
 
 
 def port_of(facts: ImageFacts) -> int:
