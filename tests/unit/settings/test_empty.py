@@ -25,6 +25,7 @@ EMPTIES: tuple[Any, ...] = ([], {}, 0, False, "")
 SHOP = ("images", "shop")
 BASE: Mapping[tuple[str, ...], Mapping[str, Any]] = {
     SHOP: {"port": 80},
+    (*SHOP, "services", "shop"): {"command": "x"},
     ("tls",): {"listen": "127.0.0.1:0", "certificate": "c.pem", "key": "k.pem"},
     ("notify",): {"urls": ["json://localhost"]},
     ("slack",): {"webhook_url": "https://hooks.slack.com/services/T1/B1/x1"},
@@ -161,12 +162,16 @@ TAKEN_AS_THEY_ARE = {
     "builds.submodules",  # contracts/test_sources.py: their folders stay empty
     "defaults.drain_timeout",  # as for one application
     "defaults.stop_grace_period",
+    "forks.images",  # none is allowed
     "forks.builder_idle_timeout",  # the builder is stopped as soon as nothing is built
     "event_listeners",  # no listener: deliveries are ignored
     "github.comments",  # see `Settings.comments`
     "github.deployments",  # on or off
     "github.scope",  # asked for as it stands
     "github.statuses",
+    "images.shop.services.shop.depends_on",  # it waits for nothing
+    "images.shop.services.shop.entrypoint",  # none, not the image's
+    "images.shop.services.shop.stop_grace_period",
     "nginx.reload_command",  # tests/unit/settings/test_command.py, routers/nginx/commands.py: isn't run
     "nginx.test_command",
     "notify.urls",  # nobody is told
