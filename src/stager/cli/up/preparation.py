@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
@@ -24,9 +24,10 @@ from stager.project.survey import Project, survey
 from stager.project.tree import Tree
 from stager.project.variables import Variable, read_variables
 from stager.settings.repository_file import ParsedFile, names_of, read_file
+from stager.settings.sections.applications import RepositoryKey
 
 REPOSITORY_FILE = ".stager.yml"
-KEYS = frozenset({"port", "command", "health_path", "env", "build", "hooks"})
+KEYS = frozenset(get_args(RepositoryKey))
 
 IN_PAGES = ("NEXT_PUBLIC_", "NUXT_PUBLIC_", "VITE_", "REACT_APP_", "GATSBY_", "PUBLIC_", "VUE_APP_")
 """Prefixes of variables that frameworks write into pages when they build them."""

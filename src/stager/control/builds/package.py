@@ -32,6 +32,11 @@ class Builds:
         """Garbage collection, if images are built."""
         return [Loop("gc", self.gc.collect, GC_INTERVAL, after_adoption=True)] if self.gc else []
 
+    async def drain(self) -> None:
+        """Start no further builds, and wait for those that run."""
+        if self.queue:
+            await self.queue.drain()
+
     async def close(self) -> None:
         """Cancel builds that run."""
         if self.queue:
