@@ -330,7 +330,7 @@ class TestVolumes:
         with pytest.raises(Fault) as caught:
             await made(engine, "db", kept=True, mounts=(Mount("/data", volume=name),))
 
-        assert caught.value.reason == "volume-refused"
+        assert caught.value.reason == "volume-invalid"
         assert await engine.instances.find() == []
 
 

@@ -100,7 +100,7 @@ def check_volume_names(spec: InstanceSpec) -> None:
     """Check the names of an instance's volumes.
 
     Raises:
-        Fault: `volume-refused`: one of them is impossible.
+        Fault: `volume-invalid`: one of them is impossible.
     """
     for mount in spec.container.mounts:
         if mount.volume and not VOLUME_NAME.fullmatch(mount.volume):
@@ -108,7 +108,7 @@ def check_volume_names(spec: InstanceSpec) -> None:
                 f"The service {spec.labels.service} has a volume with the name {mount.volume[:200]!r}, which "
                 "isn't possible.",
                 hint="Use letters, digits, `_`, `.` and `-`, with a letter or a digit first.",
-                reason="volume-refused",
+                reason="volume-invalid",
             )
 
 
@@ -229,7 +229,7 @@ class Instances(Protocol):
         environment's network joins its own generation.
 
         Raises:
-            Fault: the engine rejects these parameters; `volume-refused`, `content-refused`.
+            Fault: the engine rejects these parameters; `volume-invalid`, `volume-foreign`, `content-refused`.
         """
 
     async def join(self, instance: str, generation: int) -> Instance:

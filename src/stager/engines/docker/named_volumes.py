@@ -49,7 +49,8 @@ class NamedVolumes:
         Yields the mounts for the create call.
 
         Raises:
-            Fault: `volume-refused`: a volume has an impossible name, or exists and isn't this environment's.
+            Fault: `volume-invalid`, `volume-foreign`: a volume has an impossible name, or exists already and
+                isn't this environment's.
         """
         check_volume_names(spec)
         names = Counter(self._name(spec, mount) for mount in spec.container.mounts if mount.volume)
@@ -93,7 +94,7 @@ class NamedVolumes:
             raise Fault(
                 f'There is a volume with the name "{name}" that Stager didn\'t create.',
                 hint=f"Check it, and remove it: `docker volume rm {name}`.",
-                reason="volume-refused",
+                reason="volume-foreign",
             )
 
     async def sizes(self, environment: str) -> list[Volume]:
