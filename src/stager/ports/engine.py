@@ -55,6 +55,7 @@ class InstanceSpec:
             generation's number for the network of its generation.
         fresh_volumes: the named volumes that belong to its generation instead of the environment.
         content: files of the commit.
+        dependencies: the digests of the services that it depends on and that may outlive its generation.
     """
 
     labels: InstanceLabels
@@ -68,6 +69,7 @@ class InstanceSpec:
     network: int = 0
     fresh_volumes: frozenset[str] = frozenset()
     content: tuple[Content, ...] = ()
+    dependencies: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> str:
@@ -83,6 +85,7 @@ class InstanceSpec:
             self.aliases,
             sorted(self.fresh_volumes),
             [(each.target, each.digest) for each in self.content],
+            self.dependencies,
         ]
         text = json.dumps(inputs, sort_keys=True, default=_plain)
         return hashlib.sha256(text.encode()).hexdigest()
