@@ -265,8 +265,8 @@ def _explain(choice: _Choice, project: Project, root: Path, server_lines: str) -
         typer.echo(f"  {sentence}")
     if choice.port is None:
         typer.echo(f"  No port was found: set `port` in {FILE}, or give the Dockerfile an EXPOSE line.")
-    if project.compose and (others := project.compose.others):
-        names = ", ".join(each.name for each in others)
+    if project.compose and (others := [each.name for each in project.compose.services if each.image]):
+        names = ", ".join(others)
         typer.echo(f"  Services of {project.compose.path} that Stager doesn't start: {names}.")
     if missing := [each for each in project.variables if each.required]:
         typer.echo(f"  Variables to set: {_names(missing)}.")

@@ -3,11 +3,12 @@ which says whether and when it is tried again after a failure."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from stager.domain.environment import Attempt, Environment, Instance, Service
+from stager.domain.environment import Attempt, Environment, Instance, Service, ServiceFailure
 from stager.domain.errors import Outcome, Retry, StagerError
 from stager.domain.recipe import Manifest
 from stager.domain.service import ServiceSpec
@@ -57,6 +58,7 @@ class DeployedService:
         build: the key of its build's log; empty if it isn't built.
         has_healthcheck: whether the image's `HEALTHCHECK` is its health check.
         fresh_volumes: its volumes that live for one generation only.
+        is_kept: whether an instance with the same inputs serves further generations.
     """
 
     spec: ServiceSpec
@@ -67,6 +69,7 @@ class DeployedService:
     is_main: bool = False
     has_healthcheck: bool = False
     fresh_volumes: frozenset[str] = frozenset()
+    is_kept: bool = False
 
     @property
     def name(self) -> str:
@@ -77,19 +80,15 @@ class DeployedService:
         return self.is_main or bool(self.host)
 
     @property
-    def is_kept(self) -> bool:
-        """Whether an instance with the same inputs serves further generations."""
-        return not (self.is_main or self.spec.is_job or self.fresh_volumes)
-
-    @property
     def planned(self) -> Service:
         """What the plan needs to know of it."""
         return Service(
             self.name,
+            is_main=self.is_main,
             is_routed=self.is_routed,
             is_kept=self.is_kept,
             inputs=self.inputs,
-            is_stateful=self.spec.is_stateful,
+            is_stateful=self.is_kept and self.spec.is_stateful,
             is_job=self.spec.is_job,
             depends_on=self.spec.depends_on,
         )
@@ -169,51 +168,138 @@ def _phase_in_progress(deployment: Deployment) -> Phase:
     return Phase.BUILDING if deployment.building_at is not None else Phase.QUEUED
 
 
-def after_error(attempt: Attempt, error: StagerError, now: datetime) -> Attempt:
-    """The attempt after one of its actions raised this error. `Retry` is tried again, an unexpected error
-    `INTERNAL_ERRORS_ALLOWED` times, anything else never."""
-    failures = attempt.failures + 1 if _repeats(attempt, error) else 1
-    again = isinstance(error, Retry) and not (
-        error.reason == INTERNAL_ERROR and failures > INTERNAL_ERRORS_ALLOWED
-    )
-    return replace(
-        attempt,
-        failures=failures,
-        retry_at=now + pause(failures) if again else None,
-        outcome=Outcome.of(error),
-        final=not again,
-    )
-
-
-def after_exit(attempt: Attempt, instance: Instance, log: str, now: datetime, hint: str = "") -> Attempt:
-    """The attempt after its instance ended. Before the first passed health check this is final if the
-    instance ended by itself or exceeded its memory limit. Otherwise it is started again.
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The end of an instance's run.
 
     Args:
+        instance: stopped.
+        has_been_healthy: see `Observed.has_been_healthy`.
         log: the last lines of the instance's log.
         hint: the likely cause of an end at boot; empty if unknown.
     """
+
+    instance: Instance
+    has_been_healthy: bool = False
+    log: str = ""
+    hint: str = ""
+
+
+def after_error(
+    attempt: Attempt,
+    error: StagerError,
+    now: datetime,
+    service: Service | None = None,
+    *,
+    run: str = "",
+    is_live: bool = False,
+) -> Attempt:
+    """The attempt after one of its actions raised this error. `Retry` is tried again, an unexpected error
+    `INTERNAL_ERRORS_ALLOWED` times, anything else never.
+
+    Args:
+        service: that the action was for; None for the whole generation.
+        run: of the service's instance; empty if there is none.
+        is_live: see `_with_failure`.
+    """
+    before = _failure_of(attempt, service)
+    failures = before.failures + 1 if _repeats(before, error) else 1
+    again = isinstance(error, Retry) and not (
+        error.reason == INTERNAL_ERROR and failures > INTERNAL_ERRORS_ALLOWED
+    )
+    retry_at = now + pause(failures) if again else None
+    failure = ServiceFailure(failures, retry_at, Outcome.of(error), not again, run)
+    return _with_failure(attempt, service, failure, is_live=is_live)
+
+
+def after_exit(
+    attempt: Attempt, service: Service, ending: Ending, now: datetime, *, is_live: bool = False
+) -> Attempt:
+    """The attempt after an instance of this service ended. A job that exited with 0 is done. Before the first
+    passed health check the end is final if the instance ended by itself or exceeded its memory limit.
+    Otherwise it is started again.
+
+    Args:
+        is_live: see `_with_failure`.
+    """
+    instance, before = ending.instance, _failure_of(attempt, service)
+    if service.is_job and instance.exit_code == 0:
+        return after_answer(attempt, instance, service)
     long_run = _ran_for(instance, now) >= LONG_RUN
-    failures = 1 if long_run or _waited(attempt) else attempt.failures + 1
-    own_end = not attempt.has_been_healthy(instance) and (
+    failures = 1 if long_run or _waited(before) else before.failures + 1
+    own_end = not ending.has_been_healthy and (
         bool(instance.memory_exceeded) or instance.exit_code not in KILLED
     )
     final = own_end or failures > CRASHES_ALLOWED
-    return replace(
-        attempt,
-        failures=failures,
-        retry_at=None if final else now + pause(failures),
-        outcome=_exit_outcome(attempt, instance, log, hint),
-        final=final,
-    )
+    retry_at = None if final else now + pause(failures)
+    failure = ServiceFailure(failures, retry_at, _exit_outcome(service, ending), final, instance.run)
+    return _with_failure(attempt, service, failure, is_live=is_live)
 
 
-def after_answer(attempt: Attempt, instance: Instance) -> Attempt:
-    """The attempt after its instance passed the health check. This resets the count of failed starts, but not
-    that of crashes."""
-    failures = attempt.failures if attempt.has_been_healthy(instance) else 0
-    healthy_runs = {**attempt.healthy_runs, instance.service: instance.run}
-    return replace(attempt, healthy_runs=healthy_runs, failures=failures, retry_at=None, outcome=None)
+def after_start(attempt: Attempt, service: Service) -> Attempt:
+    """The attempt after an instance of this service was started."""
+    if service.is_main:
+        return replace(attempt, retry_at=None)
+    failure = attempt.failed_services.get(service.name)
+    return _with_entry(attempt, service, replace(failure, retry_at=None)) if failure else attempt
+
+
+def after_answer(attempt: Attempt, instance: Instance, service: Service) -> Attempt:
+    """The attempt after an instance of this service passed the health check, or its job was done. This resets
+    the count of failed starts, but not that of crashes."""
+    failure = _failure_of(attempt, service)
+    failures = failure.failures if attempt.has_been_healthy(instance) else 0
+    healthy = replace(attempt, healthy_runs={**attempt.healthy_runs, service.name: instance.run})
+    if service.is_main:
+        return replace(healthy, failures=failures, retry_at=None, outcome=None)
+    outcome = None if attempt.outcome == failure.outcome else attempt.outcome
+    return replace(_with_entry(healthy, service, ServiceFailure(failures)), outcome=outcome)
+
+
+def degraded(attempt: Attempt) -> Mapping[str, Outcome]:
+    """The latest failure of each service that isn't healthy since, by its name; without the main service."""
+    return {
+        name: failure.outcome
+        for name, failure in attempt.failed_services.items()
+        if failure.outcome is not None
+    }
+
+
+def _failure_of(attempt: Attempt, service: Service | None) -> ServiceFailure:
+    """The failures that those of this service add to; those of the main one are the attempt's own."""
+    if service is None or service.is_main:
+        return ServiceFailure(attempt.failures, attempt.retry_at, attempt.outcome, attempt.final)
+    return attempt.failed_services.get(service.name, ServiceFailure())
+
+
+def _with_failure(
+    attempt: Attempt, service: Service | None, failure: ServiceFailure, *, is_live: bool
+) -> Attempt:
+    """The attempt with the failure of a service.
+
+    Args:
+        is_live: whether the generation has been live. Then it stays so without this service, unless it is the
+            main one.
+    """
+    if service is None or service.is_main:
+        return replace(
+            attempt,
+            failures=failure.failures,
+            retry_at=failure.retry_at,
+            outcome=failure.outcome,
+            final=failure.final,
+        )
+    attempt = _with_entry(attempt, service, failure)
+    if is_live:
+        return attempt
+    return replace(attempt, outcome=failure.outcome, final=attempt.final or failure.final)
+
+
+def _with_entry(attempt: Attempt, service: Service, failure: ServiceFailure) -> Attempt:
+    failed_services = {**attempt.failed_services, service.name: failure}
+    if failure == ServiceFailure():
+        del failed_services[service.name]
+    return replace(attempt, failed_services=failed_services)
 
 
 def after_silence(attempt: Attempt) -> Attempt:
@@ -244,16 +330,16 @@ def pause(failures: int) -> timedelta:
     return min(LONGEST_PAUSE, timedelta(seconds=2 ** min(failures - 1, 10)))
 
 
-def _repeats(attempt: Attempt, error: StagerError) -> bool:
-    """Whether the error continues the attempt's row of failures. Those of an unreachable engine don't count
-    towards the limit of internal errors."""
-    before = attempt.outcome.reason if attempt.outcome else error.reason
-    return INTERNAL_ERROR not in (before, error.reason) or before == error.reason
+def _repeats(before: ServiceFailure, error: StagerError) -> bool:
+    """Whether the error continues the row of failures. Those of an unreachable engine don't count towards the
+    limit of internal errors."""
+    reason = before.outcome.reason if before.outcome else error.reason
+    return INTERNAL_ERROR not in (reason, error.reason) or reason == error.reason
 
 
-def _waited(attempt: Attempt) -> bool:
+def _waited(before: ServiceFailure) -> bool:
     """Whether its last failure was that of something it needs, such as an unreachable engine."""
-    return attempt.outcome is not None and attempt.outcome.kind == "retry"
+    return before.outcome is not None and before.outcome.kind == "retry"
 
 
 def _ran_for(instance: Instance, now: datetime) -> timedelta:
@@ -263,24 +349,38 @@ def _ran_for(instance: Instance, now: datetime) -> timedelta:
         return timedelta()
 
 
-def _exit_outcome(attempt: Attempt, instance: Instance, log: str, hint: str) -> Outcome:
+def _exit_outcome(service: Service, ending: Ending) -> Outcome:
+    instance, subject = ending.instance, _subject(service)
     if instance.memory_exceeded:
         return Outcome(
             "fault",
             "out-of-memory",
-            f"The application was killed because it exceeded its memory limit of "
+            f"{subject} was killed because it exceeded its memory limit of "
             f"{binary_size(instance.memory_exceeded)}.",
             "Raise `memory` in the configuration, for one application under `images` or for all under "
             "`defaults`.",
-            log,
+            ending.log,
         )
     code = "" if instance.exit_code is None else f" with exit code {instance.exit_code}"
-    if attempt.has_been_healthy(instance):
-        return Outcome("fault", "crashed", f"The application exited{code}.", detail=log)
+    if ending.has_been_healthy:
+        return Outcome("fault", "crashed", f"{subject} exited{code}.", detail=ending.log)
     return Outcome(
-        "fault",
-        "exited",
-        f"The application exited{code} before it answered a request.",
-        hint or "Check the last lines of its log. The command must stay in the foreground.",
-        log,
+        "fault", "exited", f"{subject} exited{code}{_before(service)}.", _advice(service, ending), ending.log
     )
+
+
+def _subject(service: Service) -> str:
+    if service.is_main:
+        return "The application"
+    return f'The {"job" if service.is_job else "service"} "{service.name}"'
+
+
+def _before(service: Service) -> str:
+    if service.is_job:
+        return ""
+    return " before it answered a request" if service.is_main else " before it was healthy"
+
+
+def _advice(service: Service, ending: Ending) -> str:
+    foreground = "" if service.is_job else " The command must stay in the foreground."
+    return ending.hint or f"Check the last lines of its log.{foreground}"

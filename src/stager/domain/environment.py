@@ -177,12 +177,22 @@ class Environment:
     def app(self) -> str:
         return self.key.app
 
+    @property
+    def keeps_volumes(self) -> bool:
+        """Whether its volumes stay while nothing of it runs. They are removed when it is removed or
+        killed."""
+        suspension = self.desired.suspension
+        is_killed = suspension is not None and suspension.reason is SuspensionReason.KILLED
+        return self.desired.is_present and not is_killed
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
     """A service of one generation, as far as the plan needs to know it.
 
     Args:
+        is_main: whether it answers at the environment's own host. Without it the preview is down; without
+            another service, degraded.
         is_routed: whether the front sends requests to it.
         is_kept: whether an instance of an earlier generation with the same `inputs` is used further.
         inputs: the digest of what its instance is created from; see `InstanceSpec.inputs`.
@@ -192,6 +202,7 @@ class Service:
     """
 
     name: str
+    is_main: bool = False
     is_routed: bool = True
     is_kept: bool = False
     inputs: str = ""
@@ -200,8 +211,8 @@ class Service:
     depends_on: Mapping[str, Condition] = field(default_factory=dict)
 
 
-WEB_SERVICE = Service("web")
-"""The only service of an application today."""
+WEB_SERVICE = Service("web", is_main=True)
+"""The only service of an application that declares none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +224,7 @@ class InstanceLabels:
         service: the name of the service that the instance runs.
         subject: see `EnvironmentKey`.
         host: the environment's host at that time; the database has the current one.
+        service_host: the service's host at that time: `host` for the main one, empty unless it is routed.
     """
 
     environment: str
@@ -228,6 +240,7 @@ class InstanceLabels:
     profile: ProfileName
     change: ChangeLink | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
+    service_host: str = ""
 
 
 class InstanceState(StrEnum):
@@ -249,9 +262,11 @@ class Instance:
         exit_code: of the last run, None while it runs.
         memory_exceeded: the memory limit in bytes at which the engine killed a process of the last run; 0 if
             the run ended for another reason.
-        endpoint: where it accepts connections; None unless it runs.
-        network: the engine's name of its network.
-        generations: the generations whose services reach it by the name of its service.
+        endpoint: where it accepts connections, with port 0 if it has no port; None unless it runs.
+        network: the engine's name of the network that its endpoint is in.
+        joined: the engine's names of the further networks that it is in.
+        generations: the generations whose services reach it by the name of its service; empty for the only
+            service of an application.
         inputs: the digest of what it was created from; see `InstanceSpec.inputs`. Instances with the same
             digest are interchangeable.
     """
@@ -266,9 +281,15 @@ class Instance:
     exit_code: int | None = None
     endpoint: Endpoint | None = None
     network: str = ""
+    joined: frozenset[str] = frozenset()
     memory_exceeded: int = 0
     inputs: str = ""
     generations: frozenset[int] = frozenset()
+
+    @property
+    def networks(self) -> frozenset[str]:
+        """All networks that it is in."""
+        return self.joined | {self.network}
 
     @property
     def run(self) -> str:
@@ -277,15 +298,37 @@ class Instance:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceFailure:
+    """The failures of a service of one generation, other than the main one.
+
+    Args:
+        failures: how many times in a row an action for it failed or its instance ended.
+        retry_at: the earliest time of the next try; None if it is due, or isn't tried again.
+        outcome: the latest failure; None once the service is healthy again.
+        final: whether the service is given up in this generation.
+        run: the run (see `Instance.run`) that failed; empty if none did.
+    """
+
+    failures: int = 0
+    retry_at: datetime | None = None
+    outcome: Outcome | None = None
+    final: bool = False
+    run: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Attempt:
     """The progress of one generation's deployment. Kept across restarts of Stager.
 
     Args:
-        failures: how many times in a row an action for it failed or one of its instances ended.
-        retry_at: the earliest time of the next try; None if nothing failed.
-        outcome: the latest failure, None while there is none.
+        failures: how many times in a row an action for its main service or its preparation failed, or the
+            main service's instance ended.
+        retry_at: the earliest time of the next try of these; None if nothing failed.
+        outcome: the latest failure that keeps the generation from being live, None while there is none.
         final: whether the generation is given up; only a new generation is tried again.
-        healthy_runs: by the name of the service, the run (see `Instance.run`) that passed its health check.
+        healthy_runs: by the name of the service, the run (see `Instance.run`) that passed its health check in
+            this generation; of a job, the run that exited with 0.
+        failed_services: by the name of the service, its failures; without the main service.
     """
 
     generation: int
@@ -294,6 +337,7 @@ class Attempt:
     outcome: Outcome | None = None
     final: bool = False
     healthy_runs: Mapping[str, str] = field(default_factory=dict)
+    failed_services: Mapping[str, ServiceFailure] = field(default_factory=dict)
 
     def has_been_healthy(self, instance: Instance) -> bool:
         """Whether an instance of the same service has been healthy in this deployment."""
@@ -308,8 +352,9 @@ class Observed:
         instances: all instances of the environment that the engine has, in any order.
         published: the endpoint to which the front sends requests, by the name of the service. A service that
             isn't in it has a page instead.
-        attempts: of the desired generation and of those that the instances belong to, as far as they exist.
-        services: the services of a generation; `WEB_SERVICE` for those that aren't in it.
+        attempts: of the desired generation, the one before it, and those that the instances belong to, as far
+            as they exist.
+        services: the services of each generation that is prepared.
     """
 
     instances: tuple[Instance, ...] = ()
@@ -321,11 +366,33 @@ class Observed:
         """The attempt of this generation, a new one before its first action."""
         return next((a for a in self.attempts if a.generation == generation), Attempt(generation))
 
-    def is_healthy(self, instance: Instance) -> bool:
-        """Whether its current run passed the health check, and it can still be reached."""
-        is_reachable = instance.state is InstanceState.RUNNING and instance.endpoint is not None
-        healthy_run = self.attempt(instance.generation).healthy_runs.get(instance.service)
-        return is_reachable and healthy_run == instance.run
+    def services_of(self, generation: int) -> tuple[Service, ...]:
+        """The services of this generation. If it isn't prepared, those that its instances run: such as after
+        the database was lost."""
+        if generation in self.services:
+            return self.services[generation]
+        names = sorted({i.service for i in self.instances if i.generation == generation})
+        return tuple(
+            WEB_SERVICE if name == WEB_SERVICE.name else Service(name, is_routed=name in self.published)
+            for name in names
+        )
+
+    def service(self, generation: int, name: str) -> Service:
+        """The service of this name in this generation; one that isn't routed if there is none."""
+        known = {service.name: service for service in self.services_of(generation)}
+        return known.get(name, Service(name, is_routed=False))
+
+    def is_healthy(self, instance: Instance, generation: int) -> bool:
+        """Whether its current run passed the health check in this generation, and it can still be reached."""
+        healthy_run = self.attempt(generation).healthy_runs.get(instance.service)
+        return _is_reachable(instance) and healthy_run == instance.run
+
+    def has_been_healthy(self, instance: Instance) -> bool:
+        """Whether one of its runs passed the health check in any generation, or an earlier instance of the
+        service did in the generation that it was created for."""
+        runs = (attempt.healthy_runs.get(instance.service, "") for attempt in self.attempts)
+        own = self.attempt(instance.generation)
+        return own.has_been_healthy(instance) or any(run.startswith(f"{instance.id}@") for run in runs)
 
     def is_serving(self, instance: Instance) -> bool:
         """Whether it runs and the front sends requests to it."""
@@ -337,3 +404,7 @@ class Observed:
     @property
     def serving(self) -> tuple[Instance, ...]:
         return tuple(i for i in self.instances if self.is_serving(i))
+
+
+def _is_reachable(instance: Instance) -> bool:
+    return instance.state is InstanceState.RUNNING and instance.endpoint is not None

@@ -61,7 +61,9 @@ class Generation:
             number,
             services,
             instances,
-            is_healthy=all(s.name in instances and observed.is_healthy(instances[s.name]) for s in services),
+            is_healthy=all(
+                s.name in instances and observed.is_healthy(instances[s.name], number) for s in services
+            ),
             is_serving=any(observed.is_serving(i) for i in instances.values()),
             is_published=all(i is not None and observed.is_serving(i) for i in routed)
             and observed.published.keys() == {service.name for service in services if service.is_routed},
@@ -95,18 +97,33 @@ def in_order(instances: Iterable[Instance]) -> list[Instance]:
 
 def _progress(instance: Instance, observed: Observed) -> tuple[bool, bool, bool]:
     return (
-        observed.is_healthy(instance),
+        observed.is_healthy(instance, instance.generation),
         observed.is_serving(instance),
         instance.state is InstanceState.RUNNING,
     )
 
 
 @dataclass(frozen=True, slots=True)
+class Prepare:
+    """Find out which services the desired generation has, and get their images."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class Start:
-    """Create an instance of a service of the desired generation, and start it."""
+    """Create an instance of a service for this generation, and start it."""
 
     generation: int
     service: str
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Let the services of this generation reach an instance that serves several generations."""
+
+    instance: Instance
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,19 +131,27 @@ class Resume:
     """Start an existing instance that doesn't run."""
 
     instance: Instance
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Wait until the instance passes its health check."""
+    """Wait until the instance passes the health check of this generation; a job, until it has ended."""
 
     instance: Instance
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
 class Publish:
-    """Send the requests for the environment to these instances, all of one generation, and to no others."""
+    """Send the requests for the environment to these instances of this generation, and to no others.
 
+    Args:
+        instances: one for each routed service that isn't given up, also if it was created for an earlier
+            generation.
+    """
+
+    generation: int
     instances: tuple[Instance, ...]
 
 
@@ -139,16 +164,18 @@ class Unpublish:
 
 @dataclass(frozen=True, slots=True)
 class Retire:
-    """Drain these instances, which are all of one generation, then remove them."""
+    """Drain these instances, which were all created for one generation, then remove them."""
 
     instances: tuple[Instance, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Record in the deployment that an instance ended. The deployment is then given up, or retried later."""
+    """Record in the deployment of this generation that an instance ended. A job that exited with 0 is done;
+    anything else is given up, or retried later."""
 
     instance: Instance
+    generation: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +185,7 @@ class Wait:
     until: datetime
 
 
-Action = Start | Resume | Check | Publish | Unpublish | Retire | Record | Wait
+Action = Prepare | Start | Join | Resume | Check | Publish | Unpublish | Retire | Record | Wait
 
 
 def plan(desired: Desired, observed: Observed, now: datetime) -> Action | None:
@@ -182,7 +209,7 @@ def _bring_up(desired: Desired, observed: Observed, now: datetime) -> Action | N
         return repair
     target = _target(generations, desired, observed)
     others = _superseded(target, generations, observed)
-    useless = [i for i in others if not observed.is_healthy(i)]
+    useless = [i for i in others if not observed.is_healthy(i, i.generation)]
     if useless:
         return _retire(useless)
     action = _advance(target, desired, observed, now)
@@ -248,13 +275,13 @@ def _advance_service(
         return (wait or Start(target.number, service.name)) if target.number == desired.generation else None
     if instance.state is not InstanceState.RUNNING:
         return _revive(instance, attempt, wait)
-    return None if observed.is_healthy(instance) else Check(instance)
+    return None if observed.is_healthy(instance, target.number) else Check(instance, target.number)
 
 
 def _revive(instance: Instance, attempt: Attempt, wait: Wait | None) -> Record | Wait | Resume:
     if instance.state is InstanceState.STOPPED and attempt.retry_at is None:
-        return Record(instance)
-    return wait or Resume(instance)
+        return Record(instance, attempt.generation)
+    return wait or Resume(instance, attempt.generation)
 
 
 def _urgency(action: Action) -> int:
@@ -265,7 +292,7 @@ def _urgency(action: Action) -> int:
 
 def _publish(generation: Generation) -> Publish:
     routed = (generation.instances[service.name] for service in generation.services if service.is_routed)
-    return Publish(tuple(routed))
+    return Publish(generation.number, tuple(routed))
 
 
 def _retire(instances: Iterable[Instance]) -> Retire:
@@ -286,10 +313,13 @@ def continues(running: Action, planned: Action | None) -> bool:
     match running, planned:
         case (Start() | Resume(), Start() | Resume() | Check()):
             return _leads_to(running, planned)
-        case (Check(before), Check(instance)) | (Record(before), Record(instance)):
-            return instance.id == before.id
-        case Publish(before), Publish(instances):
-            return _ids(instances) == _ids(before)
+        case (Check(before, of), Check(instance, generation)) | (
+            Record(before, of),
+            Record(instance, generation),
+        ):
+            return (instance.id, generation) == (before.id, of)
+        case Publish(of, before), Publish(generation, instances):
+            return of == generation and _ids(instances) == _ids(before)
         case Retire(before), Retire(instances):
             return _ids(instances) <= _ids(before)
         case _:
@@ -310,7 +340,7 @@ def _leads_to(running: Start | Resume, planned: Start | Resume | Check) -> bool:
 def _generation_and_service(action: Start | Resume | Check) -> tuple[int, str]:
     if isinstance(action, Start):
         return action.generation, action.service
-    return action.instance.generation, action.instance.service
+    return action.generation, action.instance.service
 
 
 def _ids(instances: Iterable[Instance]) -> set[str]:

@@ -12,12 +12,13 @@ from stager.domain.deployment import (
     CRASHES_ALLOWED,
     LONG_RUN,
     LONGEST_PAUSE,
+    Ending,
     after_answer,
     after_error,
     after_exit,
     pause,
 )
-from stager.domain.environment import Attempt, Instance, InstanceState
+from stager.domain.environment import WEB_SERVICE, Attempt, Instance, InstanceState
 from stager.domain.errors import Fault, Outcome, Refused, Retry
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -27,6 +28,12 @@ HEALTHY_BEFORE = {"web": "i1@before"}
 
 def ended(started_at: str = JUST_NOW, exit_code: int | None = 1) -> Instance:
     return Instance("i1", "e", "web", "d", 1, InstanceState.STOPPED, started_at, exit_code)
+
+
+def exited(attempt: Attempt, instance: Instance, log: str, now: datetime) -> Attempt:
+    """After the main service's instance ended."""
+    ending = Ending(instance, attempt.has_been_healthy(instance), log)
+    return after_exit(attempt, WEB_SERVICE, ending, now)
 
 
 def seconds(attempt: Attempt) -> float:
@@ -65,14 +72,14 @@ class TestAfterError:
 class TestAfterExit:
     @pytest.mark.parametrize("exit_code", [137, 143])
     def test_one_that_somebody_killed_at_boot_is_started_again(self, exit_code: int) -> None:
-        attempt = after_exit(Attempt(1), ended(exit_code=exit_code), "", NOW)
+        attempt = exited(Attempt(1), ended(exit_code=exit_code), "", NOW)
 
         assert (attempt.final, seconds(attempt)) == (False, 1)
         again = replace(attempt, failures=CRASHES_ALLOWED)
-        assert after_exit(again, ended(exit_code=exit_code), "", NOW).final
+        assert exited(again, ended(exit_code=exit_code), "", NOW).final
 
     def test_at_boot_it_is_final(self) -> None:
-        attempt = after_exit(Attempt(1), ended(exit_code=3), "last\nlines", NOW)
+        attempt = exited(Attempt(1), ended(exit_code=3), "last\nlines", NOW)
 
         assert (attempt.final, attempt.retry_at) == (True, None)
         assert attempt.outcome
@@ -82,8 +89,8 @@ class TestAfterExit:
 
     def test_for_memory_it_says_so_with_the_limit(self) -> None:
         hungry = replace(ended(exit_code=137), memory_exceeded=512 << 20)
-        at_boot = after_exit(Attempt(1), hungry, "last", NOW)
-        later = after_exit(Attempt(1, healthy_runs=HEALTHY_BEFORE), hungry, "last", NOW)
+        at_boot = exited(Attempt(1), hungry, "last", NOW)
+        later = exited(Attempt(1, healthy_runs=HEALTHY_BEFORE), hungry, "last", NOW)
 
         assert (at_boot.final, later.final) == (True, False)
         assert at_boot.outcome == later.outcome
@@ -94,7 +101,7 @@ class TestAfterExit:
         assert at_boot.outcome.detail == "last"
 
     def test_after_it_answered_once_it_is_started_again(self) -> None:
-        attempt = after_exit(Attempt(1, healthy_runs=HEALTHY_BEFORE), ended(), "", NOW)
+        attempt = exited(Attempt(1, healthy_runs=HEALTHY_BEFORE), ended(), "", NOW)
 
         assert (attempt.final, attempt.failures, seconds(attempt)) == (False, 1, 1)
         assert attempt.outcome
@@ -103,7 +110,7 @@ class TestAfterExit:
     def test_so_often_in_a_row(self) -> None:
         attempt, finals = Attempt(1, healthy_runs=HEALTHY_BEFORE), []
         for _ in range(CRASHES_ALLOWED + 1):
-            attempt = after_exit(attempt, ended(), "", NOW)
+            attempt = exited(attempt, ended(), "", NOW)
             finals.append(attempt.final)
 
         assert finals == [False] * CRASHES_ALLOWED + [True]
@@ -113,7 +120,7 @@ class TestAfterExit:
         attempt = Attempt(1)
         for _ in range(CRASHES_ALLOWED + 1):
             attempt = after_error(attempt, Retry("Not now.", reason="engine-away"), NOW)
-        attempt = after_exit(attempt, ended(exit_code=137), "", NOW)
+        attempt = exited(attempt, ended(exit_code=137), "", NOW)
 
         assert (attempt.final, attempt.failures) == (False, 1)
 
@@ -121,23 +128,23 @@ class TestAfterExit:
     def test_counting_starts_afresh_after_a_long_run(self, ran: timedelta, failures: int) -> None:
         before = Attempt(1, failures=3, healthy_runs=HEALTHY_BEFORE)
 
-        assert after_exit(before, ended((NOW - ran).isoformat()), "", NOW).failures == failures
+        assert exited(before, ended((NOW - ran).isoformat()), "", NOW).failures == failures
 
     @pytest.mark.parametrize("stamp", ["", "yesterday"])
     def test_a_stamp_that_says_nothing_is_no_long_run(self, stamp: str) -> None:
         before = Attempt(1, failures=3, healthy_runs=HEALTHY_BEFORE)
 
-        assert after_exit(before, ended(stamp), "", NOW).failures == 4
+        assert exited(before, ended(stamp), "", NOW).failures == 4
 
     @pytest.mark.parametrize("stamp", ["2025-12-31T23:00:00.123456789Z", "2025-12-31T23:00:00Z"])
     def test_a_stamp_as_docker_writes_it(self, stamp: str) -> None:
         before = Attempt(1, failures=3, healthy_runs=HEALTHY_BEFORE)
 
-        assert after_exit(before, ended(stamp), "", NOW).failures == 1
+        assert exited(before, ended(stamp), "", NOW).failures == 1
 
     @pytest.mark.parametrize("healthy", [{}, HEALTHY_BEFORE])
     def test_without_an_exit_code(self, healthy: Mapping[str, str]) -> None:
-        attempt = after_exit(Attempt(1, healthy_runs=healthy), ended(exit_code=None), "", NOW)
+        attempt = exited(Attempt(1, healthy_runs=healthy), ended(exit_code=None), "", NOW)
 
         assert attempt.outcome
         assert "exit code" not in attempt.outcome.message
@@ -148,9 +155,11 @@ class TestAfterAnswer:
         before = Attempt(1, failures=3, retry_at=NOW, outcome=Outcome("retry", "away", "Not now."))
         instance = ended()
 
-        assert after_answer(before, instance) == Attempt(1, healthy_runs={"web": instance.run})
+        assert after_answer(before, instance, WEB_SERVICE) == Attempt(1, healthy_runs={"web": instance.run})
 
     def test_crashes_arent(self) -> None:
         before = Attempt(1, failures=3, healthy_runs=HEALTHY_BEFORE)
 
-        assert after_answer(before, ended()) == replace(before, healthy_runs={"web": ended().run})
+        assert after_answer(before, ended(), WEB_SERVICE) == replace(
+            before, healthy_runs={"web": ended().run}
+        )

@@ -144,10 +144,10 @@ class TestObserved:
     def test_health_is_known_per_start(self) -> None:
         observed = Observed(attempts=(Attempt(1, healthy_runs={"web": "i@t1"}),))
 
-        assert observed.is_healthy(self.running())
-        assert not observed.is_healthy(self.running(started_at="t2"))
-        assert not observed.is_healthy(self.running(state=InstanceState.STOPPED))
-        assert not observed.is_healthy(self.running(generation=2))
+        assert observed.is_healthy(self.running(), 1)
+        assert not observed.is_healthy(self.running(started_at="t2"), 1)
+        assert not observed.is_healthy(self.running(state=InstanceState.STOPPED), 1)
+        assert not observed.is_healthy(self.running(), 2)
 
     @pytest.mark.parametrize(
         ("instances", "published", "serves"),

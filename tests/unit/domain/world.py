@@ -21,7 +21,7 @@ from stager.domain.route import Endpoint
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 BROKEN = Outcome("fault", "broken", "It is broken.")
-WEB, API, DATABASE = WEB_SERVICE, Service("api"), Service("database", is_routed=False)
+WEB, API, DATABASE = WEB_SERVICE, Service("api", is_main=True), Service("database", is_routed=False)
 ALL = ("web", "api", "database")
 
 
@@ -71,11 +71,11 @@ class World:
     def healthy(self, generation: int) -> set[str]:
         """The services of which this generation has a healthy instance."""
         of_generation = (i for i in self.observed.instances if i.generation == generation)
-        return {i.service for i in of_generation if self.observed.is_healthy(i)}
+        return {i.service for i in of_generation if self.observed.is_healthy(i, generation)}
 
     def _check_promises(self, action: planning.Action) -> None:
         match action:
-            case planning.Publish(instances):
+            case planning.Publish(_, instances):
                 self._check_published(instances)
             case planning.Retire(instances):
                 self._check_retired(instances)
@@ -87,7 +87,7 @@ class World:
         [generation] = {i.generation for i in instances}
         services = services_of(self.observed, generation)
         assert {i.service for i in instances} == {s.name for s in services if s.is_routed}
-        assert all(self.observed.is_healthy(i) for i in instances), "published what isn't healthy"
+        assert all(self.observed.is_healthy(i, generation) for i in instances), "published what isn't healthy"
         assert self.healthy(generation) >= {s.name for s in services}, "published without what it needs"
 
     def _check_retired(self, instances: tuple[Instance, ...]) -> None:
@@ -96,7 +96,11 @@ class World:
         generation = instances[0].generation
         if generation in {i.generation for i in self.observed.serving}:
             needed = {s.name for s in services_of(self.observed, generation)} & self.healthy(generation)
-            left = [i for i in self.observed.instances if i not in instances and self.observed.is_healthy(i)]
+            left = [
+                i
+                for i in self.observed.instances
+                if i not in instances and self.observed.is_healthy(i, i.generation)
+            ]
             still = {i.service for i in left if i.generation == generation}
             assert still >= needed, "stopped what the serving instances need"
 
@@ -114,7 +118,7 @@ class World:
                 self._set_attempt(replace(attempt, healthy_runs=healthy_runs))
             case planning.Check(instance):
                 self._give_up(instance.generation)
-            case planning.Publish(instances):
+            case planning.Publish(_, instances):
                 published = {i.service: i.endpoint for i in instances if i.endpoint}
                 self.observed = replace(self.observed, published=published)
             case planning.Unpublish(services):

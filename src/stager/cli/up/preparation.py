@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
@@ -17,16 +17,17 @@ from stager.cli.up.build_choice import BuildChoice, BuildChooser, BuildOptions
 from stager.cli.up.run_choice import RunChoice, RunChooser
 from stager.cli.up.terminal import Terminal, listed
 from stager.cli.up.variables import Given, SecretGenerator, Variables, completed, given_variables
-from stager.project.compose import Compose
+from stager.project.compose import Reading
 from stager.project.dockerfile import declared
 from stager.project.last_stage import read_last_stage
 from stager.project.survey import Project, survey
 from stager.project.tree import Tree
 from stager.project.variables import Variable, read_variables
 from stager.settings.repository_file import ParsedFile, names_of, read_file
+from stager.settings.sections.applications import RepositoryKey
 
 REPOSITORY_FILE = ".stager.yml"
-KEYS = frozenset({"port", "command", "health_path", "env", "build", "hooks"})
+KEYS = frozenset(get_args(RepositoryKey))
 
 IN_PAGES = ("NEXT_PUBLIC_", "NUXT_PUBLIC_", "VITE_", "REACT_APP_", "GATSBY_", "PUBLIC_", "VUE_APP_")
 """Prefixes of variables that frameworks write into pages when they build them."""
@@ -130,12 +131,14 @@ def _declared(project: Project, tree: Tree, build: BuildChoice, file: ParsedFile
     return tuple(each for each in found.values() if each.name not in file.manifest.variables)
 
 
-def _missing_services(compose: Compose | None, build: BuildChoice) -> tuple[str, ...]:
+def _missing_services(compose: Reading | None, build: BuildChoice) -> tuple[str, ...]:
     """The Compose services that aren't started. Without a `service`, the one with the same Dockerfile is."""
     if compose is None:
         return ()
     path = build.dockerfile.path if build.dockerfile else ""
-    same = (each for each in compose.built if each.build and path.startswith(each.build.context.lstrip(".")))
+    same = (
+        each for each in compose.services if each.build and path.startswith(each.build.context.lstrip("."))
+    )
     started = build.service or next(same, None)
     return tuple(each.name for each in compose.services if each is not started)
 
@@ -214,7 +217,7 @@ def _notes(
     build: BuildChoice,
     run: RunChoice,
     missing: tuple[str, ...],
-    compose: Compose | None,
+    compose: Reading | None,
     tree: Tree,
     variables: Variables,
 ) -> Iterator[str]:

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from stager.control.builds.images import ASK_SECONDS
+from stager.control.builds.code import ASK_SECONDS
 from stager.control.builds.queue import LINGER
-from stager.control.reconciler.rollout import PAGE_INTERVAL
+from stager.control.reconciler.preparation import PAGE_INTERVAL
 from stager.control.reconciler.status_page import live_status
 from stager.domain.deployment import Phase, phase_of
 from stager.domain.errors import Fault, Refused
@@ -99,7 +99,7 @@ class TestChange:
         [order] = works.builder.orders
         assert (order.sha, order.app, order.recipe, order.timeout) == ("a1", "shop", Recipe(), 1_800.0)
         assert spec.labels.revision.sha == "a1"
-        assert spec.variables["STAGER_SHA"] == "a1"
+        assert spec.per_commit["STAGER_SHA"] == "a1"
         assert spec.image == deployment.image
         assert deployment.build == order.key
         assert deployment.building_at
@@ -208,7 +208,7 @@ class TestByHand:
         spec, deployment = await works.spec(), await works.deployment()
         assert works.builds == ["c3"]
         assert (deployment.revision.sha, deployment.revision.ref) == ("c3", "main")
-        assert (spec.variables["STAGER_SHA"], spec.variables["STAGER_REF"]) == ("c3", "main")
+        assert (spec.per_commit["STAGER_SHA"], spec.per_commit["STAGER_REF"]) == ("c3", "main")
 
     async def test_each_launch_looks_again(self, works: Works) -> None:
         for sha in ("c3", "d4"):
@@ -366,7 +366,7 @@ class TestRepositoryFile:
         assert works.builds == ["f1"]
         assert (spec.container.port, spec.container.command, spec.variables["WHOSE"]) == (
             4000,
-            (),
+            None,
             "ours",
         )
 
@@ -383,7 +383,7 @@ class TestRepositoryFile:
         works.file("command: evil", "f1")
         await works.opened_by_fork("f1")
 
-        assert (await works.spec()).container.command == ()
+        assert (await works.spec()).container.command is None
 
     async def test_that_cant_be_used_fails_with_its_lines(self, works: Works) -> None:
         works.file("prot: 80\nport: many")
