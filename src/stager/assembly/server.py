@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from functools import partial
@@ -12,6 +13,7 @@ import structlog
 
 from stager.assembly.builds import builder_of
 from stager.assembly.drivers import Drivers, drivers_of
+from stager.control.builds.package import Builds
 from stager.control.control_plane import ControlPlane, Intervals, Options
 from stager.control.diagnostics import Readiness
 from stager.control.environments.plugin_api import RunningPreviews
@@ -81,7 +83,7 @@ async def serve(
             _exclude_from_collections()
             tasks.create_task(web.listen())
             log.info("serving", url=control_plane.routing.urls.home, state=str(state.path))
-            await _either(stopped, reload)
+            await _first(stopped.wait(), _drained(reload, control_plane.builds))
             log.info("stopping")
             web.should_exit = True
             control_plane.environments.change_log.close()
@@ -105,11 +107,18 @@ def _exclude_from_collections() -> None:
     gc.freeze()
 
 
-async def _either(*events: asyncio.Event) -> None:
-    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+async def _first(*awaited: Coroutine[None, None, object]) -> None:
+    waiting = [asyncio.ensure_future(each) for each in awaited]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     for task in waiting:
         task.cancel()
+
+
+async def _drained(reload: asyncio.Event, builds: Builds) -> None:
+    """Wait for a reload, then for the builds that run at that time."""
+    await reload.wait()
+    log.info("reloading")
+    await builds.drain()
 
 
 def _report_front(readiness: Readiness, problem: str) -> None:

@@ -56,7 +56,7 @@ class BuildRequest:
         token doesn't change the image."""
         recipe = {**asdict(self.recipe), "secrets": sorted(self.recipe.secrets)}
         if not recipe.pop("auto"):
-            return self._digest(recipe)
+            return self._digest({**recipe, "variables": {}})
         return self._digest({**recipe, "auto": GENERATOR_EDITION})
 
     def _digest(self, recipe: dict[str, Any]) -> str:
@@ -109,7 +109,8 @@ class BuildQueue:
         self._sources = sources
         self._builder = builder
         self._logs = logs
-        self._free = at_once
+        self._at_once = self._free = at_once
+        self._drained: asyncio.Event | None = None
         self._queue: dict[_Build, asyncio.Future[None]] = {}
         self._builds: dict[str, _Build] = {}
         self._resolved_at: dict[str, float] = {}
@@ -177,6 +178,12 @@ class BuildQueue:
     def log_of(self, key: str) -> str:
         """The stored log of this key's build."""
         return self._logs.read(key)[0] if key else ""
+
+    async def drain(self) -> None:
+        """Start no further builds, and wait until those that run have ended. Queued ones stay queued."""
+        self._drained = asyncio.Event()
+        self._assign_slots()
+        await self._drained.wait()
 
     async def close(self) -> None:
         """Cancel all builds. The next start repeats them, with the builder's cache."""
@@ -254,6 +261,10 @@ class BuildQueue:
             raise
 
     def _assign_slots(self) -> None:
+        if self._drained is not None:
+            if self._free == self._at_once:
+                self._drained.set()
+            return
         while self._free > 0 and self._queue:
             slot = self._queue.pop(next(iter(self._queue)))
             if not slot.done():
