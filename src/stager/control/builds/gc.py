@@ -69,7 +69,7 @@ def _needed(tx: Transaction) -> tuple[set[str], set[str], set[str]]:
         if environment.change:
             repositories.add(environment.change.repository_id)
     for deployment in tx.all_deployments():
-        logs.add(deployment.build)
+        logs |= {deployment.build, *(service.build for service in deployment.services)}
         if (deployment.environment_id, deployment.generation) in needed:
-            images.add(deployment.image)
+            images |= deployment.images
     return images, logs, repositories
