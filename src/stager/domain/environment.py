@@ -287,6 +287,11 @@ class Instance:
     generations: frozenset[int] = frozenset()
 
     @property
+    def networks(self) -> frozenset[str]:
+        """All networks that it is in."""
+        return self.joined | {self.network}
+
+    @property
     def run(self) -> str:
         """Identifies one start of the instance. Health is known for a run, not for an instance."""
         return f"{self.id}@{self.started_at}"
