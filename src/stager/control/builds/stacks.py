@@ -119,11 +119,8 @@ class StackReader:
         code = await self._code.declared(request.environment, code)
         async with self._code.sources.checkout(code.repository.id, code.origin, code.sha) as tree:
             reading = await asyncio.to_thread(_read, tree, options)
-            if (
-                reading is not None
-                and reading.stack is not None
-                and (routed := routed_beside_main(reading.stack))
-            ):
+            stack = reading.stack if reading is not None else None
+            if stack is not None and (routed := _routed_beside_main(stack)):
                 variables = {**options.variables, **await request.urls(routed)}
                 reading = await asyncio.to_thread(_read, tree, replace(options, variables=variables))
         if reading is None:
