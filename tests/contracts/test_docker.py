@@ -22,7 +22,7 @@ from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, co
 from stager.engines.docker.exec_in_container import run_inside
 from stager.engines.docker.instances import CONCURRENT_STARTS
 from stager.engines.docker.network import listening_ports
-from stager.engines.docker.network.pool import Lease, bridge_of
+from stager.engines.docker.network.pool import Lease, NetworkKey, bridge_of
 from stager.engines.docker.network.prepared_networks import MAX_PREPARED
 from stager.ports.engine import Checked, Ran
 from stager.testing.fakes.firewall import FakeFirewall
@@ -328,7 +328,7 @@ async def test_what_an_end_at_the_start_tells(
         image = checked_image(committed, lines)
         parameters = {} if with_init else {"HostConfig": {"Init": False}}
         spec = await engine.spec("runs", instance_labels())
-        spec = with_settings(replace(spec, image=image), command=command, parameters=parameters)
+        spec = with_settings(replace(spec, image=image), command=command or None, parameters=parameters)
         made = await engine.instances.create(spec)
         try:
             await engine.instances.start(made.id)
@@ -403,9 +403,7 @@ class LeasedAs(NetworkPool):
     def __init__(self, network: str) -> None:
         self._network = network
 
-    async def lease(
-        self, environment: str, profile: ProfileName, network: str, taken: Iterable[str]
-    ) -> Lease:
+    async def lease(self, key: NetworkKey, network: str, taken: Iterable[str]) -> Lease:
         return Lease(self._network, "10.213.255.242")
 
     def release(self, network: str) -> None:

@@ -58,6 +58,7 @@ class DeployedService:
         build: the key of its build's log; empty if it isn't built.
         has_healthcheck: whether the image's `HEALTHCHECK` is its health check.
         fresh_volumes: its volumes that live for one generation only.
+        is_kept: whether an instance with the same inputs serves further generations.
     """
 
     spec: ServiceSpec
@@ -68,6 +69,7 @@ class DeployedService:
     is_main: bool = False
     has_healthcheck: bool = False
     fresh_volumes: frozenset[str] = frozenset()
+    is_kept: bool = False
 
     @property
     def name(self) -> str:
@@ -78,16 +80,13 @@ class DeployedService:
         return self.is_main or bool(self.host)
 
     @property
-    def is_kept(self) -> bool:
-        """Whether an instance with the same inputs serves further generations."""
-        return not (self.is_main or self.spec.is_job or self.fresh_volumes)
-
-    @property
     def is_stateful(self) -> bool:
         """Whether it writes to a volume that further generations use. Two main services may do so side by
         side, so that a push doesn't interrupt the preview."""
+        if self.is_main or self.spec.is_job or not self.spec.is_stateful:
+            return False
         written = {m.volume for m in self.spec.mounts if m.volume and not m.is_read_only}
-        return self.spec.is_stateful and not self.is_main and bool(written - self.fresh_volumes)
+        return bool(written - self.fresh_volumes)
 
     @property
     def planned(self) -> Service:

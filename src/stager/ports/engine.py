@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+import re
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field, replace
 from ipaddress import IPv4Address, IPv6Address
@@ -12,8 +13,26 @@ from typing import Protocol
 
 from stager.domain.application import Container
 from stager.domain.environment import Instance, InstanceLabels
+from stager.domain.errors import Fault
 from stager.domain.profile import Egress, Profile, ProfileName
 from stager.domain.route import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Files of the commit, which are copied into a created instance before its first start. A folder replaces
+    what the image has at its target.
+
+    Args:
+        target: absolute path of the file or folder inside the instance.
+        digest: identifies the names, modes and contents of the files.
+        archive: a tar archive. Of a folder: names relative to `target`. Of a file: one entry.
+    """
+
+    target: str
+    digest: str
+    archive: bytes = field(repr=False)
+    is_folder: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +42,20 @@ class InstanceSpec:
     Args:
         labels: what it is created for.
         image: the image's id, from `Images.resolve`.
-        container: the application's settings that it is created from.
+        container: the settings that it is created from. Each of its mounts with `content` needs an entry of
+            `content` with the same target.
         profile: its confinement.
         variables: its environment variables.
+        per_commit: further variables, which take precedence. They differ with each commit, and `inputs`
+            doesn't include them.
         fallbacks: variables for what neither the image nor `variables` sets.
+        aliases: the names under which the services of its generations reach it, its own first. Empty for an
+            application with a single service.
+        network: 0 for the environment's network, where an instance may outlive its generation; the
+            generation's number for the network of its generation.
+        fresh_volumes: the named volumes that belong to its generation instead of the environment.
+        content: files of the commit.
+        dependencies: the digests of the services that it depends on and that may outlive its generation.
     """
 
     labels: InstanceLabels
@@ -34,19 +63,71 @@ class InstanceSpec:
     container: Container
     profile: Profile
     variables: Mapping[str, str] = field(default_factory=dict)
+    per_commit: Mapping[str, str] = field(default_factory=dict)
     fallbacks: Mapping[str, str] = field(default_factory=dict)
+    aliases: tuple[str, ...] = ()
+    network: int = 0
+    fresh_volumes: frozenset[str] = frozenset()
+    content: tuple[Content, ...] = ()
+    dependencies: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> str:
-        """A digest of everything that the instance is created from, labels excepted."""
+        """A digest of everything that the instance is created from except labels, network and
+        `per_commit`."""
         profile = asdict(replace(self.profile, egress=Egress()))  # the firewall applies egress to what runs
-        inputs = [self.image, asdict(self.container), profile, self.variables, self.fallbacks]
+        inputs = [
+            self.image,
+            asdict(self.container),
+            profile,
+            self.variables,
+            self.fallbacks,
+            self.aliases,
+            sorted(self.fresh_volumes),
+            [(each.target, each.digest) for each in self.content],
+            self.dependencies,
+        ]
         text = json.dumps(inputs, sort_keys=True, default=_plain)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _plain(value: object) -> object:
     return dict(value) if isinstance(value, Mapping) else str(value)
+
+
+VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}")
+"""The names of volumes. Docker's, with a limit so that a file may have the name with Stager's prefix."""
+
+
+def check_volume_names(spec: InstanceSpec) -> None:
+    """Check the names of an instance's volumes.
+
+    Raises:
+        Fault: `volume-invalid`: one of them is impossible.
+    """
+    for mount in spec.container.mounts:
+        if mount.volume and not VOLUME_NAME.fullmatch(mount.volume):
+            raise Fault(
+                f"The service {spec.labels.service} has a volume with the name {mount.volume[:200]!r}, which "
+                "isn't possible.",
+                hint="Use letters, digits, `_`, `.` and `-`, with a letter or a digit first.",
+                reason="volume-invalid",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A named volume of an environment.
+
+    Args:
+        name: as declared.
+        generation: the generation that it belongs to; 0 for the environment.
+        size: bytes on disk; None when it is unknown.
+    """
+
+    name: str
+    generation: int = 0
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +215,32 @@ class Instances(Protocol):
     async def find_with_labels(self) -> list[tuple[Instance, InstanceLabels]]:
         """All instances with their labels, to adopt those that the database doesn't have."""
 
-    def prepared(self, environment: str, profile: ProfileName) -> AbstractAsyncContextManager[None]:
+    def prepared(
+        self, environment: str, profile: ProfileName, network: int = 0
+    ) -> AbstractAsyncContextManager[None]:
         """Prepare, in the background, what doesn't depend on the image, such as the network, for an instance
         that `create` creates within the context. `create` repeats what fails; `sweep` removes what isn't
-        used. An environment has at most one such context at a time."""
+        used. An environment has at most one such context at a time.
+
+        Args:
+            network: see `InstanceSpec.network`.
+        """
 
     async def create(self, spec: InstanceSpec) -> Instance:
-        """Create the instance with its network, without starting it. Returns the existing one if this
-        service of this deployment has one already.
+        """Create the instance with its network, volumes and content, without starting it. Returns the
+        existing one if this service of this deployment has one already. An instance with aliases in the
+        environment's network joins its own generation.
 
         Raises:
-            Fault: the engine rejects these parameters.
+            Fault: the engine rejects these parameters; `volume-invalid`, `volume-foreign`, `content-refused`.
+        """
+
+    async def join(self, instance: str, generation: int) -> Instance:
+        """Let the services of this generation of its environment reach the instance by its aliases, and the
+        other way round; no effect where they do. The instance may run or not.
+
+        Raises:
+            Retry: `instance-gone`: it was removed.
         """
 
     async def start(self, instance: str) -> Instance:
@@ -200,9 +296,21 @@ class Instances(Protocol):
             Retry: `instance-gone`: it doesn't run.
         """
 
-    async def sweep(self) -> int:
-        """Remove what no instance uses, such as networks, and the containers of Stager versions with
-        other labels. Returns how many resources were removed."""
+    async def volumes(self, environment: str) -> list[Volume]:
+        """The named volumes of an environment, with their sizes. Expensive: it may take seconds."""
+
+    async def sweep(self, present: Collection[str] | None = None) -> int:
+        """Remove what no instance uses, such as networks and named volumes, and the containers of Stager
+        versions with other labels. Returns how many resources were removed.
+
+        The network of a generation without instances of its own is removed although kept instances are in it,
+        unless no instance is of a newer generation. The volumes of a generation are removed once it has no
+        instance.
+
+        Args:
+            present: the ids of the environments that keep their volumes although they have no instance; None
+                for all.
+        """
 
     def events(self) -> AsyncIterator[str]:
         """The ids of environments with a changed instance; an empty id, first at the start, when events may

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from stager.project.compose import Compose, read_compose
+from stager.project import compose
 from stager.project.detected import Detected
 from stager.project.dockerfiles import Dockerfile, find_dockerfiles
 from stager.project.frameworks.detect import detect_all
@@ -32,7 +32,7 @@ class Project:
     applications: tuple[Detected, ...]
     procfile: Mapping[str, str]
     variables: tuple[Variable, ...]
-    compose: Compose | None
+    compose: compose.Reading | None
 
 
 def survey(root: Path) -> Project:
@@ -43,5 +43,5 @@ def survey(root: Path) -> Project:
         detect_all(tree),
         read_procfile(tree),
         read_variables(tree),
-        read_compose(tree),
+        compose.read(tree),
     )

@@ -49,13 +49,15 @@ class Tree:
 
     def has(self, path: str) -> bool:
         """Whether this is a regular file."""
-        found = self._resolved(path)
-        return found is not None and found.is_file()
+        return stat.S_ISREG(self._mode(path))
 
     def has_folder(self, path: str) -> bool:
         """Whether this is a folder."""
-        found = self._resolved(path)
-        return found is not None and found.is_dir()
+        return stat.S_ISDIR(self._mode(path))
+
+    def is_link_out(self, path: str) -> bool:
+        """Whether a path without `..` leads out of the repository by a symbolic link, or in a circle."""
+        return self._resolved(path) is None
 
     def first(self, *paths: str) -> str:
         """Return the first of these that is a file; empty for none."""
@@ -85,12 +87,25 @@ class Tree:
             if any(fnmatchcase(path.rpartition("/")[2], pattern) for pattern in patterns)
         )
 
-    def _resolved(self, path: str) -> Path | None:
+    def _mode(self, path: str) -> int:
+        """The type and mode of what is there; 0 for nothing."""
+        found = self._resolved(path)
         try:
-            found = (self.root / self.folder / path).resolve()
-        except (OSError, RuntimeError, ValueError):  # a loop of links, or an invalid name
-            return None
-        return found if found.is_relative_to(self.root) else None
+            return found.stat().st_mode if found is not None else 0
+        except (OSError, ValueError):
+            return 0
+
+    def _resolved(self, path: str) -> Path | None:
+        found = _real(self.root / self.folder / path)
+        return found if found is not None and found.is_relative_to(self.root) else None
+
+
+def _real(path: Path) -> Path | None:
+    """A path with all links followed; None for a loop of links, and for an invalid name."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError):
+        return None
 
 
 def _read(path: Path) -> bytes:

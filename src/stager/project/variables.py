@@ -18,6 +18,12 @@ MAX_VARIABLES = 500
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
 _SECRET = re.compile(r"secret|password|passwd|token|api_?key|private_?key|salt|app_key", re.IGNORECASE)
+_PLACEHOLDER = re.compile(
+    r"|<.*>|\.\.\.|x+|\*+|null|none|todo|secret|password|.*(change|replace|your|insert|generate|example).*",
+    re.IGNORECASE,
+)
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_ADDRESSES = frozenset({"HOST", "HOSTNAME", "BIND", "BIND_ADDRESS", "LISTEN_ADDRESS", "SERVER_HOST"})
 _QUOTED = re.compile(r"""(["'])(.*)\1(?:\s+#.*)?""")
 
 
@@ -44,6 +50,17 @@ class Variable:
     def is_secret(self) -> bool:
         """Whether a random value is asked for, or the name is that of a secret."""
         return self.generated or _SECRET.search(self.name) is not None
+
+    @property
+    def needs_secret(self) -> bool:
+        """Whether it gets a random value: one is asked for, or it is a secret with a placeholder."""
+        return self.generated or (self.is_secret and _PLACEHOLDER.fullmatch(self.value) is not None)
+
+    @property
+    def is_own_address(self) -> bool:
+        """Whether it has the application listen on its loopback interface, where nothing outside of its
+        container reaches it."""
+        return self.name in _ADDRESSES and self.value in _LOOPBACK
 
 
 def read_variables(tree: Tree) -> tuple[Variable, ...]:

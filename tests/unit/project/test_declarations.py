@@ -1,4 +1,4 @@
-"""Procfile, variables and Compose file."""
+"""Procfile and variables."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from stager.project.compose import ComposeBuild, Service, read_compose
 from stager.project.procfile import read_procfile
 from stager.project.variables import parse_env, read_variables
 from tests.unit.project.conftest import MakeTree
@@ -59,56 +58,3 @@ F="unclosed
 """
     values = {"A": "1", "B": "x y\n", "C": "$A # no comment", "D": "a#b", "E": "", "F": '"unclosed'}
     assert parse_env(text) == values
-
-
-COMPOSE = """\
-services:
-  db:
-    image: postgres:16
-    ports: ["5432"]
-  worker:
-    build: .
-  web:
-    build: {context: ./web, dockerfile: ../docker/web.Dockerfile, target: run}
-    image: shop
-    ports:
-      - "127.0.0.1:${PORT:-8080}:80"
-      - {target: 443, published: 8443}
-      - 9000-9005
-    environment: {HOME: "${HOME}", SECRET: "${SECRET:?}"}
-    env_file: /etc/passwd
-  outside:
-    build: ../elsewhere
-  remote:
-    build: https://example.org/x.git
-"""
-
-
-def test_a_compose_file(tree: MakeTree) -> None:
-    found = read_compose(tree({"docker-compose.yml": COMPOSE}))
-    assert found
-    web = ComposeBuild("web", "../docker/web.Dockerfile", "run")
-    assert found.path == "docker-compose.yml"
-    assert found.built == (
-        Service("web", "shop", web, (80, 443)),
-        Service("worker", "", ComposeBuild(".", "Dockerfile")),
-    )
-    assert [each.name for each in found.others] == ["db", "outside", "remote"]
-
-
-BOMB = "a: &a [x, x]\n" + "".join(
-    f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
-    for before, name in zip("abcdefghijklmnop", "bcdefghijklmnopq", strict=True)
-)
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("", "services", "services: []", "services: {web: 1}", "\t", "a: *b", "a: " + "[" * 10_000, BOMB),
-        *("services: {web: {build: [1], ports: {a: 1}}}", "services: !reset {}", "a: !!python/object:x.y {}"),
-    ],
-)
-def test_a_broken_compose_file(tree: MakeTree, text: str) -> None:
-    found = read_compose(tree({"compose.yaml": text}))
-    assert found is None or found.built == ()

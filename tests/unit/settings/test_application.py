@@ -17,6 +17,7 @@ import pytest
 import stager
 from stager.domain.application import Application, Container
 from stager.domain.profile import Limits, ProfileName
+from stager.domain.service import ServiceSpec
 from stager.domain.source import Trust
 from stager.ports.engine import InstanceSpec
 from stager.settings.sections.applications import App
@@ -31,7 +32,8 @@ WHOLE = (
     " memory: 1g, cpus: 2, pids: 9, log_size: 1m, egress: internet, egress_allow: ['10.0.0.5:1'],"
     " container_create_params: {Tty: true}, build: {context: web, timeout: 5m}, image_timeout: 6m,"
     " hooks: {after_launch: go}, repository_file: x.yml, repository_file_keys: [port], forks: open,"
-    " pull_requests: {labels: a}, private: sign-in, index: true"
+    " pull_requests: {labels: a}, private: sign-in, index: true,"
+    " services: {search: {image: 'elastic:8', env: {X: '${TOKEN}'}}}"
 )
 
 
@@ -85,7 +87,8 @@ def test_the_engine_gets_the_settings_of_the_container_as_one_value() -> None:
 
     assert names & {field.name for field in fields(Application)} <= {"image", "variables", "container"}
     assert {"container", "profile"} <= names
-    assert {field.name for field in fields(Container)} <= {field.name for field in fields(Application)}
+    declared = {field.name for declared_in in (Application, ServiceSpec) for field in fields(declared_in)}
+    assert {field.name for field in fields(Container)} <= declared
 
 
 def test_the_application_is_built_in_one_place() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from stager.cli.up.terminal import Terminal, choose, listed
 from stager.domain.errors import Refused
-from stager.project.compose import Service
+from stager.domain.service import ServiceSpec
 from stager.project.detected import Detected
 from stager.project.dockerfiles import Dockerfile, read_dockerfile
 from stager.project.survey import Project
@@ -36,7 +36,17 @@ class BuildChoice:
     dockerfile: Dockerfile | None = None
     detected: Detected | None = None
     target: str = ""
-    service: Service | None = None
+    service: ServiceSpec | None = None
+
+    @property
+    def built(self) -> tuple[str, str]:
+        """The build context, and the Dockerfile relative to it."""
+        if self.dockerfile is not None:
+            return self.context, self.dockerfile.dockerfile
+        if self.detected is not None and self.detected.context:
+            path = posixpath.join(self.context, "Dockerfile")
+            return self.detected.context, posixpath.relpath(path, self.detected.context)
+        return self.context, "Dockerfile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +134,10 @@ class BuildChooser:
 
     def _of_compose(self) -> BuildChoice | None:
         compose = self._project.compose
-        built = [each for each in compose.built if self._can_build(each)] if compose else []
+        built = [each for each in compose.services if each.build] if compose else []
         if compose is None or not built:
             return None
+        built.sort(key=lambda each: each.port is None)
         number = self._choice("Which service of the Compose file?", [each.name for each in built])
         service = built[number]
         assert service.build is not None  # noqa: S101 (`built` has only those)
@@ -136,10 +147,6 @@ class BuildChooser:
             f"of the service {service.name} in {compose.path}",
         )
         return replace(found, target=service.build.target, service=service)
-
-    def _can_build(self, service: Service) -> bool:
-        build = service.build
-        return build is not None and self._tree.has(posixpath.join(build.context, build.dockerfile))
 
     def _of_others(self) -> BuildChoice | None:
         found = self._project.dockerfiles

@@ -148,7 +148,7 @@ class RunChooser:
             (port_in(self._file_command), ".stager.yml"),
             (port_in(command), "the command"),
             (stage.port, build.dockerfile.path if build.dockerfile else ""),
-            (build.service.ports[0] if build.service and build.service.ports else None, "the Compose file"),
+            (build.service.port if build.service else None, "the Compose file"),
             (int(sample) if sample.isdecimal() else None, samples["PORT"].source if sample else ""),
             (USUAL_PORT if reads_port(f"{command} {stage.command}") else None, "its command reads $PORT"),
             (build.detected.port, build.detected.framework) if build.detected else (None, ""),

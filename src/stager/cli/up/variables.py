@@ -25,12 +25,6 @@ MAX_ENV_FILE = 1 << 20
 SHORTEST_CONFIDENTIAL = 4
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_PLACEHOLDER = re.compile(
-    r"|<.*>|\.\.\.|x+|\*+|null|none|todo|secret|password|.*(change|replace|your|insert|generate|example).*",
-    re.IGNORECASE,
-)
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_ADDRESSES = frozenset({"HOST", "HOSTNAME", "BIND", "BIND_ADDRESS", "LISTEN_ADDRESS", "SERVER_HOST"})
 _SERVERS_OWN = frozenset({"PORT"})
 """Variables that Stager sets."""
 
@@ -134,13 +128,13 @@ class _Proposal:
     def add(self, variable: Variable) -> None:
         """Decide the variable's value."""
         name, value = variable.name, variable.value
-        if variable.generated or (variable.is_secret and _PLACEHOLDER.fullmatch(value)):
+        if variable.needs_secret:
             self.values[name] = self._generate(name)
             self._generated.append(name)
         elif any(pattern.search(value) for pattern in self._elsewhere):
             self._skipped.append(name)
-        elif name in _ADDRESSES and value in _LOOPBACK:
-            pass  # the application would be unreachable from outside of its container
+        elif variable.is_own_address:
+            pass
         elif value:
             self.values[name] = value
             self._proposed.setdefault(variable.source, []).append(name)

@@ -9,6 +9,7 @@ from typing import Any
 from stager.domain.environment import Instance, InstanceState
 from stager.domain.route import Endpoint
 from stager.engines.docker import labels
+from stager.engines.docker.network.pool import generation_of
 
 STATES = {
     "created": InstanceState.CREATED,
@@ -17,6 +18,12 @@ STATES = {
 }
 """All other states of Docker (exited, dead, removing) mean that the container ended. A paused one hasn't:
 `docker commit` pauses the container that it copies."""
+
+INCOMPLETE = ".incomplete"
+"""At the end of a container's name until its content is copied. A service's name has no dot."""
+
+NO_PORT = "0"
+"""The label `PORT` of a container without a port."""
 
 
 def name_of(installation: str, deployment: str, service: str) -> str:
@@ -32,10 +39,36 @@ def is_ours(row: Mapping[str, Any], installation: str) -> bool:
     return f"/{expected}" in (row["Names"] or ())
 
 
+def incomplete_names(row: Mapping[str, Any], installation: str) -> list[str]:
+    """The name of a container of Stager whose content isn't complete; see `INCOMPLETE`."""
+    names = row["Labels"]
+    expected = name_of(installation, names.get(labels.DEPLOYMENT, ""), names.get(labels.SERVICE, ""))
+    return [name[1:] for name in row["Names"] or () if name == f"/{expected}{INCOMPLETE}"]
+
+
+def joined(container: Mapping[str, Any]) -> frozenset[str]:
+    """The networks of generations that a container has joined, in a row of Docker's list or an answer to its
+    inspect call. It is in them once it runs."""
+    return frozenset(network for network in _networks_of(container) if generation_of(network))
+
+
+def address_in(row: Mapping[str, Any], network: str) -> str:
+    """The address of a container in a network, which it may get only once it runs; empty if there is none."""
+    if row["Labels"].get(labels.NETWORK) == network:
+        return str(row["Labels"][labels.ADDRESS])
+    entry = _networks_of(row).get(network) or {}
+    return str((entry.get("IPAMConfig") or {}).get("IPv4Address") or entry.get("IPAddress") or "")
+
+
+def _networks_of(container: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    networks: Mapping[str, Mapping[str, Any]] = container["NetworkSettings"].get("Networks") or {}
+    return networks
+
+
 def summary_of(row: Mapping[str, Any]) -> Instance:
     """The instance of a row of Docker's list, which lacks the time of the start."""
     state = STATES.get(row["State"], InstanceState.STOPPED)
-    return _instance(row["Id"], row["Labels"], state)
+    return _instance(row["Id"], row["Labels"], joined(row), state)
 
 
 def instance_of(container: Mapping[str, Any], *, loopback: bool) -> Instance:
@@ -51,6 +84,7 @@ def instance_of(container: Mapping[str, Any], *, loopback: bool) -> Instance:
     return _instance(
         container["Id"],
         container["Config"]["Labels"],
+        joined(container),
         state,
         started_at="" if state is InstanceState.CREATED else facts["StartedAt"],
         exit_code=None if is_running else facts["ExitCode"],
@@ -60,8 +94,13 @@ def instance_of(container: Mapping[str, Any], *, loopback: bool) -> Instance:
 
 
 def _instance(
-    container: str, container_labels: Mapping[str, str], state: InstanceState, **facts: Any
+    container: str,
+    container_labels: Mapping[str, str],
+    networks: frozenset[str],
+    state: InstanceState,
+    **facts: Any,
 ) -> Instance:
+    network = container_labels[labels.NETWORK]
     return Instance(
         container,
         environment=container_labels[labels.ENVIRONMENT],
@@ -69,7 +108,9 @@ def _instance(
         deployment=container_labels[labels.DEPLOYMENT],
         generation=int(container_labels[labels.GENERATION]),
         state=state,
-        network=container_labels[labels.NETWORK],
+        network=network,
+        joined=networks - {network},
+        generations=frozenset(map(generation_of, {network, *networks})) - {0},
         inputs=container_labels[labels.INPUTS],
         **facts,
     )
@@ -77,6 +118,8 @@ def _instance(
 
 def _published_port(container: Mapping[str, Any]) -> Endpoint | None:
     port = container["Config"]["Labels"][labels.PORT]
+    if port == NO_PORT:
+        return Endpoint("127.0.0.1", 0)
     published = (container["NetworkSettings"]["Ports"] or {}).get(f"{port}/tcp") or []
     return Endpoint(published[0]["HostIp"], int(published[0]["HostPort"])) if published else None
 

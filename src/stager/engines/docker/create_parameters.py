@@ -7,8 +7,10 @@ Related parameters are completed in between: `Memory` sets `MemorySwap` as well,
 
 from __future__ import annotations
 
+import json
 import posixpath
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from stager.engines.docker import labels
@@ -21,6 +23,9 @@ NO_CORE: Mapping[str, Any] = {"Name": "core", "Soft": 0, "Hard": 0}
 OPEN_FILES: Mapping[str, Any] = {"Name": "nofile", "Soft": 16_384, "Hard": 16_384}
 """Open files of a process: ten times the default of servers and databases, and a small part of the machine's
 limit (proc_sys_fs(5), `file-max`). Few engines have a lower limit themselves."""
+
+HOST_NAME_LENGTH = 63
+"""Maximum length of a label of a host name (RFC 1035, 2.3.4)."""
 
 COMPLETED = (
     "Binds",
@@ -36,6 +41,19 @@ COMPLETED = (
 """The parameters of `HostConfig` that this module reads. Docker ignores the case of their names."""
 
 
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """What is mounted in a container.
+
+    Args:
+        mounts: the service's volumes, as Docker's create call has them.
+        tmpfs: further options by path, for paths that get a tmpfs of half the memory each.
+    """
+
+    mounts: Sequence[Mapping[str, Any]] = ()
+    tmpfs: Mapping[str, str] = field(default_factory=dict)
+
+
 def create_body(
     spec: InstanceSpec,
     own_labels: Mapping[str, str],
@@ -44,7 +62,7 @@ def create_body(
     publish: bool,
     seccomp_profile: str = "",
     ulimits: Sequence[Mapping[str, Any]] = (NO_CORE, OPEN_FILES),
-    volumes: Mapping[str, str] = {},
+    storage: Storage = Storage(),
 ) -> dict[str, Any]:
     """The body of the create call.
 
@@ -54,11 +72,11 @@ def create_body(
             container's own address.
         seccomp_profile: used unless the administrator sets one; empty for the engine's.
         ulimits: the limits that the administrator doesn't override.
-        volumes: further options by path, for paths that get a tmpfs of half the memory each unless the
-            administrator mounts something there.
+        storage: what is mounted where the administrator mounts nothing.
     """
     body = merge(_defaults(spec), _with_known_names(spec.container.parameters))
-    tmpfs = _tmpfs(body, volumes, spec.profile.limits.memory)
+    body = merge(body, {"HostConfig": _storage(body, spec, storage.mounts)})
+    tmpfs = _tmpfs(body, storage.tmpfs, spec.profile.limits.memory)
     body = merge(body, {"HostConfig": {**_completion(body["HostConfig"], seccomp_profile, ulimits), **tmpfs}})
     return merge(body, _ours(spec, own_labels, lease, publish=publish))
 
@@ -121,6 +139,23 @@ def _tmpfs(body: Mapping[str, Any], volumes: Mapping[str, str], memory: int) -> 
     return {"Tmpfs": {**(host.get("Tmpfs") or {}), **options}}
 
 
+def _storage(
+    body: Mapping[str, Any], spec: InstanceSpec, mounts: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """The mounts and tmpfs mounts of the service besides those of the administrator. The pages of a tmpfs
+    count as the instance's memory."""
+    host, mounted = body["HostConfig"], _mounted(body)
+    ours = [mount for mount in mounts if cleaned(mount["Target"]) not in mounted]
+    size = (host.get("Memory") or spec.profile.limits.memory) // 2
+    paths = [path for path in spec.container.tmpfs if cleaned(path) not in mounted]
+    storage: dict[str, Any] = {}
+    if ours:
+        storage["Mounts"] = [*(host.get("Mounts") or ()), *ours]
+    if paths:
+        storage["Tmpfs"] = {**(host.get("Tmpfs") or {}), **dict.fromkeys(paths, f"rw,exec,size={size}")}
+    return storage
+
+
 def _mounted(body: Mapping[str, Any]) -> set[str]:
     """The paths at which the administrator mounts something."""
     host = body["HostConfig"]
@@ -136,12 +171,14 @@ def _mounted(body: Mapping[str, Any]) -> set[str]:
 
 
 def _defaults(spec: InstanceSpec) -> dict[str, Any]:
-    limits = spec.profile.limits
+    limits, container = spec.profile.limits, spec.container
     return {
         **({"Healthcheck": {"Test": ["NONE"]}} if _checks_image(spec) else {}),
-        "StopTimeout": round(spec.container.stop_grace_period),
+        **_process(spec),
+        "StopTimeout": round(container.stop_grace_period),
         "HostConfig": {
             "Init": True,
+            **({"ShmSize": container.shared_memory} if container.shared_memory is not None else {}),
             **({"Runtime": spec.profile.runtime} if spec.profile.runtime else {}),
             "Memory": limits.memory,
             "NanoCpus": int(limits.cpus * 1_000_000_000),
@@ -156,6 +193,19 @@ def _defaults(spec: InstanceSpec) -> dict[str, Any]:
     }
 
 
+def _process(spec: InstanceSpec) -> dict[str, Any]:
+    """What a service sets itself of its process."""
+    container = spec.container
+    given = {
+        "User": container.user,
+        "WorkingDir": container.working_dir,
+        "StopSignal": container.stop_signal,
+        # A database may store its data under its host name, which therefore has to outlive the container.
+        "Hostname": spec.aliases[0].replace("_", "-")[:HOST_NAME_LENGTH] if spec.aliases else "",
+    }
+    return {name: value for name, value in given.items() if value}
+
+
 def _checks_image(spec: InstanceSpec) -> bool:
     """Whether Docker's periodic HEALTHCHECK is switched off. Nothing reads its results, and each run costs a
     process in every preview. A check in the administrator's parameters stays."""
@@ -165,26 +215,32 @@ def _checks_image(spec: InstanceSpec) -> bool:
 def _ours(
     spec: InstanceSpec, own_labels: Mapping[str, str], lease: Lease, *, publish: bool
 ) -> dict[str, Any]:
-    port = f"{spec.container.port or 0}/tcp"
+    container = spec.container
+    port = f"{container.port}/tcp"
+    endpoint: dict[str, Any] = {"IPAMConfig": {"IPv4Address": lease.address}}
+    if spec.network:
+        endpoint["Aliases"] = list(spec.aliases)
     body: dict[str, Any] = {
         "Image": spec.image,
-        "Env": [f"{name}={value}" for name, value in spec.variables.items()],
-        "ExposedPorts": {port: {}},
+        "Env": [f"{name}={value}" for name, value in {**spec.variables, **spec.per_commit}.items()],
         "Labels": {
             **labels.encode(spec.labels),
             **own_labels,
             labels.NETWORK: lease.network,
             labels.ADDRESS: lease.address,
-            labels.PORT: str(spec.container.port or 0),
+            labels.PORT: str(container.port or 0),
             **({labels.HEALTHCHECK: "image"} if _checks_image(spec) else {}),
+            **({labels.ALIASES: json.dumps(spec.aliases)} if spec.aliases else {}),
         },
         "HostConfig": {"NetworkMode": lease.network, "RestartPolicy": {"Name": "no"}},
-        "NetworkingConfig": {
-            "EndpointsConfig": {lease.network: {"IPAMConfig": {"IPv4Address": lease.address}}}
-        },
+        "NetworkingConfig": {"EndpointsConfig": {lease.network: endpoint}},
     }
-    if spec.container.command:
-        body["Cmd"] = list(spec.container.command)
-    if publish:
-        body["HostConfig"]["PortBindings"] = {port: [{"HostIp": "127.0.0.1", "HostPort": ""}]}
+    if container.command:
+        body["Cmd"] = list(container.command)
+    if container.entrypoint is not None:
+        body["Entrypoint"] = list(container.entrypoint) or [""]  # an empty list would mean the image's
+    if container.port:
+        body["ExposedPorts"] = {port: {}}
+        if publish:
+            body["HostConfig"]["PortBindings"] = {port: [{"HostIp": "127.0.0.1", "HostPort": ""}]}
     return body

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import json
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from typing import Any
@@ -14,20 +15,22 @@ import structlog
 from aiodocker.events import DockerEvents
 
 from stager.domain.environment import Instance, InstanceLabels, InstanceState
-from stager.domain.errors import Fault, Retry
+from stager.domain.errors import Fault, Retry, StagerError
 from stager.domain.profile import ProfileName
 from stager.engines.docker import containers, labels, seccomp
 from stager.engines.docker.client import engine_errors
-from stager.engines.docker.create_parameters import NO_CORE, OPEN_FILES, create_body, is_read_only
+from stager.engines.docker.content import copy_content
+from stager.engines.docker.create_parameters import NO_CORE, OPEN_FILES, Storage, create_body, is_read_only
 from stager.engines.docker.exec_in_container import check, run_inside
+from stager.engines.docker.named_volumes import NamedVolumes, Owners
 from stager.engines.docker.network.listening_ports import listeners_of
-from stager.engines.docker.network.pool import Lease, NetworkPool
-from stager.engines.docker.network.prepared_networks import PreparedNetworks
+from stager.engines.docker.network.membership import Membership, Rows, network_of, usage_of
+from stager.engines.docker.network.pool import Lease, NetworkKey, NetworkPool, Usage
 from stager.engines.docker.outdated import remove_outdated
 from stager.engines.docker.post_mortem import post_mortem
 from stager.engines.docker.terminal import open_terminal
 from stager.engines.docker.volumes import ImageVolumes
-from stager.ports.engine import Checked, InstanceSpec, Listener, Ran, Size, Terminal
+from stager.ports.engine import Checked, InstanceSpec, Listener, Ran, Size, Terminal, Volume
 from stager.ports.firewall import Firewall
 
 log = structlog.get_logger(__name__)
@@ -82,12 +85,15 @@ class DockerInstances:
         self._firewall = firewall
         self._installation = installation
         self._networks = networks
+        self._membership = Membership(docker, networks, firewall)
         self._loopback = loopback
-        self._created: dict[str, tuple[str, InstanceLabels]] = {}
-        """Network and labels of containers that weren't started yet, which saves an inspect call."""
+        self._created: dict[str, tuple[tuple[str, ...], InstanceLabels]] = {}
+        """Networks and labels of containers that weren't started yet, which saves an inspect call."""
         self._starting = asyncio.Semaphore(CONCURRENT_STARTS)
-        self._prepared_networks = PreparedNetworks(networks)
-        self._volumes = ImageVolumes(docker, installation)
+        self._image_volumes = ImageVolumes(docker, installation)
+        self._volumes = NamedVolumes(docker, installation)
+        self._incomplete: set[str] = set()
+        """The names of containers that get their content now."""
         self._takes_profile: bool | None = None
         self._ulimits: Sequence[Mapping[str, Any]] = (NO_CORE, OPEN_FILES)
         self._is_cleaned = False
@@ -113,13 +119,16 @@ class DockerInstances:
                 found.append((containers.summary_of(row), instance_labels))
         return found
 
-    def prepared(self, environment: str, profile: ProfileName) -> AbstractAsyncContextManager[None]:
+    def prepared(
+        self, environment: str, profile: ProfileName, network: int = 0
+    ) -> AbstractAsyncContextManager[None]:
         """See `ports.engine.Instances.prepared`."""
+        key = NetworkKey(environment, profile, network, is_shared=network > 0)
 
         async def has_none() -> bool:
-            return not await self._list(environment)
+            return not network_of(key, await self._list(environment))
 
-        return self._prepared_networks.prepared(environment, profile, has_none)
+        return self._membership.prepared(key, has_none)
 
     async def create(self, spec: InstanceSpec) -> Instance:
         """See `ports.engine.Instances.create`."""
@@ -128,23 +137,25 @@ class DockerInstances:
         name = f"/{self._name(wanted)}"
         if (existing := next((row for row in rows if name in row["Names"]), None)) is not None:
             return containers.summary_of(existing)
-        # The name of a network's bridge contains the profile: each profile has a network of its own.
-        alike = [row["Labels"] for row in rows if row["Labels"].get(labels.PROFILE) == wanted.profile.value]
-        network = next((each[labels.NETWORK] for each in alike), "")
-        network = network or await self._prepared_networks.network(wanted.environment)
-        taken = [row["Labels"][labels.ADDRESS] for row in rows]
-        lease = await self._networks.lease(wanted.environment, wanted.profile, network, taken)
+        key = NetworkKey(wanted.environment, wanted.profile, spec.network, is_shared=bool(spec.aliases))
+        lease = await self._membership.lease(key, rows)
         try:
-            return await self._create_at(spec, lease)
+            async with self._volumes.reserved(spec) as mounts:
+                instance = await self._create_at(spec, lease, mounts)
         finally:
-            self._networks.release(lease.network)
+            self._membership.release(lease)
+        if spec.aliases and not spec.network:
+            return await self._join(instance, wanted, spec.aliases, rows)
+        return instance
 
-    async def _create_at(self, spec: InstanceSpec, lease: Lease) -> Instance:
-        complete = await self._with_fallbacks(spec)
+    async def _create_at(
+        self, spec: InstanceSpec, lease: Lease, mounts: Sequence[Mapping[str, Any]]
+    ) -> Instance:
+        complete = await self._completed(spec)
         with engine_errors():
             try:
-                body = await self._body(complete, lease, spec.inputs)
-                container = await self._docker.containers.create(body, name=self._name(spec.labels))
+                body = await self._body(complete, lease, spec.inputs, mounts)
+                container = await self._create_with_content(body, spec)
             except aiodocker.DockerError as error:
                 if error.status >= 500:
                     raise
@@ -156,9 +167,9 @@ class DockerInstances:
                     reason="create-failed",
                 ) from error
         if self._firewall is not None:
-            self._created[container.id] = lease.network, spec.labels
+            self._created[container] = (lease.network,), spec.labels
         return Instance(
-            container.id,
+            container,
             spec.labels.environment,
             spec.labels.service,
             spec.labels.deployment,
@@ -166,12 +177,68 @@ class DockerInstances:
             InstanceState.CREATED,
             network=lease.network,
             inputs=spec.inputs,
+            generations=frozenset({spec.network}) - {0},
+        )
+
+    async def _create_with_content(self, body: Mapping[str, Any], spec: InstanceSpec) -> str:
+        """Create the container; returns its id. It gets its name once its content is complete, so that one
+        without is never started."""
+        name = self._name(spec.labels)
+        if not spec.content:
+            return (await self._docker.containers.create(body, name=name)).id
+        incomplete = f"{name}{containers.INCOMPLETE}"
+        await self._delete(incomplete)
+        self._incomplete.add(incomplete)
+        try:
+            container = await self._docker.containers.create(body, name=incomplete)
+            for content in spec.content:
+                await copy_content(self._docker, container.id, content)
+            await container.rename(name)
+        except StagerError:
+            await self._delete(incomplete)
+            raise
+        finally:
+            self._incomplete.discard(incomplete)
+        return container.id
+
+    async def join(self, instance: str, generation: int) -> Instance:
+        """See `ports.engine.Instances.join`."""
+        container = await self._inspect(instance)
+        if container is None:
+            raise Retry("The container was removed before it joined.", reason="instance-gone")
+        found, container_labels = self._instance(container), container["Config"]["Labels"]
+        if generation in found.generations:
+            return found
+        wanted = replace(labels.decode(container_labels), generation=generation)
+        aliases = json.loads(container_labels.get(labels.ALIASES, "[]"))
+        return await self._join(found, wanted, aliases, await self._list(found.environment))
+
+    async def _join(
+        self, instance: Instance, wanted: InstanceLabels, aliases: Sequence[str], rows: Rows
+    ) -> Instance:
+        """Connect an instance to the network of a generation.
+
+        Args:
+            wanted: the labels of the instance, with the number of that generation.
+            rows: the environment's containers.
+        """
+        key = NetworkKey(wanted.environment, wanted.profile, wanted.generation, is_shared=True)
+        network = await self._membership.join(instance.id, key, rows, wanted, aliases)
+        if instance.id in self._created:
+            networks, instance_labels = self._created[instance.id]
+            self._created[instance.id] = (*networks, network), instance_labels
+        return replace(
+            instance,
+            joined=instance.joined | {network},
+            generations=instance.generations | {wanted.generation},
         )
 
     def _name(self, wanted: InstanceLabels) -> str:
         return containers.name_of(self._installation, wanted.deployment, wanted.service)
 
-    async def _body(self, spec: InstanceSpec, lease: Lease, inputs: str) -> dict[str, Any]:
+    async def _body(
+        self, spec: InstanceSpec, lease: Lease, inputs: str, mounts: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any]:
         return create_body(
             spec,
             {labels.INSTALLATION: self._installation, labels.INPUTS: inputs},
@@ -179,7 +246,9 @@ class DockerInstances:
             publish=self._loopback,
             seccomp_profile=await self._profile(),
             ulimits=self._ulimits,
-            volumes=await self._volumes.options(spec.image) if is_read_only(spec) else {},
+            storage=Storage(
+                mounts, await self._image_volumes.options(spec.image) if is_read_only(spec) else {}
+            ),
         )
 
     async def _profile(self) -> str:
@@ -188,9 +257,11 @@ class DockerInstances:
             self._takes_profile = await seccomp.takes_profile(self._docker)
         return seccomp.profile() if self._takes_profile else ""
 
-    async def _with_fallbacks(self, spec: InstanceSpec) -> InstanceSpec:
-        """The spec with the fallbacks that the image doesn't set added to its variables."""
-        if not spec.fallbacks:
+    async def _completed(self, spec: InstanceSpec) -> InstanceSpec:
+        """The spec with what depends on the image: the fallbacks that it doesn't set, and its entrypoint for
+        a service without a command, because Docker would add the image's."""
+        needs_entrypoint = spec.container.command == () and spec.container.entrypoint is None
+        if not spec.fallbacks and not needs_entrypoint:
             return spec
         with engine_errors():
             try:
@@ -201,12 +272,15 @@ class DockerInstances:
                 return spec  # the create call reports the missing image
         named = {pair.partition("=")[0] for pair in image["Config"].get("Env") or ()}
         fallbacks = {name: value for name, value in spec.fallbacks.items() if name not in named}
-        return replace(spec, variables={**fallbacks, **spec.variables})
+        container = spec.container
+        if needs_entrypoint:
+            container = replace(container, entrypoint=tuple(image["Config"].get("Entrypoint") or ()))
+        return replace(spec, variables={**fallbacks, **spec.variables}, container=container)
 
     async def start(self, instance: str) -> Instance:
         """See `ports.engine.Instances.start`."""
         if self._firewall is not None:
-            await self._guard(instance, self._firewall)
+            await self._guard(instance)
         with engine_errors():
             try:
                 async with self._starting:
@@ -220,26 +294,26 @@ class DockerInstances:
             raise Retry("The container was removed while it started.", reason="instance-gone")
         return self._instance(container)
 
-    async def _guard(self, instance: str, firewall: Firewall) -> None:
+    async def _guard(self, instance: str) -> None:
         created = self._created.pop(instance, None)
         if created is None:
             created = await self._read_created(instance)
-            network, instance_labels = created
-            if not await self._networks.holds(network, instance_labels.profile):
+            if not await self._membership.are_known(*created):
                 await self.remove(instance)
                 raise Retry(
                     "The firewall has no rules for the container's network, so it is created again.",
                     reason="network-unknown",
                 )
-        await firewall.guard(*created)
+        await self._membership.guard(*created)
 
-    async def _read_created(self, instance: str) -> tuple[str, InstanceLabels]:
-        """The network and the labels of a container that an earlier process created."""
+    async def _read_created(self, instance: str) -> tuple[tuple[str, ...], InstanceLabels]:
+        """The networks and the labels of a container that an earlier process created, or that ran before."""
         container = await self._inspect(instance)
         if container is None:
             raise Retry("The container was removed before it started.", reason="instance-gone")
         container_labels = container["Config"]["Labels"]
-        return container_labels[labels.NETWORK], labels.decode(container_labels)
+        networks = {container_labels[labels.NETWORK], *containers.joined(container)}
+        return tuple(sorted(networks)), labels.decode(container_labels)
 
     async def _start_error(self, instance: str, error: aiodocker.DockerError) -> Exception:
         if error.status == 404 and "network" in error.message:
@@ -272,11 +346,21 @@ class DockerInstances:
     async def remove(self, instance: str) -> None:
         """See `ports.engine.Instances.remove`."""
         self._created.pop(instance, None)
-        container = self._docker.containers.container(instance)
         with engine_errors():
             try:
-                await container.stop()  # with the StopTimeout of its creation
-                await container.delete(v=True, force=True)
+                # With the StopTimeout of its creation.
+                await self._docker.containers.container(instance).stop()
+            except aiodocker.DockerError as error:
+                if error.status not in (404, 409):
+                    raise
+            else:
+                await self._delete(instance)
+
+    async def _delete(self, container: str) -> None:
+        """Remove a container with its volumes that have no name."""
+        with engine_errors():
+            try:
+                await self._docker.containers.container(container).delete(v=True, force=True)
             except aiodocker.DockerError as error:
                 if error.status not in (404, 409):  # it is gone, or being removed
                     raise
@@ -326,14 +410,37 @@ class DockerInstances:
         """See `ports.engine.Instances.open`."""
         return await open_terminal(self._docker, instance, command, size, kind)
 
-    async def sweep(self) -> int:
+    async def volumes(self, environment: str) -> list[Volume]:
+        """See `ports.engine.Instances.volumes`."""
+        return await self._volumes.sizes(environment)
+
+    async def sweep(self, present: Collection[str] | None = None) -> int:
         """See `ports.engine.Instances.sweep`."""
         outdated = 0 if self._is_cleaned else await remove_outdated(self._docker, self._installation)
         self._is_cleaned = True
-        return outdated + await self._networks.sweep(self._used_networks)
+        outdated += await self._remove_incomplete()
+        networks = await self._networks.sweep(self._network_usage)
+        return outdated + networks + await self._volumes.sweep(self._volume_owners, present)
 
-    async def _used_networks(self) -> set[str]:
-        return {row["Labels"].get(labels.NETWORK, "") for row in await self._list(None)}
+    async def _remove_incomplete(self) -> int:
+        """Remove containers whose creation was interrupted before their content was complete."""
+        incomplete = frozenset(self._incomplete)
+        left = [
+            name
+            for row in await self._rows(None)
+            for name in containers.incomplete_names(row, self._installation)
+            if name not in incomplete | self._incomplete
+        ]
+        for name in left:
+            await self._delete(name)
+        return len(left)
+
+    async def _network_usage(self) -> Usage:
+        return usage_of(await self._list(None))
+
+    async def _volume_owners(self) -> Owners:
+        found = [containers.summary_of(row) for row in await self._list(None)]
+        return frozenset((i.environment, number) for i in found for number in (0, i.generation))
 
     async def events(self) -> AsyncIterator[str]:
         """See `ports.engine.Instances.events`."""
@@ -362,12 +469,15 @@ class DockerInstances:
                 await asyncio.gather(stream.task, return_exceptions=True)
 
     async def _list(self, environment: str | None) -> list[dict[str, Any]]:
+        rows = await self._rows(environment)
+        return [row for row in rows if containers.is_ours(row, self._installation)]
+
+    async def _rows(self, environment: str | None) -> list[dict[str, Any]]:
         with engine_errors():
             found = await self._docker.containers.list(
                 all=1, filters=labels.filters(self._installation, environment)
             )
-        rows = [container._container for container in found]  # noqa: SLF001 (aiodocker's only way to the answer)
-        return [row for row in rows if containers.is_ours(row, self._installation)]
+        return [container._container for container in found]  # noqa: SLF001 (aiodocker's only way to the answer)
 
     async def _inspect(self, container: str) -> dict[str, Any] | None:
         with engine_errors():

@@ -55,7 +55,8 @@ async def post_mortem(docker: aiodocker.Docker, container: str, words: str) -> s
 def _of_entrypoint(config: Mapping[str, Any], image: Mapping[str, Any]) -> str:
     """Explain that a configured command was passed to the image's ENTRYPOINT."""
     entrypoint, command = config.get("Entrypoint") or [], config.get("Cmd") or []
-    if not entrypoint or command == (image.get("Cmd") or []):
+    is_of_image = entrypoint == (image.get("Entrypoint") or [])
+    if not entrypoint or not command or not is_of_image or command == (image.get("Cmd") or []):
         return ""
     # Only the first word of the configured command: this is shown in pull requests.
     more = " ..." if command[1:] else ""

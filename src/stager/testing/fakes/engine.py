@@ -6,7 +6,7 @@ It is all of `stager.ports.engine` in one: what is asked over its endpoints is a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -16,7 +16,7 @@ from stager.domain.errors import Fault, Retry
 from stager.domain.profile import ProfileName
 from stager.domain.route import Endpoint
 from stager.ports.clock import Clock
-from stager.ports.engine import Checked, InstanceSpec, Listener, Ran, Size
+from stager.ports.engine import Checked, InstanceSpec, Listener, Ran, Size, Volume, check_volume_names
 from stager.ports.firewall import Firewall
 from stager.testing.fakes.clock import FakeClock
 from stager.testing.fakes.feed import Feed
@@ -123,6 +123,7 @@ class FakeEngine:
         self._programs: dict[str, Program] = {}
         self._containers: dict[str, _Container] = {}
         self._networks: set[str] = set()
+        self._volumes: set[tuple[str, str, int]] = set()
         self._prepared: set[str] = set()
         self._feed = Feed()
         self._printed = Feed()
@@ -217,12 +218,30 @@ class FakeEngine:
     def variables(self, instance: str) -> dict[str, str]:
         """All environment variables of the instance."""
         spec = self._containers[instance].spec
-        return {**spec.fallbacks, **self._programs[spec.image].variables, **spec.variables}
+        image = self._programs[spec.image].variables
+        return {**spec.fallbacks, **image, **spec.variables, **spec.per_commit}
 
     @property
     def networks(self) -> frozenset[str]:
         """Those that instances are in or may come to be in, and those that weren't swept yet."""
         return frozenset(self._networks)
+
+    @property
+    def volume_names(self) -> frozenset[tuple[str, str, int]]:
+        """Environment, name and generation (0: none) of the named volumes that weren't swept yet."""
+        return frozenset(self._volumes)
+
+    def reached(self, instance: str, name: str) -> frozenset[str]:
+        """The ids of the running instances that this one reaches by this name."""
+        here = self._containers[instance].instance
+        return frozenset(
+            other.instance.id
+            for other in self._containers.values()
+            if name in other.spec.aliases
+            and other.instance.state is InstanceState.RUNNING
+            and here.environment == other.instance.environment
+            and here.generations & other.instance.generations
+        )
 
     # What it is asked.
 
@@ -243,14 +262,19 @@ class FakeEngine:
         return [(c.summary, c.spec.labels) for c in self._containers.values()]
 
     @asynccontextmanager
-    async def prepared(self, environment: str, profile: ProfileName) -> AsyncIterator[None]:  # noqa: ARG002
-        network = _network(environment)
-        self._networks.add(network)
-        self._prepared.add(network)
+    async def prepared(
+        self,
+        environment: str,
+        profile: ProfileName,  # noqa: ARG002
+        network: int = 0,
+    ) -> AsyncIterator[None]:
+        name = _network(environment, network)
+        self._networks.add(name)
+        self._prepared.add(name)
         try:
             yield
         finally:
-            self._prepared.remove(network)
+            self._prepared.remove(name)
 
     async def create(self, spec: InstanceSpec) -> Instance:
         await self._turn("create")
@@ -261,13 +285,35 @@ class FakeEngine:
         container = next(existing, None) or self._make(spec)
         return container.summary
 
+    async def join(self, instance: str, generation: int) -> Instance:
+        await self._turn("join")
+        container = self._containers.get(instance)
+        if container is None:
+            raise Retry("The container was removed before it joined.", reason="instance-gone")
+        network = _network(container.instance.environment, generation)
+        if self.firewall is not None:
+            await self.firewall.guard(network, container.spec.labels)
+        self._join(instance, generation)
+        return self._containers[instance].summary
+
+    def _join(self, instance: str, generation: int) -> None:
+        now = self._containers[instance].instance
+        network = _network(now.environment, generation)
+        self._networks.add(network)
+        joined = now.joined | ({network} - {now.network})
+        self._containers[instance] = replace(
+            self._containers[instance],
+            instance=replace(now, joined=joined, generations=now.generations | {generation}),
+        )
+
     async def start(self, instance: str) -> Instance:
         await self._turn("start")
         container = self._containers.get(instance)
         if container is None:
             raise Retry("The container was removed before it started.", reason="instance-gone")
         if self.firewall is not None:
-            await self.firewall.guard(container.instance.network, container.spec.labels)
+            for network in container.instance.networks:
+                await self.firewall.guard(network, container.spec.labels)
         program = self._programs[container.spec.image]
         if not program.starts:
             raise Fault("The container can't be started.", reason="start-failed")
@@ -360,11 +406,32 @@ class FakeEngine:
         container = self._containers.get(instance)
         return container is not None and container.instance.state is InstanceState.RUNNING
 
-    async def sweep(self) -> int:
+    async def volumes(self, environment: str) -> list[Volume]:
+        await self._turn("volumes")
+        return [
+            Volume(name, number, 0) for owner, name, number in sorted(self._volumes) if owner == environment
+        ]
+
+    async def sweep(self, present: Collection[str] | None = None) -> int:
         await self._turn("sweep")
-        unused = self._networks - self._prepared - {c.instance.network for c in self._containers.values()}
-        self._networks -= unused
-        return len(unused)
+        there = [container.instance for container in self._containers.values()]
+        newest = {
+            i.environment: max(o.generation for o in there if o.environment == i.environment) for i in there
+        }
+        ahead = {n for i in there for n in i.joined if _generation(n) >= newest[i.environment]}
+        networks = self._networks - self._prepared - {i.network for i in there} - ahead
+        owners = {(i.environment, number) for i in there for number in (0, i.generation)}
+        kept = {each for each in self._volumes if not each[2] and (present is None or each[0] in present)}
+        volumes = {each for each in self._volumes - kept if (each[0], each[2]) not in owners}
+        self._networks -= networks
+        self._volumes -= volumes
+        for instance in there:
+            gone = instance.joined & networks
+            left = instance.generations - {_generation(network) for network in gone}
+            container = self._containers[instance.id]
+            now = replace(instance, joined=instance.joined - gone, generations=left)
+            self._containers[instance.id] = replace(container, instance=now)
+        return len(networks) + len(volumes)
 
     def events(self) -> AsyncIterator[str]:
         return self._feed.follow()
@@ -403,10 +470,14 @@ class FakeEngine:
     def _make(self, spec: InstanceSpec) -> _Container:
         if spec.image not in self._programs:
             raise Fault(f"There is no image {spec.image}.", reason="create-failed")
+        check_volume_names(spec)
         self._made += 1
         labels = spec.labels
-        network = _network(labels.environment)
+        network = _network(labels.environment, spec.network)
         self._networks.add(network)
+        for name in {mount.volume for mount in spec.container.mounts if mount.volume}:
+            generation = labels.generation if name in spec.fresh_volumes else 0
+            self._volumes.add((labels.environment, name, generation))
         instance = Instance(
             f"container{self._made:04}",
             labels.environment,
@@ -416,10 +487,13 @@ class FakeEngine:
             InstanceState.CREATED,
             network=network,
             inputs=spec.inputs,
+            generations=frozenset({spec.network} - {0}),
         )
         endpoint = Endpoint(f"10.200.{self._made >> 8}.{self._made & 255}", spec.container.port or 0)
-        made = self._containers[instance.id] = _Container(spec, instance, endpoint)
-        return made
+        self._containers[instance.id] = _Container(spec, instance, endpoint)
+        if spec.aliases and not spec.network:
+            self._join(instance.id, labels.generation)
+        return self._containers[instance.id]
 
     def _running(self, container: _Container) -> Instance:
         self._starts += 1
@@ -443,5 +517,11 @@ class FakeEngine:
         self._feed.tell(to.environment)
 
 
-def _network(environment: str) -> str:
-    return f"network-{environment}"
+def _network(environment: str, generation: int = 0) -> str:
+    return f"network-{environment}-g{generation}" if generation else f"network-{environment}"
+
+
+def _generation(network: str) -> int:
+    """The generation that a network belongs to; 0 for none."""
+    _, _, digits = network.rpartition("-g")
+    return int(digits) if digits.isdecimal() else 0

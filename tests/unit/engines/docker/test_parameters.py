@@ -12,7 +12,7 @@ from stager.domain.application import Application
 from stager.domain.environment import InstanceLabels
 from stager.domain.profile import Limits, ProfileName
 from stager.domain.source import Revision, Trust
-from stager.engines.docker.create_parameters import create_body
+from stager.engines.docker.create_parameters import Storage, create_body
 from stager.engines.docker.network.pool import Lease
 from stager.ports.engine import InstanceSpec
 
@@ -123,7 +123,7 @@ class TestVolumes:
     def tmpfs(host: Mapping[str, Any], **top: Any) -> dict[str, str]:
         spec = spec_of({"HostConfig": dict(host), **top})
         volumes = {"/data": "uid=7,gid=8,mode=700", "/cache/": ""}
-        body = create_body(spec, {}, Lease("n1", "10.0.0.2"), publish=False, volumes=volumes)
+        body = create_body(spec, {}, Lease("n1", "10.0.0.2"), publish=False, storage=Storage(tmpfs=volumes))
         found: dict[str, str] = body["HostConfig"].get("Tmpfs", {})
         return found
 

@@ -1,4 +1,5 @@
-"""A bridge network per environment, from a pool of our own: Docker's default pools have 31 networks at most.
+"""Bridge networks of environments and their generations, from a pool of our own: Docker's default pools have
+31 networks at most.
 
 Addresses are allocated round-robin: a released address is reused last, so that a proxy with an outdated route
 doesn't reach another environment's instance.
@@ -11,8 +12,8 @@ import hashlib
 import socket
 import struct
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,10 @@ characters, the maximum for an interface name on Linux (`IFNAMSIZ`)."""
 BRIDGE_NAME = "com.docker.network.bridge.name"
 """An option of Docker's bridge driver, https://docs.docker.com/engine/network/drivers/bridge/#options."""
 
+NAME_PREFIX = "stager-"
+GENERATION_SUFFIX = "-g"
+"""Before the number of the generation at the end of a network's name."""
+
 ROUTES = Path("/proc/net/route")
 MAX_ATTEMPTS = 64
 """Maximum number of subnets to try if other programs use them."""
@@ -50,6 +55,42 @@ def bridge_of(installation: str, network: str, profile: ProfileName) -> str:
 
 def _digits(text: str, count: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:count]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkKey:
+    """Identifies a network. Each profile has networks of its own, because the names of bridges contain it.
+
+    Args:
+        environment: the id of the environment.
+        generation: 0 for the environment's own network.
+        is_shared: whether several services are in it.
+    """
+
+    environment: str
+    profile: ProfileName
+    generation: int = 0
+    is_shared: bool = field(default=False, compare=False)
+
+
+def generation_of(network: str) -> int:
+    """The generation that the network with this name belongs to; 0 for an environment's own and for networks
+    of other programs."""
+    beginning, _, digits = network.rpartition(GENERATION_SUFFIX)
+    return int(digits) if beginning.startswith(NAME_PREFIX) and digits.isdecimal() else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The containers' use of networks.
+
+    Args:
+        needed: the names of the networks that are in use.
+        members: by the name of a network, the ids of the containers that are in it.
+    """
+
+    needed: frozenset[str]
+    members: Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,57 +120,67 @@ class NetworkPool:
         self._last: dict[str, int] = {}
         self._lock = asyncio.Lock()
         self._reserved: Counter[str] = Counter()
+        self._names: dict[NetworkKey, str] = {}
+        """The names of reserved networks. Containers in them may not exist yet."""
 
-    async def lease(
-        self, environment: str, profile: ProfileName, network: str, taken: Iterable[str]
-    ) -> Lease:
-        """Allocate network and address of a new instance. The caller must call `release` once the instance
-        exists.
+    async def lease(self, key: NetworkKey, network: str, taken: Iterable[str]) -> Lease:
+        """Allocate network and address of an instance. The caller must call `release` once the instance is in
+        the network.
 
         Args:
-            environment: the environment's name, for errors.
-            profile: the trust profile of its code.
-            network: the network of the environment's other instances; empty if there is none.
+            network: the name of this network if an instance is in it; empty if there is none.
             taken: the addresses of these instances.
         """
         async with self._lock:
-            subnet = await self._subnet_of(network, profile) if network else None
+            network = network or self._names.get(key, "")
+            subnet = await self._subnet_of(network, key.profile) if network else None
             if subnet is None:
-                network, subnet = await self._create(environment, profile)
+                network, subnet = await self._create(key)
             lease = Lease(network, str(self._next_address(subnet, {IPv4Address(a) for a in taken})))
-            self._reserved[network] += 1
+            self._reserve(key, network)
         return lease
 
-    async def create(self, environment: str, profile: ProfileName) -> str:
-        """Create the network of an environment before its first instance. The caller must call `release` once
-        the instance exists."""
+    async def create(self, key: NetworkKey) -> str:
+        """Create a network before its first instance. The caller must call `release` once the instance
+        exists."""
         async with self._lock:
-            network, _ = await self._create(environment, profile)
-            self._reserved[network] += 1
+            network, _ = await self._create(key)
+            self._reserve(key, network)
         return network
+
+    def _reserve(self, key: NetworkKey, network: str) -> None:
+        self._reserved[network] += 1
+        self._names[key] = network
 
     def release(self, network: str) -> None:
         """End the reservation of a network: from now on, the engine knows whether it is used."""
         self._reserved -= Counter([network])
+        self._names = {key: name for key, name in self._names.items() if self._reserved[name]}
 
-    async def sweep(self, used: Callable[[], Awaitable[set[str]]]) -> int:
+    async def sweep(self, usage: Callable[[], Awaitable[Usage]]) -> int:
         """Remove our unused networks; returns their number.
 
         Args:
-            used: returns the names of the networks of all instances, running or not.
+            usage: returns the networks of all instances, running or not.
         """
         ours = {"label": [f"{labels.INSTALLATION}={self._installation}"]}
         async with self._lock:
             # In this order: an instance that is created meanwhile is in at least one of the sets.
-            kept = set(self._reserved) | await used()
+            reserved = set(self._reserved)
+            used = await usage()
             with engine_errors():
                 found = await self._docker.networks.list(filters=ours)
-                removed = [await self._remove(n["Id"]) for n in found if n["Name"] not in kept]
+                unused = [n for n in found if n["Name"] not in reserved | used.needed]
+                removed = [await self._remove(n["Id"], used.members.get(n["Name"], ())) for n in unused]
         return sum(removed)
 
-    async def _remove(self, network: str) -> bool:
+    async def _remove(self, network: str, members: Sequence[str]) -> bool:
+        """Remove a network that only kept instances are in, which don't need it."""
+        handle = aiodocker.docker.DockerNetwork(self._docker, network)
         try:
-            return await aiodocker.docker.DockerNetwork(self._docker, network).delete()
+            for container in members:
+                await handle.disconnect({"Container": container, "Force": True})
+            return await handle.delete()
         except aiodocker.DockerError as error:
             if error.status in (403, 404):  # another container uses it, or it was removed already
                 return False
@@ -161,17 +212,18 @@ class NetworkPool:
                 raise
         return shown
 
-    async def _create(self, environment: str, profile: ProfileName) -> tuple[str, IPv4Network]:
-        for subnet in self._candidates():
-            name = f"stager-{self._installation}-{subnet.network_address}"
+    async def _create(self, key: NetworkKey) -> tuple[str, IPv4Network]:
+        suffix = f"{GENERATION_SUFFIX}{key.generation}" if key.generation else ""
+        for subnet in self._candidates(is_shared=key.is_shared):
+            name = f"{NAME_PREFIX}{self._installation}-{subnet.network_address}{suffix}"
             with engine_errors():
                 try:
-                    await self._docker.networks.create(self._config(name, subnet, profile))
+                    await self._docker.networks.create(self._config(name, subnet, key))
                 except aiodocker.DockerError as error:
                     if _is_taken(error):
                         continue
                     raise Retry(
-                        f"Docker can't create a network for {environment}: {error.message}",
+                        f"Docker can't create a network for {key.environment}: {error.message}",
                         reason="network-failed",
                     ) from error
             return name, subnet
@@ -181,25 +233,35 @@ class NetworkPool:
             reason="no-subnet",
         )
 
-    def _config(self, name: str, subnet: IPv4Network, profile: ProfileName) -> dict[str, object]:
+    def _config(self, name: str, subnet: IPv4Network, key: NetworkKey) -> dict[str, object]:
         return {
             "Name": name,
             "CheckDuplicate": True,
             "Driver": "bridge",
             "IPAM": {"Config": [{"Subnet": str(subnet), "Gateway": str(subnet[1])}]},
-            "Options": {BRIDGE_NAME: bridge_of(self._installation, name, profile)},
-            "Labels": {labels.INSTALLATION: self._installation},
+            "Options": {BRIDGE_NAME: bridge_of(self._installation, name, key.profile)},
+            "Labels": {
+                labels.INSTALLATION: self._installation,
+                labels.ENVIRONMENT: key.environment,
+                labels.GENERATION: str(key.generation),
+            },
         }
 
     @property
     def _count(self) -> int:
         return 1 << (self._size - self._pool.prefixlen)
 
-    def _candidates(self) -> Iterator[IPv4Network]:
+    def _candidates(self, *, is_shared: bool) -> Iterator[IPv4Network]:
+        """Subnets to try. Those for several services are twice as large."""
+        doubled = is_shared and self._size > self._pool.prefixlen
         for _ in range(min(MAX_ATTEMPTS, self._count)):
             self._cursor = (self._cursor + 1) % self._count
             start = int(self._pool.network_address) + (self._cursor << (32 - self._size))
-            yield IPv4Network((start, self._size))
+            subnet = IPv4Network((start, self._size))
+            if doubled:
+                self._cursor |= 1  # the second half of the same subnet
+                subnet = subnet.supernet()
+            yield subnet
 
     def _next_address(self, subnet: IPv4Network, taken: set[IPv4Address]) -> IPv4Address:
         hosts = list(subnet.hosts())[1:]  # the first is the gateway's
@@ -209,7 +271,11 @@ class NetworkPool:
             if hosts[index] not in taken:
                 self._last[str(subnet)] = index
                 return hosts[index]
-        raise Retry(f"All {len(hosts)} addresses of {subnet} are taken.", reason="no-address")
+        raise Retry(
+            f"All {len(hosts)} addresses of {subnet} are taken.",
+            hint="`network.prefix_length` in the configuration sets the size of networks.",
+            reason="no-address",
+        )
 
 
 def _start(installation: str, count: int) -> int:

@@ -1,0 +1,176 @@
+"""The named volumes of environments, which outlive their containers.
+
+A name has the installation, the environment, the generation (0: none) and the name within the environment, in
+this order. Environment and generation contain no dash, so no name within an environment makes it the name of
+another environment's volume.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiodocker
+import structlog
+
+from stager.domain.errors import Fault
+from stager.domain.service import Mount
+from stager.engines.docker import labels
+from stager.engines.docker.client import engine_errors
+from stager.ports.engine import InstanceSpec, Volume, check_volume_names
+
+log = structlog.get_logger(__name__)
+
+DRIVER = "local"
+Owners = frozenset[tuple[str, int]]
+"""The environments and generations that have instances."""
+
+
+class NamedVolumes:
+    """Creates named volumes, and removes those that aren't needed any more.
+
+    Args:
+        installation: the id of the installation.
+    """
+
+    def __init__(self, docker: aiodocker.Docker, installation: str) -> None:
+        self._docker = docker
+        self._installation = installation
+        self._reserved: Counter[str] = Counter()
+        self._lock = asyncio.Lock()
+        self._computing = asyncio.Lock()
+
+    @asynccontextmanager
+    async def reserved(self, spec: InstanceSpec) -> AsyncIterator[list[dict[str, Any]]]:
+        """Create the volumes of an instance, and protect them from garbage collection within the context.
+        Yields the mounts for the create call.
+
+        Raises:
+            Fault: `volume-invalid`, `volume-foreign`: a volume has an impossible name, or exists already and
+                isn't this environment's.
+        """
+        check_volume_names(spec)
+        names = Counter(self._name(spec, mount) for mount in spec.container.mounts if mount.volume)
+        async with self._lock:
+            self._reserved += names
+        try:
+            for mount in {mount.volume: mount for mount in spec.container.mounts if mount.volume}.values():
+                await self._create(spec, mount)
+            yield [self._mount(spec, mount) for mount in spec.container.mounts if _is_volume(spec, mount)]
+        finally:
+            self._reserved -= names
+
+    def _mount(self, spec: InstanceSpec, mount: Mount) -> dict[str, Any]:
+        """A mount for the create call. It is always a volume, never a path of the host."""
+        created: dict[str, Any] = {"Type": "volume", "Target": mount.target}
+        if mount.volume:
+            created |= {"Source": self._name(spec, mount), "ReadOnly": mount.is_read_only}
+        if mount.content:
+            created["VolumeOptions"] = {"NoCopy": True}  # it replaces what the image has there
+        return created
+
+    def _name(self, spec: InstanceSpec, mount: Mount) -> str:
+        return (
+            f"stager-{self._installation}-{spec.labels.environment}-{_generation(spec, mount)}-{mount.volume}"
+        )
+
+    async def _create(self, spec: InstanceSpec, mount: Mount) -> None:
+        name = self._name(spec, mount)
+        expected = {
+            labels.INSTALLATION: self._installation,
+            labels.ENVIRONMENT: spec.labels.environment,
+            labels.GENERATION: str(_generation(spec, mount)),
+            labels.VOLUME: mount.volume,
+        }
+        with engine_errors():
+            await self._docker.volumes.create({"Name": name, "Driver": DRIVER, "Labels": expected})
+            found = await aiodocker.volumes.DockerVolume(self._docker, name).show()
+        # The create call returns an existing volume as it is. One with options may be a folder of the host.
+        is_ours = expected.items() <= (found["Labels"] or {}).items()
+        if not is_ours or found["Driver"] != DRIVER or found.get("Options"):
+            raise Fault(
+                f'There is a volume with the name "{name}" that Stager didn\'t create.',
+                hint=f"Check it, and remove it: `docker volume rm {name}`.",
+                reason="volume-foreign",
+            )
+
+    async def sizes(self, environment: str) -> list[Volume]:
+        """See `ports.engine.Instances.volumes`."""
+        with engine_errors():
+            listed = await self._list()
+        ours = [each for each in listed if each["Labels"][labels.ENVIRONMENT] == environment]
+        sizes = await self._sizes() if ours else {}
+        found = [
+            Volume(
+                each["Labels"][labels.VOLUME], int(each["Labels"][labels.GENERATION]), sizes.get(each["Name"])
+            )
+            for each in ours
+        ]
+        return sorted(found, key=lambda volume: (volume.name, volume.generation))
+
+    async def _sizes(self) -> dict[str, int | None]:
+        """The sizes of all volumes. Docker computes them, and those of everything else, for one caller at a
+        time, and rejects the others."""
+        async with self._computing:
+            try:
+                shown = await self._docker._query_json("system/df")  # noqa: SLF001
+            except (aiodocker.DockerError, TimeoutError) as error:
+                log.warning("volume_sizes_unknown", error=str(error))
+                return {}
+        usages = {each["Name"]: each.get("UsageData") or {} for each in shown["Volumes"] or ()}
+        return {
+            name: usage.get("Size") if usage.get("Size", -1) >= 0 else None for name, usage in usages.items()
+        }
+
+    async def sweep(self, owners: Callable[[], Awaitable[Owners]], present: Collection[str] | None) -> int:
+        """Remove the volumes of environments and generations without instances; returns their number.
+
+        Args:
+            owners: returns the environments and generations with instances.
+            present: see `ports.engine.Instances.sweep`.
+        """
+        async with self._lock:
+            # In this order: an instance that is created meanwhile is in at least one of the sets.
+            reserved = set(self._reserved)
+            owned = await owners()
+            with engine_errors():
+                unused = [
+                    each["Name"]
+                    for each in await self._list()
+                    if each["Name"] not in reserved and not _is_needed(each["Labels"], owned, present)
+                ]
+                return sum([await self._remove(name) for name in unused])
+
+    async def _list(self) -> list[dict[str, Any]]:
+        wanted = {"label": [f"{labels.INSTALLATION}={self._installation}", labels.VOLUME]}
+        found = await self._docker.volumes.list(filters=wanted)
+        return list(found["Volumes"] or ())
+
+    async def _remove(self, name: str) -> bool:
+        try:
+            await aiodocker.volumes.DockerVolume(self._docker, name).delete()
+        except aiodocker.DockerError as error:
+            if error.status in (404, 409):  # it was removed already, or a container uses it
+                return False
+            raise
+        return True
+
+
+def _is_volume(spec: InstanceSpec, mount: Mount) -> bool:
+    """Whether it is mounted. A file of the commit is copied into the file system."""
+    folders = {content.target for content in spec.content if content.is_folder}
+    return not mount.content or mount.target in folders
+
+
+def _generation(spec: InstanceSpec, mount: Mount) -> int:
+    return spec.labels.generation if mount.volume in spec.fresh_volumes else 0
+
+
+def _is_needed(volume: Mapping[str, str], owned: Owners, present: Collection[str] | None) -> bool:
+    environment, generation = volume[labels.ENVIRONMENT], int(volume[labels.GENERATION])
+    if (environment, generation) in owned:
+        return True
+    return not generation and (present is None or environment in present)
