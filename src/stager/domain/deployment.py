@@ -83,8 +83,10 @@ class DeployedService:
     def is_stateful(self) -> bool:
         """Whether it writes to a volume that further generations use. Two main services may do so side by
         side, so that a push doesn't interrupt the preview."""
+        if self.is_main or self.spec.is_job or not self.spec.is_stateful:
+            return False
         written = {m.volume for m in self.spec.mounts if m.volume and not m.is_read_only}
-        return self.spec.is_stateful and not self.is_main and bool(written - self.fresh_volumes)
+        return bool(written - self.fresh_volumes)
 
     @property
     def planned(self) -> Service:

@@ -1,5 +1,5 @@
-"""`plan`, exhaustively: from every combination of desired and observed it comes to rest and keeps the promises,
-whatever each action leads to."""
+"""`plan`, exhaustively: from every combination of desired and observed it comes to rest and keeps its
+promises, whatever its actions lead to."""
 
 from __future__ import annotations
 

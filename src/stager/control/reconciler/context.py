@@ -92,11 +92,9 @@ class ObservedState:
     @property
     def serving_generation(self) -> int | None:
         """The generation that the front sends requests to; the newest if there are several."""
-        desired = self.environment.desired
-        found = [Generation.of(self.observed, number, desired) for number in self.deployments]
-        return max((g.number for g in found if g.is_published), default=None) or max(
-            (i.generation for i in self.observed.serving), default=None
-        )
+        numbers = {instance.generation for instance in self.observed.instances}
+        found = (Generation.of(self.observed, number, self.environment.desired) for number in numbers)
+        return max((g.number for g in found if g.is_serving), default=None)
 
 
 async def observe(environment_id: str, context: WorkerContext) -> ObservedState | None:

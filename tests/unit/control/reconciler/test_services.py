@@ -137,7 +137,7 @@ class TestRefresh:
     async def test_a_broken_one_leaves_the_old_services_serving(self, harness: Harness) -> None:
         environment = await harness.launch("x")
         await harness.rest()
-        before = by_service(harness, environment)
+        before = {i.id for i in by_service(harness, environment).values()}
         harness.engine.add_image("acme/shop:1", Program(exit_code=1))
         await harness.launch("x")
         await harness.rest()
