@@ -142,8 +142,7 @@ class TestRefresh:
         await harness.launch("x")
         await harness.rest()
 
-        after = assert_served(harness, environment)
-        assert {i.run for i in after.values()} == {i.run for i in before.values()}
+        assert {i.id for i in assert_served(harness, environment).values()} == before
         assert (await harness.status()).state is State.FAILED_UPDATE
 
     async def test_a_removed_service_loses_its_host(self, harness: Harness) -> None:
