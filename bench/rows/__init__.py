@@ -14,12 +14,14 @@ from bench.rows import (
     refresh,
     resync,
     routes,
+    up,
     webhook,
 )
 
 ROWS: tuple[Row, ...] = (
     launch.ROW,
     build.ROW,
+    up.ROW,
     changes.ROW,
     webhook.ROW,
     refresh.ROW,

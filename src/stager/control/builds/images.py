@@ -23,6 +23,7 @@ from stager.domain.service import ServiceSpec, VolumePolicy, with_generated
 from stager.domain.source import Trust
 from stager.ports.builder import ImageFacts
 from stager.ports.engine import Content
+from stager.project.detected import IN_PAGES
 
 OnProgress = Callable[[], None]
 
@@ -161,7 +162,7 @@ class ImageResolver:
             job.code.repository.id,
             job.code.origin,
             job.code.sha,
-            replace(recipe, secrets=secrets, arguments=arguments),
+            _with_variables(replace(recipe, secrets=secrets, arguments=arguments), job.declared.application),
             application.build_timeout,
         )
         if is_main:
@@ -208,15 +209,19 @@ class ImageResolver:
             return manifest
         facts = await self._builder.facts(main.image)
         port = manifest.port if manifest.port or application.port else port_of(facts)
-        is_unchecked = not (manifest.health_path or application.health_path) and main.spec.check is None
-        return replace(manifest, port=port, has_healthcheck=facts.has_healthcheck and is_unchecked)
+        if manifest.health_path or application.health_path or main.spec.check is not None:
+            return replace(manifest, port=port, has_healthcheck=False)
+        path = facts.health_path or None
+        return replace(
+            manifest, port=port, health_path=path, has_healthcheck=facts.has_healthcheck and not path
+        )
 
 
 def _storable(spec: ServiceSpec) -> ServiceSpec:
     """The service without values that aren't stored: its build may have any."""
     if spec.build is None:
         return spec
-    return replace(spec, build=replace(spec.build, secrets={}, arguments={}))
+    return replace(spec, build=replace(spec.build, secrets={}, arguments={}, variables={}))
 
 
 async def _together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
@@ -228,6 +233,15 @@ async def _together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _with_variables(recipe: Recipe, application: Application) -> Recipe:
+    """The recipe with the variables that the framework of a generated Dockerfile writes into pages. Secrets
+    aren't among them, whatever their names."""
+    if not recipe.auto:
+        return recipe
+    found = {name: value for name, value in application.variables.items() if name.startswith(IN_PAGES)}
+    return replace(recipe, variables=found)
 
 
 def port_of(facts: ImageFacts) -> int:

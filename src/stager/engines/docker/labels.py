@@ -54,6 +54,8 @@ HEALTHCHECK = "stager.healthcheck"
 """`image`: Stager runs the image's HEALTHCHECK; the container has none, so that Docker doesn't run it."""
 EXPOSE = "stager.expose"
 """Of an image: the arguments of the Dockerfile's `EXPOSE` lines in their order, which Docker doesn't keep."""
+HEALTH_PATH = "stager.health-path"
+"""Of an image: the path of the health check of the framework that its Dockerfile was generated for."""
 
 UNVERSIONED_INSTALLATION = "stager.instance"
 """The label of the installation before there was `SCHEMA`."""
