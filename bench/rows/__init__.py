@@ -14,6 +14,7 @@ from bench.rows import (
     refresh,
     resync,
     routes,
+    services,
     webhook,
 )
 
@@ -21,6 +22,7 @@ ROWS: tuple[Row, ...] = (
     launch.ROW,
     build.ROW,
     changes.ROW,
+    services.ROW,
     webhook.ROW,
     refresh.ROW,
     crash.ROW,
