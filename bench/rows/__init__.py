@@ -15,12 +15,14 @@ from bench.rows import (
     resync,
     routes,
     services,
+    up,
     webhook,
 )
 
 ROWS: tuple[Row, ...] = (
     launch.ROW,
     build.ROW,
+    up.ROW,
     changes.ROW,
     services.ROW,
     webhook.ROW,

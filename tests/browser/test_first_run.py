@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import stat
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
 from playwright.sync_api import Page, expect
 
 from tests.integration.conftest import MakeStager
+from tests.integration.stager import PASSWORD, USER, until
 from tests.integration.test_login_link import LINK, WITHOUT_SIGN_IN, command
 
 FILES = {
@@ -19,11 +22,13 @@ FILES = {
     "index.html": "<h1>My shop</h1>\n",
 }
 
+COMMAND = """sh -c 'echo "$GREETING $KEY" >x; exec python3 -m http.server 8000'"""
 
-def clone(folder: Path) -> Path:
+
+def clone(folder: Path, files: Mapping[str, str] = FILES) -> Path:
     """A repository of the user's own."""
     folder.mkdir()
-    for name, text in FILES.items():
+    for name, text in files.items():
         (folder / name).write_text(text)
     who = ["-c", "user.name=ann", "-c", "user.email=ann@example.org"]
     for words in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "Begin"]):
@@ -43,11 +48,15 @@ def test_ends_with_a_live_preview(page: Page, make_stager: MakeStager, tmp_path:
     expect(page.get_by_role("heading", name="Set up Stager")).to_be_visible()
 
     page.get_by_role("link", name="Use a local repository").click()
-    page.get_by_label("Name").fill("my shop")
+    page.get_by_label("Name", exact=True).fill("my shop")
     page.get_by_role("button", name="Add the application").click()
     expect(page.get_by_role("alert")).to_contain_text("lower-case letters")
-    page.get_by_label("Name").fill("shop")
+    page.get_by_label("Name", exact=True).fill("shop")
     page.get_by_label("By the Dockerfile").check()
+    page.get_by_text("Command, variables and secrets").click()
+    page.get_by_label(re.compile("^Command")).fill(COMMAND)
+    page.get_by_label("Environment variables").fill("GREETING=hello")
+    page.get_by_label("Secrets").fill("KEY=s3cret")
     page.get_by_role("button", name="Add the application").click()
     expect(page.get_by_role("heading", name="shop is added")).to_be_visible()
     expect(page.get_by_role("heading", name="shop is set up")).to_be_visible()
@@ -61,6 +70,7 @@ def test_ends_with_a_live_preview(page: Page, make_stager: MakeStager, tmp_path:
     page.get_by_role("link", name=re.compile("Open http")).click()
     expect(page.get_by_role("heading", name="My shop")).to_be_visible()
 
+    assert "hello s3cret" in stager.get("first-preview", "/x").text
     written = stager.state / "setup.yml"
     assert stat.S_IMODE(written.stat().st_mode) == 0o600
 
@@ -81,3 +91,31 @@ def test_a_stranger_reaches_no_page_of_it(make_stager: MakeStager) -> None:
         for path in ("/setup/application", "/setup/application/mine/launch"):
             assert browser.post(path, data=form).status_code == 401, path
     assert not (stager.state / "setup.yml").exists()
+
+
+SLOW = {"Dockerfile": FILES["Dockerfile"].replace("EXPOSE", "RUN sleep 6\nEXPOSE"), "index.html": "slow"}
+
+
+def test_another_application_interrupts_no_build(make_stager: MakeStager, tmp_path: Path) -> None:
+    stager = make_stager(local_forge=str(tmp_path / "git"), images={"slow": {"build": "."}},
+                         roles={f"basic:{USER}": "administrator"})  # fmt: skip
+    repository = clone(tmp_path / "mine", SLOW)
+    target = str(tmp_path / "git" / "slow.git")
+    subprocess.run(["git", "-C", repository, "push", "-q", target, "HEAD:main", "HEAD:x"], check=True)
+    stager.wait_for("x", "building")
+    origin = {"Origin": f"http://localhost:{stager.port}", "Host": f"localhost:{stager.port}"}
+    with httpx.Client(base_url=stager.url, trust_env=False, headers=origin, auth=(USER, PASSWORD)) as browser:
+        added = browser.post("/setup/application", data={"name": "shop", "build": "auto"})
+        assert added.status_code == 200, added.text
+        assert "shop is added" in browser.get("/setup/application/shop").text
+        until(lambda: "shop is set up" in text_of(browser, "/setup/application/shop"), "it restarted")
+    stager.wait_for("x", "live")
+    events = [json.loads(line)["event"] for line in stager.log.read_text().splitlines() if line[:1] == "{"]
+    order = [event for event in events if event in ("build_started", "reloading", "built", "stopping")]
+    assert order[:4] == ["build_started", "reloading", "built", "stopping"]
+    assert order.count("build_started") == 1
+
+
+def text_of(browser: httpx.Client, path: str) -> str:
+    """A page, or nothing while the control plane restarts."""
+    return browser.get(path).text

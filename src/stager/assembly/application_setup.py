@@ -34,6 +34,7 @@ class BrowserSetup(ApplicationSetup):
         self._path = state / setup_file.FILE_NAME
         self._repositories = state / "repositories"
         self._reload = reload
+        self._waiting: set[str] = set()
         self.file = str(self._path)
 
     def add(self, application: NewApplication) -> str:
@@ -47,8 +48,12 @@ class BrowserSetup(ApplicationSetup):
         except ConfigurationError as error:
             problems = (str(problem).removeprefix(f"images.{name}.") for problem in error.problems)
             raise _invalid("; ".join(problems) + ".") from None
+        self._waiting.add(name)
         self._reload()
         return name
+
+    def is_waiting(self, name: str) -> bool:
+        return name in self._waiting
 
     def _add(self, name: str, application: NewApplication) -> None:
         entries = {key: dict(below) for key, below in setup_file.read(self._path).items()}
@@ -88,11 +93,19 @@ def _entry(application: NewApplication) -> dict[str, Data]:
         entry["repo"] = application.repository
     if application.port:
         entry["port"] = int(application.port) if application.port.isdecimal() else application.port
+    if application.command:
+        entry["command"] = application.command
+    if application.env:
+        entry["env"] = dict(application.env)
+    if application.secrets:
+        entry["secrets"] = dict(application.secrets)
     return {key: _literal(value) for key, value in entry.items()}
 
 
 def _literal(value: Data) -> Data:
     """Refuse references: the page mustn't read variables and files of the server."""
+    if isinstance(value, dict):
+        return {name: _literal(below) for name, below in value.items()}
     if isinstance(value, str) and ("${" in value or value.startswith("file:")):
         raise _invalid("References such as `${NAME}` and `file:` can only be used in config.yml.")
     return value

@@ -12,8 +12,9 @@ import structlog
 
 from stager.assembly.builds import build_ports_of
 from stager.assembly.forges import accounts_of, github_of, local_forge_of, webhooks_of
+from stager.assembly.front import front_options
 from stager.assembly.helper import firewall_of, helper_of, public_ports
-from stager.assembly.routing import edge_proxy_of, front_options, reaches_by_loopback, urls_of
+from stager.assembly.routing import edge_proxy_of, reaches_by_loopback, urls_of
 from stager.control.forges import Forges
 from stager.control.ports import Ports
 from stager.control.routing.urls import Urls
@@ -92,9 +93,10 @@ async def drivers_of(
     urls = urls_of(settings, store, listen)
     await urls.load()
     firewall = firewall_of(helper, settings, state, lambda: public_ports(settings, listen, urls))
-    instances = await _instances(settings, state, docker, firewall)
+    instances, local = await asyncio.gather(
+        _instances(settings, state, docker, firewall), local_forge_of(settings, listen, urls)
+    )
     stack.push_async_callback(_remove_unused_networks, instances)
-    local = await local_forge_of(settings, listen, urls)
     forges = Forges([local.parts] if local else [])
     setup = github_of(settings, state, session, forges)
     ports = Ports(

@@ -1,4 +1,4 @@
-"""Routing as the settings define it: the front, the edge proxy, and URLs."""
+"""Routing as the settings define it: the edge proxy, and URLs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ import aiodocker
 from stager.control.routing.urls import Urls
 from stager.domain.errors import Retry
 from stager.engines.docker.client import engine_errors
-from stager.front.http.limits import Limits
-from stager.front.process.launcher import FrontOptions
 from stager.ports.router import EdgeProxy
 from stager.ports.store import Store
-from stager.routers.nginx import Nginx, NginxRouter, load_template
 from stager.settings.model import Settings
 from stager.state import StateDirectory
 
@@ -36,20 +33,6 @@ def urls_of(settings: Settings, store: Store, listen: str) -> Urls:
     )
 
 
-def front_options(settings: Settings) -> FrontOptions:
-    """Options of the front."""
-    tls = settings.tls
-    return FrontOptions(
-        listen=str(settings.listen),
-        tls_listen=str(tls.listen) if tls else "",
-        tls_certificate=str(tls.certificate) if tls else "",
-        tls_key=str(tls.key) if tls else "",
-        trusted_proxies=tuple(str(network) for network in settings.trusted_proxies),
-        access_log=settings.access_log,
-        limits=Limits(response_seconds=settings.response_timeout),
-    )
-
-
 async def edge_proxy_of(settings: Settings, state: StateDirectory) -> EdgeProxy | None:
     """The proxy in front of the front; None if there is none.
 
@@ -59,6 +42,8 @@ async def edge_proxy_of(settings: Settings, state: StateDirectory) -> EdgeProxy 
     nginx = settings.nginx
     if settings.routing_strategy != "NginxRoutingStrategy" or nginx.target_dir is None:
         return None
+    from stager.routers.nginx import Nginx, NginxRouter, load_template  # noqa: PLC0415 (with Jinja, slow)
+
     scratch = state.path / "nginx"
     router = NginxRouter(
         template=load_template(nginx.template_path),

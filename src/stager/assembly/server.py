@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from contextlib import AsyncExitStack
-from dataclasses import replace
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from functools import partial
 
 import structlog
 
-from stager.assembly.application_setup import BrowserSetup
 from stager.assembly.builds import builder_of
 from stager.assembly.drivers import Drivers, drivers_of
-from stager.assembly.web_server import WebServer
-from stager.checks.deliveries import DeliveryCheck
+from stager.control.builds.package import Builds
 from stager.control.control_plane import ControlPlane, Intervals, Options
 from stager.control.diagnostics import Readiness
 from stager.control.environments.plugin_api import RunningPreviews
@@ -25,29 +23,24 @@ from stager.control.identity.package import IdentityOptions
 from stager.control.identity.sessions import Lifetimes
 from stager.control.plugins.package import PluginSet
 from stager.control.reporting.package import ReportOptions
-from stager.domain.application import Application, Applications
 from stager.domain.route import Endpoint
 from stager.engines.docker import (
     DockerInstances,
     NetworkPool,
     connect,
 )
-from stager.front.process.external_front import ExternalFront
-from stager.front.process.launcher import FrontLauncher
+from stager.fast_import import import_in_background
 from stager.front.process.signing_key import load_key
 from stager.handlers.comments import RemoveGithubPullRequestCommentsOnKill
-from stager.installation_checks import checks_for
 from stager.settings.loading.loader import Loaded
 from stager.settings.model import Settings
 from stager.settings.plugins.instances import PluginInstances
 from stager.state import StateDirectory
-from stager.web.app import create_app
-from stager.web.context import WebContext, WebOptions
 
 log = structlog.get_logger(__name__)
 
-EXTRA_WAIT = 60.0
-"""Seconds that a request waits for a launch beyond the application's own start timeout."""
+MAX_WAIT = 2.0
+"""Seconds that Stager's own pages wait for the first build."""
 
 
 async def serve(
@@ -57,6 +50,7 @@ async def serve(
     *,
     reloads: bool = False,
     external_front: bool = False,
+    builds_first: bool = False,
 ) -> bool:
     """Run Stager until `stopped` is set. The previews and the front keep running. Returns whether the caller
     should load the configuration and run it again, because an application was added in the browser.
@@ -65,31 +59,42 @@ async def serve(
         reloads: whether the caller does so; otherwise no application can be added in the browser.
         state: locked by the caller.
         external_front: whether `stager front` runs the front, so that this process doesn't start one.
+        builds_first: whether Stager's own pages wait for the first build, for `MAX_WAIT` at most.
 
     Raises:
         Fault: it can't start.
     """
     async with AsyncExitStack() as stack:
         reload = asyncio.Event()
-        control_plane, web, front = await _assemble(loaded, state, stack, external_front=external_front)
-        if reloads:
-            web = replace(web, applications=BrowserSetup(loaded.path, state.path, reload.set))
+        drivers, control_plane = await _assemble(loaded, state, stack, external_front=external_front)
         async with asyncio.TaskGroup() as tasks:
-            server = WebServer(create_app(control_plane, web), state)
-            _exclude_from_collections()
+            report = partial(_report_front, control_plane.reconciler.readiness)
             running = [
-                tasks.create_task(front.keep(partial(_report_front, control_plane.reconciler.readiness))),
+                tasks.create_task(drivers.front_keeper.keep(report)),
                 tasks.create_task(control_plane.controller.run()),
-                tasks.create_task(server.listen()),
             ]
+            if builds_first and control_plane.builds.queue:
+                await _within(MAX_WAIT, control_plane.builds.queue.first_build)
+            # Takes a third of the start, in which the controller works already.
+            await import_in_background("stager.assembly.web_server")
+            from stager.assembly.web_server import web_server_of  # noqa: PLC0415
+
+            web = web_server_of(loaded, state, drivers, control_plane, reload.set if reloads else None)
+            _exclude_from_collections()
+            tasks.create_task(web.listen())
             log.info("serving", url=control_plane.routing.urls.home, state=str(state.path))
-            await _either(stopped, reload)
+            await _first(stopped.wait(), _drained(reload, control_plane.builds))
             log.info("stopping")
-            server.should_exit = True
+            web.should_exit = True
             control_plane.environments.change_log.close()
-            for task in running[:2]:
+            for task in running:
                 task.cancel()
         return not stopped.is_set()
+
+
+async def _within(seconds: float, event: asyncio.Event) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
 
 
 def _exclude_from_collections() -> None:
@@ -102,11 +107,18 @@ def _exclude_from_collections() -> None:
     gc.freeze()
 
 
-async def _either(*events: asyncio.Event) -> None:
-    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+async def _first(*awaited: Coroutine[None, None, object]) -> None:
+    waiting = [asyncio.ensure_future(each) for each in awaited]
     await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     for task in waiting:
         task.cancel()
+
+
+async def _drained(reload: asyncio.Event, builds: Builds) -> None:
+    """Wait for a reload, then for the builds that run at that time."""
+    await reload.wait()
+    log.info("reloading")
+    await builds.drain()
 
 
 def _report_front(readiness: Readiness, problem: str) -> None:
@@ -131,13 +143,13 @@ async def tidy(settings: Settings, state: StateDirectory) -> None:
 
 async def _assemble(
     loaded: Loaded, state: StateDirectory, stack: AsyncExitStack, *, external_front: bool
-) -> tuple[ControlPlane, WebContext, FrontLauncher | ExternalFront]:
+) -> tuple[Drivers, ControlPlane]:
     drivers = await drivers_of(loaded.settings, state, stack, external_front=external_front)
     control_plane = _control_plane(loaded, state, drivers)
     stack.push_async_callback(control_plane.close)
     stack.push_async_callback(control_plane.identity.audit.flush)
     await control_plane.routing.start(Endpoint(path=str(state.control_socket)))
-    return control_plane, _web_context(loaded, state, drivers, control_plane), drivers.front_keeper
+    return drivers, control_plane
 
 
 def _control_plane(loaded: Loaded, state: StateDirectory, drivers: Drivers) -> ControlPlane:
@@ -149,26 +161,6 @@ def _control_plane(loaded: Loaded, state: StateDirectory, drivers: Drivers) -> C
     control_plane = ControlPlane(ports, urls, settings.applications, plugins, options, logins)
     previews.guard(control_plane.identity.authorizer)
     return control_plane
-
-
-def _web_context(
-    loaded: Loaded, state: StateDirectory, drivers: Drivers, control_plane: ControlPlane
-) -> WebContext:
-    urls = drivers.urls
-    checks = checks_for(
-        loaded.settings, state, is_up=True, domain=lambda: urls.domain if urls.is_known else ""
-    )
-    return WebContext(
-        _web_options(loaded, state, control_plane.applications),
-        front_stats=drivers.front.stats,
-        setup=drivers.setup,
-        checks=(
-            *checks,
-            control_plane.reconciler.unexpected_errors,
-            control_plane.plugins.invoker.failures,
-            DeliveryCheck(drivers.ports.store),
-        ),
-    )
 
 
 def _options(settings: Settings, state: StateDirectory, *, has_edge_proxy: bool) -> Options:
@@ -200,22 +192,3 @@ def _lifetimes(settings: Settings) -> Lifetimes:
         renew_every=timedelta(seconds=settings.sessions.rotation_interval),
         command_line=timedelta(seconds=settings.sessions.cli_max_age),
     )
-
-
-def _web_options(loaded: Loaded, state: StateDirectory, applications: Applications) -> WebOptions:
-    settings = loaded.settings
-    return WebOptions(
-        configuration=str(loaded.path) if loaded.path else "",
-        warnings=loaded.warnings,
-        start_timeout=max((_launch_timeout(a) for a in applications), default=0.0) + EXTRA_WAIT,
-        trusted=settings.trusted_proxies,
-        metrics_for=settings.metrics.allow,
-        repositories=settings.local_forge,
-        spool=str(state.path),
-    )
-
-
-def _launch_timeout(application: Application) -> float:
-    """Seconds from a request to its result at most, without the time in the build queue."""
-    build = application.build_timeout if application.build else 0.0
-    return application.start_timeout + build

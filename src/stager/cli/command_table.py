@@ -18,6 +18,8 @@ from pathlib import Path
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from stager.fast_import import without_collection
+
 PREVIEWS = "Previews"
 ACCOUNT = "Connection and account"
 SERVER = "Server (on this machine)"
@@ -125,7 +127,9 @@ def load(entry: Entry) -> TyperCommand | TyperGroup:
         )
         raise typer.Exit(1)
     app = typer.Typer(rich_markup_mode=None)
-    importlib.import_module(module).mount(app)
+    with without_collection():
+        imported = importlib.import_module(module)
+    imported.mount(app)
     command = typer.main.get_group(app).commands[entry.name]
     assert isinstance(command, TyperCommand | TyperGroup)  # noqa: S101 (Typer makes no others)
     return command

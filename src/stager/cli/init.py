@@ -211,7 +211,9 @@ def _generated(root: Path, choice: _Choice) -> dict[Path, str]:
     assert choice.detected is not None  # noqa: S101
     folder = root / choice.folder
     files = {folder / "Dockerfile": choice.detected.dockerfile}
-    if not (folder / ".dockerignore").exists():
+    if choice.detected.context:  # BuildKit reads it instead of the `.dockerignore` of another folder.
+        files[folder / "Dockerfile.dockerignore"] = choice.detected.dockerignore
+    elif not (folder / ".dockerignore").exists():
         files[folder / ".dockerignore"] = choice.detected.dockerignore
     return files
 
@@ -219,7 +221,8 @@ def _generated(root: Path, choice: _Choice) -> dict[Path, str]:
 def _with_dockerfile(choice: _Choice) -> _Choice:
     """The choice after its generated Dockerfile is written."""
     path = posixpath.normpath(posixpath.join(choice.folder, "Dockerfile"))
-    return replace(choice, dockerfile=Dockerfile(path, choice.folder, choice.port))
+    context = (choice.detected.context if choice.detected else "") or choice.folder
+    return replace(choice, dockerfile=Dockerfile(path, context, choice.port))
 
 
 def _server_lines(root: Path, project: Project) -> str:

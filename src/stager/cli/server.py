@@ -84,7 +84,7 @@ def front(config: ConfigOption = None) -> None:
     state = StateDirectory(loaded.settings.state_dir)
     os.umask(UMASK)
     # Imported here for the same reason as the server in `_run`.
-    from stager.assembly.routing import front_options  # noqa: PLC0415
+    from stager.assembly.front import front_options  # noqa: PLC0415
 
     try:
         state.prepare()
@@ -179,7 +179,7 @@ def _run(
     loaded: Loaded, state: StateDirectory, load_again: Callable[[], Loaded], *, external_front: bool
 ) -> None:
     # Importing the server takes most of a second, which `stop` and `status` save.
-    from stager.assembly import serve as serve_until  # noqa: PLC0415
+    from stager.assembly.server import serve as serve_until  # noqa: PLC0415
 
     log_output.configure(loaded.settings.log_format)
     for warning in loaded.warnings:

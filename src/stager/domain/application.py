@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from stager.domain.errors import Refused
+from stager.domain import catalogue
+from stager.domain.errors import Fault, Refused
 from stager.domain.identity.access_policy import Privacy
 from stager.domain.names import did_you_mean
 from stager.domain.profile import Egress, Limits, Profile, ProfileName, profile_name, profile_of
 from stager.domain.pull_requests.rules import Rules
 from stager.domain.recipe import Hooks, Manifest, Recipe
-from stager.domain.service import Mount
+from stager.domain.service import MAIN_SERVICE, Mount, ServiceCheck, ServiceSpec, Stack
 from stager.domain.source import Repository, Trust
+from stager.domain.stack import StackDeclaration
 
 ForkMode = Literal["off", "approve", "open"]
 SHA_PLACEHOLDER = "{sha}"
@@ -90,6 +92,10 @@ class Application:
         privacy: how visitors identify themselves; None for public previews.
         index: whether search engines may list previews.
         has_healthcheck: whether the image declares a `HEALTHCHECK`.
+        declared: what the configuration declares about services.
+        service_secrets: environment variables of services that code from forks doesn't get, by the name of
+            the service.
+        fork_images: images that services of code from forks may run; see `catalogue.is_allowed`.
     """
 
     name: str
@@ -120,6 +126,9 @@ class Application:
     privacy: Privacy | None = None
     index: bool = False
     has_healthcheck: bool = False
+    declared: StackDeclaration = field(default_factory=StackDeclaration)
+    service_secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
+    fork_images: tuple[str, ...] = (catalogue.OFFICIAL,)
 
     @property
     def container(self) -> Container:
@@ -148,6 +157,47 @@ class Application:
             ),
             has_healthcheck=manifest.has_healthcheck,
         )
+
+    def with_declared(self, declared: StackDeclaration) -> Application:
+        """Complete this application with what its repository file declares about services."""
+        return replace(self, declared=declared.over(self.declared))
+
+    @property
+    def stack(self) -> Stack:
+        """The services, of which the main one is the application itself; without those of a Compose file.
+
+        Raises:
+            Fault: `services-invalid`: they can't start, because of their `depends_on`.
+        """
+        return self.declared.stack(
+            ServiceSpec(
+                self.declared.main or MAIN_SERVICE,
+                build=self.build,
+                command=self.command or None,
+                port=self.port,
+                check=ServiceCheck(self.health_path, timeout=self.probe_timeout)
+                if self.health_path
+                else None,
+                stop_grace_period=self.stop_grace_period,
+            )
+        )
+
+    def check_images(self, services: Iterable[ServiceSpec], trust: Trust) -> None:
+        """Check that code of this trust may run the images of these services.
+
+        Raises:
+            Fault: `image-not-allowed`: code from a fork may not run one of them.
+        """
+        if trust is Trust.TRUSTED:
+            return
+        for service in services:
+            if service.image and not catalogue.is_allowed(service.image, self.fork_images):
+                raise Fault(
+                    f'The service "{service.name}" has the image {service.image}, which code from forks may'
+                    " not run.",
+                    hint="Add it to `forks.images` in the configuration, or use an image of the catalogue.",
+                    reason="image-not-allowed",
+                )
 
     def profile(self, name: ProfileName) -> Profile:
         """The profile of this name with the application's limits and egress."""

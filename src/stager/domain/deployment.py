@@ -58,6 +58,7 @@ class DeployedService:
         build: the key of its build's log; empty if it isn't built.
         has_healthcheck: whether the image's `HEALTHCHECK` is its health check.
         fresh_volumes: its volumes that live for one generation only.
+        is_kept: whether an instance with the same inputs serves further generations.
     """
 
     spec: ServiceSpec
@@ -68,6 +69,7 @@ class DeployedService:
     is_main: bool = False
     has_healthcheck: bool = False
     fresh_volumes: frozenset[str] = frozenset()
+    is_kept: bool = False
 
     @property
     def name(self) -> str:
@@ -76,11 +78,6 @@ class DeployedService:
     @property
     def is_routed(self) -> bool:
         return self.is_main or bool(self.host)
-
-    @property
-    def is_kept(self) -> bool:
-        """Whether an instance with the same inputs serves further generations."""
-        return not (self.is_main or self.spec.is_job or self.fresh_volumes)
 
     @property
     def planned(self) -> Service:

@@ -8,10 +8,12 @@ configuration and Compose files are read into.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from stager.domain.errors import Fault
+from stager.domain.profile import Limits
 from stager.domain.recipe import Recipe
 
 MAIN_SERVICE = "web"
@@ -105,6 +107,8 @@ class ServiceSpec:
         working_dir: empty for the image's.
         stop_grace_period: seconds between `stop_signal` and SIGKILL; None for the application's.
         shared_memory: bytes of /dev/shm; None for the engine's default.
+        profiles: names, one of which must be active for it to run; empty if it always runs.
+        provides: environment variables that the main service and the other built ones get.
     """
 
     name: str
@@ -127,6 +131,8 @@ class ServiceSpec:
     stop_signal: str = ""
     stop_grace_period: float | None = None
     shared_memory: int | None = None
+    profiles: tuple[str, ...] = ()
+    provides: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_built(self) -> bool:
@@ -181,3 +187,84 @@ def with_generated(text: str, secret_of: Callable[[str], str]) -> str:
         secret_of: returns the secret of a name.
     """
     return _GENERATED.sub(lambda match: secret_of(match[1]), text)
+
+
+def provided(services: Iterable[ServiceSpec]) -> dict[str, str]:
+    """Return the variables that these services provide. Of services with the same variable the first counts,
+    except that `NAME_URL` is always that of the service NAME."""
+    services = tuple(services)
+    found: dict[str, str] = {}
+    for service in services:
+        found = {**service.provides, **found}
+    own = {own_url(service.name): service.provides.get(own_url(service.name)) for service in services}
+    return found | {name: value for name, value in own.items() if value is not None}
+
+
+def own_url(service: str) -> str:
+    """The name of the variable with the URL of this service: `CACHE_URL` for `cache`."""
+    return f"{service.upper().replace('-', '_')}_URL"
+
+
+MIB = 1 << 20
+MIN_MEMORY = 32 * MIB
+"""Bytes that a service without a declared `memory` must get."""
+MIN_CPUS = 0.05
+"""Cores that a service without declared `cpus` must get."""
+
+
+def share_limits(limits: Limits, services: Iterable[ServiceSpec]) -> dict[str, Limits]:
+    """Divide an application's limits among the services of a generation: declared values as given, the rest
+    evenly among the others. Processes and log size are divided evenly.
+
+    Raises:
+        Fault: `limits-exceeded`: they declare more than the limit, or leave too little for the others.
+    """
+    services = tuple(services)
+    memory = _shares(
+        "memory",
+        limits.memory,
+        {service.name: service.memory for service in services},
+        minimum=MIN_MEMORY,
+        text=lambda size: f"{-(-size // MIB):.0f} MiB",
+    )
+    cpus = _shares(
+        "cpus",
+        limits.cpus,
+        {service.name: service.cpus for service in services},
+        minimum=MIN_CPUS,
+        text=lambda cores: f"{round(cores, 2):g}",
+    )
+    return {
+        name: replace(
+            limits,
+            memory=int(memory[name]),
+            cpus=cpus[name],
+            pids=max(1, limits.pids // len(services)),
+            log_size=max(1, limits.log_size // len(services)),
+        )
+        for name in memory
+    }
+
+
+def _shares(
+    setting: str,
+    limit: float,
+    declared: Mapping[str, float | None],
+    *,
+    minimum: float,
+    text: Callable[[float], str],
+) -> dict[str, float]:
+    given = {name: value for name, value in declared.items() if value is not None}
+    rest, others = limit - sum(given.values()), len(declared) - len(given)
+    if rest < 0 or (others and rest / others < minimum):
+        figures = ", ".join(f"{name} {text(value)}" for name, value in given.items())
+        needs = f" and the other {others} need at least {text(minimum)} each" if others else ""
+        raise Fault(
+            f"The services need more than the application's `{setting}` of {text(limit)}:"
+            f" {figures or 'none is declared'}{needs},"
+            f" {text(sum(given.values()) + others * minimum)} in total.",
+            hint=f"Increase `{setting}` of the application in the configuration, or declare less for a"
+            " service.",
+            reason="limits-exceeded",
+        )
+    return {name: rest / others if value is None else value for name, value in declared.items()}

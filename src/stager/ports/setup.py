@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 
@@ -49,6 +50,9 @@ class NewApplication:
         build: `auto`, `dockerfile` or `image`.
         image: the Docker image, for `image`.
         port: in digits; empty: that of the image or the framework.
+        command: in shell syntax; empty: that of the image or the framework.
+        env: environment variables.
+        secrets: environment variables that code from forks doesn't get.
     """
 
     name: str = ""
@@ -56,6 +60,9 @@ class NewApplication:
     build: str = "auto"
     image: str = ""
     port: str = ""
+    command: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 class ApplicationSetup(Protocol):
@@ -74,6 +81,9 @@ class ApplicationSetup(Protocol):
             Refused: it is invalid, or there is one of this name.
             Fault: it can't be stored.
         """
+
+    def is_waiting(self, name: str) -> bool:
+        """Whether this application is stored and the control plane hasn't been restarted with it yet."""
 
 
 class AppSetup(Protocol):

@@ -14,6 +14,7 @@ from stager.settings.sections.forks import ForksAndIsolation
 from stager.settings.sections.getting_started import GettingStarted
 from stager.settings.sections.operation import LimitSettings, Notifications, Operation
 from stager.settings.sections.pull_requests import PullRequestSources
+from stager.settings.sections.services import Services
 from stager.settings.sections.serving import Serving
 from stager.settings.sections.sign_in import SignIn
 from stager.settings.values.section import Task
@@ -29,6 +30,7 @@ class Settings(
     SignIn,
     PreviewAccess,
     PullRequestSources,
+    Services,
     ImagesAndBuilds,
     GettingStarted,
 ):
@@ -47,10 +49,15 @@ class Settings(
     @property
     def applications(self) -> Applications:
         """The entries of `images` as the domain's applications."""
-        shares = self.forks.unsafe_shared_builder
+        forks = self.forks
         return Applications(
             {
-                name: app.application(name, is_local=name in self.local_forge, shares_builder=shares)
+                name: app.application(
+                    name,
+                    is_local=name in self.local_forge,
+                    shares_builder=forks.unsafe_shared_builder,
+                    fork_images=forks.images,
+                )
                 for name, app in self.images.items()
             }
         )

@@ -1,7 +1,8 @@
 """Generates the reference pages of the configuration and of the repository file.
 
 `python -m stager.settings.reference_page > docs/reference/settings.md` writes the page of the configuration;
-with the argument `repository`, that of the repository file. A test fails if one is out of date.
+with the argument `repository`, that of the repository file; with `services`, that of the services. A test
+fails if one is out of date.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import RootModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from stager.settings import services_page
+from stager.settings.descriptions import descriptions
 from stager.settings.loading.problems import bare, is_section
 from stager.settings.model import TASKS
 from stager.settings.plugins.available import built_in
@@ -22,6 +25,7 @@ from stager.settings.plugins.sections import model_for
 from stager.settings.repository_file import RepositoryFile
 from stager.settings.sections.applications import App
 from stager.settings.sections.defaults import Defaults
+from stager.settings.sections.services import RepositoryService, ServiceKeys
 from stager.settings.values.scalars import Form
 from stager.settings.values.secret import Secret
 from stager.settings.values.section import Section, Task
@@ -66,10 +70,11 @@ too. Symbolic links, and files with both endings side by side, are rejected. All
 
 - For a pull request from the repository itself, the file of its newest commit is read. For one from a fork,
   the file of the target branch is read, so the fork's author can't change it.
-- `repository_file_keys` in the configuration lists the keys that the file may have. Limits, mounts, secrets
-  and privileges are set in the configuration only.
+- `repository_file_keys` in the configuration lists the keys that the file may have. The application's limits,
+  secrets and privileges are set in the configuration only.
 - `port`, `command`, `health_path`, `hooks` and `build` override the configuration; for `env`, the
-  configuration overrides the file.
+  configuration overrides the file. Services of the file are added to those of the configuration, or replace
+  those of the same name; [Services](services.md) describes them.
 - Without a value in either place, the Dockerfile is used: the first `EXPOSE` of the built stage is the port,
   and a `HEALTHCHECK` is the health check, unless there is a `health_path`.
 - An invalid file fails the deployment; the pull request shows every problem with its line.
@@ -92,6 +97,12 @@ hooks:
     - bin/migrate
     - bin/seed --small
   before_kill: bin/goodbye
+services:
+  database: postgres:16
+  worker:
+    command: bin/worker
+    env:
+      QUEUES: mail
 ```
 """
 
@@ -102,6 +113,16 @@ def repository_reference() -> str:
     for path, section in _sections(RepositoryFile, RepositoryFile.model_fields):
         parts += _section_part("##", path, section)
     return "\n".join(parts) + "\n"
+
+
+def services_reference() -> str:
+    """Return the reference page of the services, in Markdown."""
+    parts = [services_page.HEAD, "## Keys", "", *_table(RepositoryService, RepositoryService.model_fields)]
+    sections = _sections(RepositoryService, RepositoryService.model_fields)
+    for path, section in sections:
+        if path == "health":
+            parts += _section_part("##", path, section)
+    return "\n".join((*parts, "", *services_page.catalogue())) + "\n"
 
 
 def reference() -> str:
@@ -173,10 +194,12 @@ def _sections(
 def _table(section: type[Section], fields: Mapping[str, FieldInfo]) -> Iterator[str]:
     yield "| key | value | default | description |"
     yield "|---|---|---|---|"
+    described = descriptions(section)
     inherited = Defaults.model_fields if section is App else {}
-    for name, field in fields.items():
+    last = {"services", *ServiceKeys.model_fields}
+    for name, field in sorted(fields.items(), key=lambda each: each[0] in last):
         if name not in inherited:
-            about = (f"`{name}`", _form(field), _default(section, name), _one_line(field.description))
+            about = (f"`{name}`", _form(field), _default(section, name), _one_line(described.get(name)))
             yield f"| {' | '.join(about)} |"
     if inherited:
         names = ", ".join(f"`{name}`" for name in inherited)
@@ -239,4 +262,5 @@ def _one_line(text: str | None) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(repository_reference() if "repository" in sys.argv else reference())
+    page = {"repository": repository_reference, "services": services_reference}.get(sys.argv[-1], reference)
+    sys.stdout.write(page())

@@ -3,8 +3,8 @@ the keys that the configuration allows. Every problem has its line."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 from typing import Annotated, ClassVar
 
@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 
 from stager.domain.errors import Fault
 from stager.domain.recipe import EMPTY_MANIFEST, Manifest, Recipe
+from stager.domain.stack import StackDeclaration
 from stager.settings.loading import document
 from stager.settings.loading.lines import with_lines
 from stager.settings.loading.problems import ConfigurationError, Problem, problems_of
@@ -24,8 +25,8 @@ from stager.settings.sections.builds import (
     without_buildkit_arguments,
 )
 from stager.settings.sections.foreign_keys import FOREIGN_KEYS
+from stager.settings.sections.services import ConfiguredServices, RepositoryService, ServiceKeys, as_service
 from stager.settings.values.scalars import Form, PortNumber, UrlPath, Words
-from stager.settings.values.section import Section
 
 MAX_SIZE = 32 * 1024
 """Bytes of a file. Parsing the worst file of this size blocks the event loop for about two seconds."""
@@ -39,7 +40,7 @@ NOT_ALLOWED = "isn't allowed in this file by `repository_file_keys` in the confi
 CONFIGURED = "belongs to the server's configuration, under an entry of `images`"
 
 
-class RepositoryFile(Section):
+class RepositoryFile(ServiceKeys):
     """The content of `.stager.yml`."""
 
     form: ClassVar = "port: 3000"
@@ -75,6 +76,18 @@ class RepositoryFile(Section):
     hooks: HookCommands = HookCommands()
     """Commands that run inside an instance."""
 
+    services: dict[
+        str,
+        Annotated[
+            RepositoryService, BeforeValidator(as_service, json_schema_input_type=RepositoryService | str)
+        ],
+    ] = Field(default_factory=dict, examples=["{database: postgres:16}"])
+    """Services beside the application, by name: databases, workers, jobs. See [Services](services.md). They
+    replace services of the same name in the configuration."""
+
+    def entries(self) -> Mapping[str, RepositoryService]:
+        return self.services
+
 
 @dataclass(frozen=True, slots=True)
 class ParsedFile:
@@ -82,10 +95,12 @@ class ParsedFile:
 
     Args:
         build: None if the file has no `build`.
+        declared: what the file declares about services.
     """
 
     manifest: Manifest = EMPTY_MANIFEST
     build: RepositoryBuild | None = None
+    declared: StackDeclaration = field(default_factory=StackDeclaration)
 
     def recipe(self, configured: Recipe) -> Recipe:
         """Return the configured recipe overridden by the file; secrets come from the configuration only."""
@@ -105,18 +120,21 @@ def names_of(name: str) -> tuple[str, ...]:
     return (name, str(path.with_suffix(SUFFIXES[path.suffix]))) if path.suffix in SUFFIXES else (name,)
 
 
-def read_file(content: bytes, name: str, allowed: Collection[str]) -> ParsedFile:
+def read_file(
+    content: bytes, name: str, allowed: Collection[str], services: Iterable[str] = ()
+) -> ParsedFile:
     """Parse and validate a repository file.
 
     Args:
         content: the file's content in the commit.
         name: its path, for errors.
         allowed: the keys that it may have.
+        services: names of the services that the configuration declares.
 
     Raises:
         Fault: `repository-file-invalid`: it is invalid; the detail has every problem with its line.
     """
-    problems, file = _read(content, name, allowed)
+    problems, file = _read(content, name, allowed, ConfiguredServices(frozenset(services)))
     if problems:
         raise _invalid(name, problems)
     return ParsedFile(
@@ -128,15 +146,18 @@ def read_file(content: bytes, name: str, allowed: Collection[str]) -> ParsedFile
             hooks=file.hooks.hooks,
         ),
         file.build,
+        file.declared,
     )
 
 
-def _read(content: bytes, name: str, allowed: Collection[str]) -> tuple[list[str], RepositoryFile]:
+def _read(
+    content: bytes, name: str, allowed: Collection[str], configured: ConfiguredServices
+) -> tuple[list[str], RepositoryFile]:
     if len(content) > MAX_SIZE:
         return [f"is larger than {MAX_SIZE >> 10} KiB"], RepositoryFile()
     try:
         text = content.decode("utf-8-sig")
-        problems, file = _validated(document.read(text, name), allowed)
+        problems, file = _validated(document.read(text, name), allowed, configured)
     except UnicodeDecodeError:
         return ["isn't text in UTF-8"], RepositoryFile()
     except ConfigurationError as error:
@@ -144,11 +165,13 @@ def _read(content: bytes, name: str, allowed: Collection[str]) -> tuple[list[str
     return [str(problem) for problem in with_lines(problems, text)], file
 
 
-def _validated(data: document.Data, allowed: Collection[str]) -> tuple[list[Problem], RepositoryFile]:
+def _validated(
+    data: document.Data, allowed: Collection[str], configured: ConfiguredServices
+) -> tuple[list[Problem], RepositoryFile]:
     given = data.keys() & RepositoryFile.model_fields.keys() if isinstance(data, dict) else set()
     problems = [Problem(key, NOT_ALLOWED) for key in sorted(given - set(allowed))]
     try:
-        return problems, RepositoryFile.model_validate(data)
+        return problems, RepositoryFile.model_validate(data, context=configured)
     except ValidationError as error:
         return [*problems, *problems_of(error, RepositoryFile, data)], RepositoryFile()
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, get_args, get_origin
 
 import yaml
+from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from stager.ports.plugins import PluginRegistry
+from stager.settings.descriptions import descriptions
+from stager.settings.loading.problems import bare
 from stager.settings.model import Settings
 from stager.settings.plugins.available import built_in
 from stager.settings.plugins.sections import model_for
 from stager.settings.repository_file import RepositoryFile
 from stager.settings.values.network import Address, PortRange
+from stager.settings.values.section import Section
 
 REFERENCE: JsonSchemaValue = {"type": "string", "pattern": r"^file:|\$\{"}
 """A reference to a variable or a file, allowed in place of any value."""
@@ -30,7 +35,7 @@ def to_yaml(settings: Settings) -> str:
 
 def repository_schema() -> dict[str, Any]:
     """Return the JSON Schema of the repository file, `.stager.yml`."""
-    return _titled(RepositoryFile.model_json_schema(), "Stager's repository file")
+    return _titled(_described(RepositoryFile, GenerateJsonSchema), "Stager's repository file")
 
 
 def json_schema(plugins: PluginRegistry | None = None) -> dict[str, Any]:
@@ -40,7 +45,28 @@ def json_schema(plugins: PluginRegistry | None = None) -> dict[str, Any]:
         plugins: the classes whose settings it includes; by default the built-in ones.
     """
     model = model_for(plugins or built_in())
-    return _titled(model.model_json_schema(schema_generator=_Schema), "Stager's configuration")
+    return _titled(_described(model, _Schema), "Stager's configuration")
+
+
+def _described(model: type[Section], generator: type[GenerateJsonSchema]) -> dict[str, Any]:
+    """The schema with the descriptions of all sections."""
+    schema = model.model_json_schema(schema_generator=generator)
+    parts = {model.__name__: schema, **schema.get("$defs", {})}
+    for section in _sections(model):
+        for name, text in descriptions(section).items():
+            if (part := parts.get(section.__name__)) and name in part.get("properties", {}):
+                part["properties"][name].setdefault("description", text)
+    return schema
+
+
+def _sections(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """The model and all models within it."""
+    yield model
+    for field in model.model_fields.values():
+        annotation = bare(field.annotation)
+        inner = bare(get_args(annotation)[1]) if get_origin(annotation) is dict else annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from _sections(inner)
 
 
 def _titled(schema: dict[str, Any], title: str) -> dict[str, Any]:

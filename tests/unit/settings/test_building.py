@@ -9,6 +9,7 @@ import pytest
 from stager.domain.application import Application
 from stager.domain.pull_requests.rules import Rules
 from stager.domain.recipe import Hooks, Recipe
+from stager.settings.repository_file import RepositoryFile
 from stager.settings.values.patterns import Pattern
 from tests.unit.settings.conftest import LoadText, ProblemsOf
 
@@ -214,7 +215,7 @@ class TestPullRequests:
         assert found.rules == Rules()
         assert found.forks == "approve"
         assert found.repository_file == ".stager.yml"
-        assert found.repository_file_keys == {"port", "command", "health_path", "env", "build", "hooks"}
+        assert found.repository_file_keys == RepositoryFile.model_fields.keys()
 
     def test_every_rule(self, load_text: LoadText) -> None:
         rules = """{labels: preview, without_labels: [wip, stale], title: '^feat',

@@ -40,6 +40,11 @@ def app(*lines: str) -> str:
     return "\n".join(["images:", "  shop:", *(f"    {line}" for line in lines), ""])
 
 
+def services(*lines: str) -> str:
+    """One application with these services, the first of which is in line 5."""
+    return app("port: 80", "services:", *(f"  {line}" for line in lines))
+
+
 ERRORS = [
     # keys
     Mistake(app("prot: 3000"), 3, "unknown key", 'did you mean "port"?', "images.shop.prot"),
@@ -51,9 +56,13 @@ ERRORS = [
         app("port: 80", "environment: {A: b}"), 4, "is called `env`", "write `env: {RAILS_ENV: staging}`"
     ),
     Mistake(app("port: 80", "dockerfile: a/Dockerfile"), 4, "belongs under `build`", "{dockerfile: PATH}"),
-    Mistake(app("port: 80", "volumes: [data:/data]"), 4, "aren't supported", "the files of its image"),
-    Mistake(app("port: 80", "services: {db: postgres}"), 4, "aren't supported", "pass its address in `env`"),
-    Mistake(app("port: 80", "depends_on: [db]"), 4, "isn't supported", "pass its address in `env`"),
+    Mistake(
+        app("port: 80", "depends_on: [db]"), 4, "belongs to a service", "{web: {depends_on: [database]}}"
+    ),
+    Mistake(app("port: 80", "entrypoint: bin/x"), 4, "belongs to a service", "{web: {entrypoint:"),
+    Mistake(
+        app("port: 80", "database: postgres:16"), 4, "belongs under `services`", "{database: postgres:16}"
+    ),
     Mistake(app('ports: ["3000:3000"]'), 3, "isn't needed", "write `port: 3000`"),
     Mistake(app("port: 80", "ttl: 3d"), 4, "isn't supported", "`max_previews`"),
     Mistake(
@@ -110,6 +119,113 @@ ERRORS = [
     Mistake(app("port: 80", "command: A=1 serve"), 4, "a variable before", '["sh", "-c", "A=1 serve"]'),
     Mistake(app("port: 80", "command: 'a ${PW} && b'"), 4, "`&&`", '["sh", "-c", "..."]'),
     Mistake(app("port: 80", "hooks: {after_launch: a && b}"), 4, "`&&`", '["sh", "-c", "a && b"]'),
+    # services
+    Mistake(
+        app("port: 80", "services: [db]"), 4, "should be a mapping, not a list", "{database: postgres:16}"
+    ),
+    Mistake(services("Db: postgres"), 5, "should have a name of lower-case letters", "such as `worker`"),
+    Mistake(services("a_-b: postgres"), 5, "single dashes", "such as `worker`"),
+    Mistake(services(f"{'a' * 41}: postgres"), 5, "at most 40 characters", "such as `worker`"),
+    Mistake(
+        services("worker: python x.py"), 5, "should be an image", "write `{command: ...}`", "worker.image"
+    ),
+    Mistake(services("db: [postgres]"), 5, "should be a mapping, not a list", "write `db: postgres:16`"),
+    Mistake(
+        services("worker: {}"), 5, "should have an image, a build or a command", "`{command: bin/worker}`"
+    ),
+    Mistake(services("worker: {env: {A: b}}"), 5, "should have an image", "`{build: FOLDER}`"),
+    Mistake(
+        services("db: {image: postgres, PG_USER: x}"), 5, "unknown key", "goes under `env`", "db.PG_USER"
+    ),
+    Mistake(services("db: {image: postgres, rooted: 1}"), 5, "unknown key", 'did you mean "routed"?'),
+    Mistake(
+        services("db: {image: x, environment: {A: b}}"), 5, "is called `env`", "`env: {POSTGRES_DB: shop}`"
+    ),
+    Mistake(services("db: {image: x, env: [A=b]}"), 5, "should be a mapping", "{POSTGRES_DB: shop}"),
+    Mistake(services("db: {image: x, ports: ['80:80']}"), 5, "is called `routed`", "write `routed: 3000`"),
+    Mistake(services("db: {image: x, port: 80}"), 5, "is called `routed`", "by its name"),
+    Mistake(services("db: {image: x, routed: true}"), 5, "should be a number, not true", "db.routed"),
+    Mistake(services("db: {image: x, routed: 80x}"), 5, "should be an integer", "such as 3000"),
+    Mistake(services("db: {image: x, healthcheck: {}}"), 5, "is called `health`", "{command: [pg_isready]}"),
+    Mistake(services("db: {image: x, health: up}"), 5, 'not "up"', 'a path such as "/up", a port, or "none"'),
+    Mistake(services("db: {image: x, health: /up}"), 5, "needs `routed`", "`{port: 8080}`", "health.path"),
+    Mistake(
+        services("db: {image: x, health: {port: 1, command: y}}"), 5, "conflicts with `port`", "remove one"
+    ),
+    Mistake(services("db: {image: x, health: {test: y}}"), 5, "is called `command`", "[pg_isready]"),
+    Mistake(services("db: {image: x, health: {retries: 3}}"), 5, "isn't supported", "until `start_timeout`"),
+    Mistake(services("db: {image: x, health: {interval: 0}}"), 5, "should be more than 0", "health.interval"),
+    Mistake(services("db: {image: x, build: .}"), 5, "conflicts with `build`", "remove one of them"),
+    Mistake(services("a: {command: x, job: true, routed: 1}"), 5, "conflicts with `job`", "remove one"),
+    Mistake(services("a: {command: x, job: true, health: 1}"), 5, "conflicts with `job`", "remove one"),
+    Mistake(services("a: {command: x && y}"), 5, "`&&`", '["sh", "-c", "x && y"]'),
+    Mistake(services("db: {image: x, memory: 512Mi}"), 5, "should be a size", 'such as "512m"'),
+    Mistake(services("db: {image: x, memory: 1m}"), 5, 'should be "6m" at least', "Docker's minimum"),
+    Mistake(services("db: {image: x, cpus: half}"), 5, "should be a number", "such as 0.5"),
+    Mistake(
+        services("db: {image: x, volumes: /data}"), 5, "should be a list", "write `volumes: [data:/data]`"
+    ),
+    Mistake(services("db: {image: x, volumes: ['data:']}"), 5, "with an absolute path inside", "NAME:/path"),
+    Mistake(services("db: {image: x, volumes: ['a:/b:z:ro']}"), 5, '":ro" at most', "volumes[0]"),
+    Mistake(services("db: {image: x, volumes: ['/etc:/x']}"), 5, "of this machine", "`data:/path`"),
+    Mistake(services("db: {image: x, volumes: ['~/x:/x']}"), 5, "of this machine", "`./file:/path`"),
+    Mistake(services("db: {image: x, volumes: ['../x:/x']}"), 5, "leads out of the repository", "within it"),
+    Mistake(services("db: {image: x, volumes: ['a:/x', 'b:/x/']}"), 5, "two mounts at /x", "remove one"),
+    Mistake(services("db: {image: x, tmpfs: tmp}"), 5, "should be an absolute path", 'such as "/tmp"'),
+    Mistake(services("db: {image: x, working_dir: app}"), 5, "should be an absolute path", "working_dir"),
+    Mistake(services("db: {image: x, privileged: true}"), 5, "isn't supported", "confines each container"),
+    Mistake(services("db: {image: x, restart: always}"), 5, "isn't needed", "restarts services that end"),
+    Mistake(
+        services("db: {image: x, secrets: {A: b}}"), 5, "isn't supported here", "`env: {NAME: ${VARIABLE}}`"
+    ),
+    Mistake(
+        services("db: {image: postgres, env: {POSTGRES_PASSWORD: '${PW}'}}"),
+        5,
+        "is set for each preview",
+        "remove it, or write the value itself",
+    ),
+    Mistake(services("a: {image: x, depends_on: [b]}"), 5, 'names "b", which isn\'t a service', "depends_on"),
+    Mistake(
+        services("a: {image: x, depends_on: [databse]}", "database: postgres"),
+        5,
+        "isn't a service",
+        'mean "data',
+    ),
+    Mistake(services("a: {image: x, depends_on: [a]}"), 5, "names the service itself", "depends_on"),
+    Mistake(
+        services("a: {image: x, depends_on: b}", "b: {image: x, depends_on: a}"), 5, "circle", "a -> b -> a"
+    ),
+    Mistake(
+        services("a: {image: x, depends_on: {b: completed}}", "b: x"), 5, "until", "needs `job: true` there"
+    ),
+    Mistake(
+        services("a: {image: x, depends_on: {b: healthy}}", "b: {command: x, job: true}"),
+        5,
+        "which is a job",
+        "write `b: completed`",
+    ),
+    Mistake(
+        services("a: {image: x, depends_on: {b: service_healthy}}", "b: x"),
+        5,
+        'not "service_healthy"',
+        '"started", "healthy", "completed" or "ready"',
+    ),
+    Mistake(services("web: {command: x}"), 5, "belongs to the application itself", "write `command` beside"),
+    Mistake(services("web: {routed: 80}"), 5, "belongs to the application itself", "write `port` beside"),
+    Mistake(services("web: {profiles: x}"), 5, "isn't possible for the main service", "web.profiles"),
+    Mistake(app("port: 80", "web: My App"), 4, "should be a name of a service", 'such as "app"'),
+    Mistake(app("port: 80", "volumes: [data:/data]"), 4, "should be a mapping", "{uploads: fresh}"),
+    Mistake(app("port: 80", "volumes: {data: fresh}"), 4, "isn't mounted by any service", "[data:/data]"),
+    Mistake(app("port: 80", "volumes: {data: forever}"), 4, 'not "forever"', '"keep" or "fresh"'),
+    Mistake(app("port: 80", "compose: true"), 4, "needs the repository's code", "add `build: .`"),
+    Mistake(services("a: {build: x}"), 5, "needs the repository's code", "add `build: .`", "a.build"),
+    Mistake(services("a: {image: x, volumes: ['./a:/b']}"), 5, "needs the repository's code", "volumes[0]"),
+    Mistake(app("build: .", "compose: /etc/x.yml"), 4, "should be a path within the repository", "compose"),
+    Mistake(app("build: .", "compose: 3"), 4, "should be true, or a path", '"compose.yaml"'),
+    Mistake(
+        app("build: .", "compose: true", "services: {a: x}"), 4, "conflicts with `services`", "remove one"
+    ),
+    Mistake("forks: {images: ['a b']}\n", 1, "should be an image", '"elasticsearch:8.*", or "catalogue"'),
     # combinations
     Mistake(app("build: .", "image: shop"), 4, "has no effect, because `build`", "remove one of them"),
     Mistake("github:\n  client_id: x\n", 1, "client_secret: is required", "because `client_id` is given"),
@@ -149,8 +265,14 @@ IN_THE_REPOSITORY = [
     Mistake(
         "secrets: {A: b}\n", 1, "belongs to the server's configuration", "every reader of the repository"
     ),
-    Mistake("port: 80\nservices: [db]\n", 2, "aren't supported", "pass its address in `env`"),
-    Mistake("port: 80\nvolumes: [a:/a]\n", 2, "aren't supported", "the files of its image"),
+    Mistake("port: 80\nservices: [db]\n", 2, "should be a mapping", "{database: postgres:16}"),
+    Mistake("port: 80\nvolumes: [a:/a]\n", 2, "should be a mapping", "{uploads: fresh}"),
+    Mistake("services:\n  a: {image: x, volumes: ['/:/x']}\n", 2, "of this machine", "`data:/path`"),
+    Mistake("services:\n  a:\n    build: {args: {HTTP_PROXY: x}}\n", 3, "can't be given here", "build.args"),
+    Mistake("services:\n  a: {build: {secrets: {A: b}}}\n", 2, "unknown key", "build.secrets"),
+    Mistake("services:\n  a: {command: x, depends_on: b}\n", 2, "which isn't a service", "depends_on"),
+    Mistake("compose: ../x.yml\n", 1, "should be a path within the repository", "compose"),
+    Mistake("compose: true\nservices: {a: x}\n", 1, "conflicts with `services`", "remove one of them"),
     Mistake('ports: ["3000:3000"]\n', 1, "isn't needed", "write `port: 3000`"),
     Mistake("port: 80\nenv: [A=1]\n", 2, "should be a mapping", "write `env: {RAILS_ENV: staging}`"),
     Mistake("port: 80\ncommand: npm start && x\n", 2, "`&&`", '["sh", "-c", "npm start && x"]'),

@@ -53,6 +53,6 @@ def _paths(data: Any, path: str = "") -> list[str]:
     """The paths of all mappings and lists of an example, with `NAME` for the names of applications."""
     found = []
     for key, value in data.items() if isinstance(data, dict) else ():
-        here = f"{path}NAME" if path == "images." else f"{path}{key}"
+        here = f"{path}NAME" if path.endswith(("images.", "services.")) else f"{path}{key}"
         found += [here, *_paths(value, f"{here}.")]
     return found

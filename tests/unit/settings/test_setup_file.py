@@ -76,6 +76,10 @@ def test_a_github_repository_gives_the_name(folder: Folder) -> None:
         (NewApplication("shop", build="evil"), "Choose how"),
         (NewApplication("shop", build="image", image="${HOME}", port="80"), "References"),
         (NewApplication("shop", build="image", image="file:/etc/passwd", port="80"), "References"),
+        (NewApplication("shop", command="run '"), "command"),
+        (NewApplication("shop", env={"A=B": "b"}), "env"),
+        (NewApplication("shop", env={"A": "${HOME}"}), "References"),
+        (NewApplication("shop", secrets={"A": "file:/etc/shadow"}), "References"),
         (NewApplication("known", "acme/x"), "There is an application known already"),
         (NewApplication("shop", "acme/known"), "already"),
     ],
@@ -89,6 +93,29 @@ def test_a_mistake_changes_nothing(folder: Folder, application: NewApplication, 
     assert caught.value.reason == "setup-invalid"
     assert not folder.added.exists()
     assert folder.reloads == []
+
+
+def test_command_variables_and_secrets(folder: Folder) -> None:
+    """A token there is no mistake: only Stager's user can read the file. In config.yml it is one."""
+    token = f"ghp_{'a' * 36}"
+    given = NewApplication("shop", command="run --port 80", env={"MODE": "a=b"}, secrets={"TOKEN": token})
+    folder.setup.add(given)
+
+    loaded = folder.loaded()
+    shop = loaded.settings.applications.get("shop")
+    assert shop.command == ("run", "--port", "80")
+    assert (dict(shop.variables), dict(shop.secrets)) == ({"MODE": "a=b"}, {"TOKEN": token})
+    assert token not in repr(given)
+    assert token not in repr(loaded.settings)
+    assert not any("contains a token" in warning for warning in loaded.warnings)
+    folder.config.write_text(f"{STATE}images: {{shop: {{build: ., secrets: {{TOKEN: {token}}}}}}}\n")
+    assert any("contains a token" in warning for warning in folder.loaded().warnings)
+
+
+def test_one_waits_until_the_control_plane_restarts(folder: Folder) -> None:
+    folder.setup.add(NewApplication("shop"))
+    assert folder.setup.is_waiting("shop")
+    assert not BrowserSetup(folder.config, folder.state, lambda: None).is_waiting("shop")
 
 
 def test_the_configuration_takes_precedence_and_says_so(folder: Folder) -> None:

@@ -51,6 +51,8 @@ async def test_a_local_repository_has_none_at_github(web: WebHarness) -> None:
     [
         ({"source": "github", "repository": " "}, "Enter the repository"),
         ({"source": "local", "name": ""}, "Enter a name"),
+        ({"source": "local", "name": "a", "env": "A=b\n\nC d"}, "Environment variables: line 3 isn't"),
+        ({"source": "local", "name": "a", "secrets": "sesame"}, "Secrets: line 1 isn't"),
         ({"source": "local", "name": "taken"}, "There is an application taken already."),
     ],
 )
@@ -59,6 +61,31 @@ async def test_a_mistake_is_shown_in_the_form(web: WebHarness, form: dict[str, s
     assert answer.status_code == 400
     assert words in html.unescape(answer.text)
     assert added(web) == []
+
+
+async def test_command_variables_and_secrets(web: WebHarness) -> None:
+    """Quotes and comments are those of a `.env` file."""
+    form = {"env": "# how\r\nMODE='a b'\r\n", "secrets": 'KEY=s3cret\nexport PEM="-\\n-"', "command": " run "}
+    answer = await sent(web, source="local", name="blog", **form)
+    secrets = {"KEY": "s3cret", "PEM": "-\n-"}
+    assert added(web) == [NewApplication("blog", command="run", env={"MODE": "a b"}, secrets=secrets)]
+    assert "s3cret" not in answer.text
+
+
+async def test_secrets_arent_shown_again(web: WebHarness) -> None:
+    answer = await sent(web, source="local", name="taken", env="MODE=a", secrets="KEY=s3cret", command="run")
+    assert "s3cret" not in answer.text
+    assert "Enter them again." in answer.text
+    assert "MODE=a</textarea>" in answer.text
+    assert 'value="run"' in answer.text
+    assert "<details open>" in answer.text
+
+
+async def test_one_that_waits_for_a_build_says_so(web: WebHarness) -> None:
+    await sent(web, source="local", name="blog")
+    answer = await web.ask("GET", "/setup/application/blog")
+    assert "it first waits until they have" in answer.text
+    assert 'content="3;url=/setup/application/blog"' in answer.text
 
 
 async def test_what_is_entered_is_inert(web: WebHarness) -> None:

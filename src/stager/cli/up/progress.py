@@ -11,8 +11,8 @@ import typer
 
 from stager.cli.up.terminal import Terminal
 
-POLL_INTERVAL = 0.1
-"""Seconds between two looks at the state, over a Unix socket."""
+POLL_INTERVAL, IDLE_INTERVAL = 0.03, 0.3
+"""Seconds between two looks at the state, over a Unix socket: while something is in progress, and else."""
 MAX_LOG = 4_000
 """Characters of a log that are shown after a failure."""
 IN_PROGRESS = ("starting", "building", "updating")
@@ -108,7 +108,8 @@ class Progress:
             environment = await self._api.environment()
             if environment is not None:
                 await self._show(environment)
-            await asyncio.sleep(POLL_INTERVAL)
+            is_idle = environment is not None and environment["state"] not in IN_PROGRESS
+            await asyncio.sleep(IDLE_INTERVAL if is_idle else POLL_INTERVAL)
 
     async def _show(self, environment: dict[str, Any]) -> None:
         state = environment["state"]

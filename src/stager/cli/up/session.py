@@ -4,14 +4,12 @@ file has changed. The preview is built, checked and replaced like any other."""
 from __future__ import annotations
 
 import asyncio
-import gc
 import hashlib
-import importlib
 import os
 import secrets
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from typing import Any
 import httpx
 import yaml
 
+from stager.assembly.front import front_options
 from stager.cli import log_output
 from stager.cli.up.preparation import Options, Prepared, prepare
 from stager.cli.up.progress import ApplicationApi, Progress
@@ -28,9 +27,11 @@ from stager.cli.up.variables import ENV_FILE
 from stager.cli.up.working_tree import WorkingTree, tracked_env_files
 from stager.domain.errors import Fault, Refused
 from stager.domain.names import slugify
+from stager.fast_import import import_in_background
 from stager.forges.local.push_client import report_push
 from stager.front.process.launcher import FrontLauncher
-from stager.settings.loading.loader import load
+from stager.settings.loading.loader import Loaded, load
+from stager.settings.model import Settings as ServerSettings
 from stager.state import StateDirectory
 
 POLL_INTERVAL = 1.0
@@ -85,33 +86,50 @@ class Session:
         repository = self._state.path / "files.git"
         tree = WorkingTree(self._folder, repository, self._name, lambda: prepared.overlay(self._folder))
         ended = _signalled()
-        imported = asyncio.create_task(asyncio.to_thread(_import_server))
-        await tree.begin()
-        # Before the server starts: without the branch, it would take the change of a killed run for closed.
-        first = await tree.commit()
-        await imported
-        async with self._serving(prepared, repository) as client:
-            try:
-                await _notify(tree, first)
-                await self._follow(client, tree, prepared, ended)
-            finally:
-                await self._remove(client, tree)
+        loaded = await self._loaded(prepared, repository)
+        async with self._front(loaded.settings) as front:
+            imported = asyncio.create_task(import_in_background("stager.assembly.server"))
+            await tree.begin()
+            # The server finds the branch when it starts. Without one, it would take the change of a killed
+            # run for closed.
+            first = await tree.commit()
+            await front
+            await imported
+            async with self._serving(loaded) as client:
+                try:
+                    await _notify(tree, first)
+                    await self._follow(client, tree, prepared, ended)
+                finally:
+                    await self._remove(client, tree)
         tree.remove()
 
-    @asynccontextmanager
-    async def _serving(self, prepared: Prepared, repository: Path) -> AsyncIterator[httpx.AsyncClient]:
-        """Run a server for this folder; yields a client of its API."""
-        from stager.assembly import serve, tidy  # noqa: PLC0415 (see `_import_server`)
-
-        front = FrontLauncher(self._state.front)
-        await front.stop()  # left by a killed run
+    async def _loaded(self, prepared: Prepared, repository: Path) -> Loaded:
+        """Write and load the server's configuration."""
+        await FrontLauncher(self._state.front).stop()  # left by a killed run
         self._port = _free_port(self._port)
         configuration = self._state.path / "config.yml"
         configuration.write_text(yaml.safe_dump(self._configuration(prepared, repository)))
-        loaded = load(configuration, environ={**os.environ, **prepared.environ})
+        return load(configuration, environ={**os.environ, **prepared.environ})
+
+    @asynccontextmanager
+    async def _front(self, settings: ServerSettings) -> AsyncIterator[Awaitable[object]]:
+        """Run the front; yields its start. Once it has started, the server uses it."""
+        front = FrontLauncher(self._state.front, front_options(settings))
+        starting = asyncio.create_task(front.ensure())
+        try:
+            yield starting
+        finally:
+            await asyncio.gather(starting, return_exceptions=True)
+            await front.stop()
+
+    @asynccontextmanager
+    async def _serving(self, loaded: Loaded) -> AsyncIterator[httpx.AsyncClient]:
+        """Run a server for this folder; yields a client of its API."""
+        from stager.assembly.server import serve, tidy  # noqa: PLC0415 (imported in the background)
+
         log_output.configure("json", self._state.log)
         stopped = asyncio.Event()
-        server = asyncio.create_task(serve(loaded, self._state, stopped))
+        server = asyncio.create_task(serve(loaded, self._state, stopped, builds_first=True))
         transport = httpx.AsyncHTTPTransport(uds=str(self._state.control_socket))
         home = f"http://localhost:{self._port}"
         async with httpx.AsyncClient(
@@ -123,7 +141,6 @@ class Session:
             finally:
                 stopped.set()
                 await asyncio.wait([server])
-                await front.stop()
         await server  # raises its error
         await tidy(loaded.settings, self._state)
 
@@ -190,16 +207,6 @@ async def _notify(tree: WorkingTree, update: str | None) -> None:
     """Notify the server of a push, as the repository's hook does."""
     if update is not None:
         await asyncio.to_thread(report_push, tree.repository, [update], lambda _: None)
-
-
-def _import_server() -> None:
-    """Import the server, which takes most of a second: usage errors are reported before. Without garbage
-    collection, it takes a tenth less."""
-    gc.disable()
-    try:
-        importlib.import_module("stager.assembly")
-    finally:
-        gc.enable()
 
 
 def _signalled() -> asyncio.Event:

@@ -27,10 +27,31 @@ class GarbageCollection:
         """
         fresh = set(self._queue.fresh())
         images, logs, repositories = await self._store.read(_needed)
-        removed = await self._ports.builder.sweep(images | fresh)
+        removed = await self._ports.builder.sweep(images | fresh | await self._unrecorded())
         removed += await self._ports.sources.sweep(repositories) + self._ports.logs.sweep(logs)
         if removed:
             log.info("gc", removed=removed)
+
+    async def _unrecorded(self) -> set[str]:
+        """The images of builds that ended when the control plane did, before a deployment recorded them."""
+        found = [
+            await self._ports.builder.find(app, build) for app, build in await self._store.read(_building)
+        ]
+        return {image for image in found if image}
+
+
+def _building(tx: Transaction) -> set[tuple[str, str]]:
+    """Application and key of the builds of wanted deployments that have no image yet."""
+    wanted = {
+        (environment.id, environment.desired.generation): environment.key.app
+        for environment in tx.environments()
+        if environment.desired.should_run
+    }
+    return {
+        (wanted[each.environment_id, each.generation], each.build)
+        for each in tx.all_deployments()
+        if (each.environment_id, each.generation) in wanted and each.build and not each.image
+    }
 
 
 def _needed(tx: Transaction) -> tuple[set[str], set[str], set[str]]:
@@ -48,7 +69,7 @@ def _needed(tx: Transaction) -> tuple[set[str], set[str], set[str]]:
         if environment.change:
             repositories.add(environment.change.repository_id)
     for deployment in tx.all_deployments():
-        logs.add(deployment.build)
+        logs |= {deployment.build, *(service.build for service in deployment.services)}
         if (deployment.environment_id, deployment.generation) in needed:
-            images.add(deployment.image)
+            images |= deployment.images
     return images, logs, repositories

@@ -56,7 +56,7 @@ class BuildRequest:
         token doesn't change the image."""
         recipe = {**asdict(self.recipe), "secrets": sorted(self.recipe.secrets)}
         if not recipe.pop("auto"):
-            return self._digest(recipe)
+            return self._digest({**recipe, "variables": {}})
         return self._digest({**recipe, "auto": GENERATOR_EDITION})
 
     def _digest(self, recipe: dict[str, Any]) -> str:
@@ -109,10 +109,13 @@ class BuildQueue:
         self._sources = sources
         self._builder = builder
         self._logs = logs
-        self._free = at_once
+        self._at_once = self._free = at_once
+        self._drained: asyncio.Event | None = None
         self._queue: dict[_Build, asyncio.Future[None]] = {}
         self._builds: dict[str, _Build] = {}
         self._resolved_at: dict[str, float] = {}
+        self.first_build = asyncio.Event()
+        """Set once the builder has been called."""
 
     def fresh(self) -> set[str]:
         """Recently resolved images: their deployments may not be stored yet."""
@@ -176,6 +179,12 @@ class BuildQueue:
         """The stored log of this key's build."""
         return self._logs.read(key)[0] if key else ""
 
+    async def drain(self) -> None:
+        """Start no further builds, and wait until those that run have ended. Queued ones stay queued."""
+        self._drained = asyncio.Event()
+        self._assign_slots()
+        await self._drained.wait()
+
     async def close(self) -> None:
         """Cancel all builds. The next start repeats them, with the builder's cache."""
         tasks = [build.task for build in self._builds.values()]
@@ -226,6 +235,7 @@ class BuildQueue:
                 request.timeout,
                 request.origin.untrusted,
             )
+            self.first_build.set()
             image = await self._builder.build(order, lambda line: self._log_line(build, line))
         bound.info("built", image=image)
         return image
@@ -251,6 +261,10 @@ class BuildQueue:
             raise
 
     def _assign_slots(self) -> None:
+        if self._drained is not None:
+            if self._free == self._at_once:
+                self._drained.set()
+            return
         while self._free > 0 and self._queue:
             slot = self._queue.pop(next(iter(self._queue)))
             if not slot.done():

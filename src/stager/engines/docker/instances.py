@@ -15,7 +15,7 @@ import structlog
 from aiodocker.events import DockerEvents
 
 from stager.domain.environment import Instance, InstanceLabels, InstanceState
-from stager.domain.errors import Fault, Retry
+from stager.domain.errors import Fault, Retry, StagerError
 from stager.domain.profile import ProfileName
 from stager.engines.docker import containers, labels, seccomp
 from stager.engines.docker.client import engine_errors
@@ -92,6 +92,8 @@ class DockerInstances:
         self._starting = asyncio.Semaphore(CONCURRENT_STARTS)
         self._image_volumes = ImageVolumes(docker, installation)
         self._volumes = NamedVolumes(docker, installation)
+        self._incomplete: set[str] = set()
+        """The names of containers that get their content now."""
         self._takes_profile: bool | None = None
         self._ulimits: Sequence[Mapping[str, Any]] = (NO_CORE, OPEN_FILES)
         self._is_cleaned = False
@@ -186,10 +188,17 @@ class DockerInstances:
             return (await self._docker.containers.create(body, name=name)).id
         incomplete = f"{name}{containers.INCOMPLETE}"
         await self._delete(incomplete)
-        container = await self._docker.containers.create(body, name=incomplete)
-        for content in spec.content:
-            await copy_content(self._docker, container.id, content)
-        await container.rename(name)
+        self._incomplete.add(incomplete)
+        try:
+            container = await self._docker.containers.create(body, name=incomplete)
+            for content in spec.content:
+                await copy_content(self._docker, container.id, content)
+            await container.rename(name)
+        except StagerError:
+            await self._delete(incomplete)
+            raise
+        finally:
+            self._incomplete.discard(incomplete)
         return container.id
 
     async def join(self, instance: str, generation: int) -> Instance:
@@ -409,8 +418,22 @@ class DockerInstances:
         """See `ports.engine.Instances.sweep`."""
         outdated = 0 if self._is_cleaned else await remove_outdated(self._docker, self._installation)
         self._is_cleaned = True
+        outdated += await self._remove_incomplete()
         networks = await self._networks.sweep(self._network_usage)
         return outdated + networks + await self._volumes.sweep(self._volume_owners, present)
+
+    async def _remove_incomplete(self) -> int:
+        """Remove containers whose creation was interrupted before their content was complete."""
+        incomplete = frozenset(self._incomplete)
+        left = [
+            name
+            for row in await self._rows(None)
+            for name in containers.incomplete_names(row, self._installation)
+            if name not in incomplete | self._incomplete
+        ]
+        for name in left:
+            await self._delete(name)
+        return len(left)
 
     async def _network_usage(self) -> Usage:
         return usage_of(await self._list(None))
@@ -446,12 +469,15 @@ class DockerInstances:
                 await asyncio.gather(stream.task, return_exceptions=True)
 
     async def _list(self, environment: str | None) -> list[dict[str, Any]]:
+        rows = await self._rows(environment)
+        return [row for row in rows if containers.is_ours(row, self._installation)]
+
+    async def _rows(self, environment: str | None) -> list[dict[str, Any]]:
         with engine_errors():
             found = await self._docker.containers.list(
                 all=1, filters=labels.filters(self._installation, environment)
             )
-        rows = [container._container for container in found]  # noqa: SLF001 (aiodocker's only way to the answer)
-        return [row for row in rows if containers.is_ours(row, self._installation)]
+        return [container._container for container in found]  # noqa: SLF001 (aiodocker's only way to the answer)
 
     async def _inspect(self, container: str) -> dict[str, Any] | None:
         with engine_errors():

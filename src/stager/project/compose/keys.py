@@ -112,6 +112,8 @@ SERVICE = Keys(
         "pid": "empty or the container's own",
         "ipc": "`private`, `shareable` or `none`",
         "cgroup": "`private`",
+        "x-stager-job": "true: it runs to its end, like one that another waits for with"
+        " `service_completed_successfully`",
         "scale": "0 leaves the service out; other values are ignored",
     },
     ignored={

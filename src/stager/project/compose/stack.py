@@ -57,6 +57,7 @@ class Fitter:
         self._findings = findings
         self._names = self._own_names()
         self._jobs = {name for each in services for name in _completed(each)} | options.jobs
+        self._jobs |= {each.name for each in services if each.is_job}
         self._tags = {each.tag: each.spec.build for each in services if each.tag}
 
     def fit(self) -> Fitted:
@@ -104,6 +105,8 @@ class Fitter:
             text = f"{service.name} runs the repository's own image, not {spec.image}: no service is built."
             self._findings.guess(place, text)
             return "", None
+        if any(entry.mount.content for entry in service.mounts):
+            return spec.image, None
         text = f"No service is built, so the preview runs {spec.image} and not this commit."
         self._findings.guess(place, f"{text} `web: {service.name}` in .stager.yml replaces it.")
         return spec.image, None

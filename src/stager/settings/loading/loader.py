@@ -82,7 +82,8 @@ def load(
         added_in = _state_dir(written, name, context) / setup_file.FILE_NAME
         entries = setup_file.read(added_in) if added is None else added
         settings = _settings(setup_file.merged(written, entries), name, context)
-    found = chain(warnings(settings), setup_file.conflicts(written, entries, added_in))
+    own = setup_file.applications(written, entries)
+    found = chain(warnings(settings, own), setup_file.conflicts(written, entries, added_in))
     return Loaded(settings, path, _sentences(found, text), known.plugins)
 
 

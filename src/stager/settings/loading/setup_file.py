@@ -67,6 +67,12 @@ def merged(written: Data, entries: Entries) -> Data:
     return whole
 
 
+def applications(written: Data, entries: Entries) -> frozenset[str]:
+    """The applications whose entry is in the file and not in `written`."""
+    own = written.get("images") if isinstance(written, dict) else None
+    return frozenset(entries.get("images", {}).keys() - (own.keys() if isinstance(own, dict) else set()))
+
+
 def conflicts(written: Data, entries: Entries, path: Path) -> Iterator[Problem]:
     """Yield a warning for each entry that both files have, or that the configuration's form excludes."""
     for key, below in entries.items():

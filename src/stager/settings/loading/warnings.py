@@ -34,11 +34,15 @@ TOKENS = re.compile(
 and PEM."""
 
 
-def warnings(settings: Settings) -> Iterator[Problem]:
-    """Yield the warnings about these settings, one sentence each."""
+def warnings(settings: Settings, in_setup_file: frozenset[str] = frozenset()) -> Iterator[Problem]:
+    """Yield the warnings about these settings, one sentence each.
+
+    Args:
+        in_setup_file: the applications of the file that only Stager's user can read.
+    """
     yield from _images(settings)
     yield from _owners(settings)
-    yield from _tokens(settings)
+    yield from _tokens(settings, in_setup_file)
     yield from _sign_in(settings)
     yield from _private(settings)
     yield from _github(settings)
@@ -109,8 +113,10 @@ def _owners(settings: Settings) -> Iterator[Problem]:
             )
 
 
-def _tokens(settings: Settings) -> Iterator[Problem]:
+def _tokens(settings: Settings, in_setup_file: frozenset[str]) -> Iterator[Problem]:
     for trail, secret in _secrets(settings, ()):
+        if trail[:1] == ("images",) and trail[1] in in_setup_file:
+            continue
         if not secret.is_reference and TOKENS.match(secret.reveal()):
             path = path_of(trail)
             yield Problem(

@@ -53,10 +53,7 @@ def model_for(plugins: PluginRegistry) -> type[Settings]:
         create_model("Handlers", __base__=Handlers, __doc__=Handlers.__doc__, **cast("Any", below)),
     )
     handlers.misplaced = {p.name: f"belongs under `{p.cls.section}`" for p in with_settings if p.cls.section}
-    beside["handlers"] = (
-        handlers,
-        Field(default=handlers(), description=Settings.model_fields["handlers"].description),
-    )
+    beside["handlers"] = (handlers, Field(default_factory=handlers))
     model = create_model("Settings", __base__=_Plugged, __doc__=Settings.__doc__, **cast("Any", beside))
     model.known = Known(plugins)
     return model

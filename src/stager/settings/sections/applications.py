@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from stager.domain.application import LOCAL_OWNER, Application
+from stager.domain.catalogue import OFFICIAL
 from stager.domain.names import slugify
 from stager.settings.loading.refusals import InvalidValue, Path, refuse
 from stager.settings.sections.builds import HookCommands, OptionalBuild, nameable, required_port
@@ -23,6 +24,7 @@ from stager.settings.sections.defaults import Defaults
 from stager.settings.sections.foreign_keys import FOREIGN_KEYS
 from stager.settings.sections.forks import check_application_forks
 from stager.settings.sections.pull_requests import PullRequests
+from stager.settings.sections.services import RepositoryService, Service, ServiceKeys, as_service, read_mount
 from stager.settings.values.scalars import (
     POSITIVE,
     Duration,
@@ -36,11 +38,17 @@ from stager.settings.values.scalars import (
 )
 from stager.settings.values.secret import Secret
 
-RepositoryKey = Literal["port", "command", "health_path", "env", "build", "hooks"]
+RepositoryKey = Literal[
+    "port", "command", "health_path", "env", "build", "hooks",
+    "services", "compose", "web", "volumes", "profiles",
+]  # fmt: skip
 
 
 _URL = re.compile(r"(?:[a-z+]+://(?:[^/@]*@)?[^/]+/|git@[^:/]+:)(.+?)(?:\.git)?/?", re.ASCII)
 """The address of a repository, as a browser or git shows it."""
+
+
+NEEDS_BUILD = "needs the repository's code; add `build: .` to the application"
 
 
 def _full_name(value: str) -> str:
@@ -63,7 +71,7 @@ def _owner(value: str) -> str:
     raise InvalidValue('should be an owner such as "acme"')
 
 
-class App(Defaults):
+class App(ServiceKeys, Defaults):
     """One application. Its key is the `image_name` of a launch and the name of its GitHub repository."""
 
     unknown_key_hint: ClassVar = "an environment variable goes under `env`"
@@ -104,6 +112,11 @@ class App(Defaults):
 
     hooks: HookCommands = HookCommands()
     """Commands that run inside an instance."""
+
+    services: dict[
+        str, Annotated[Service, BeforeValidator(as_service, json_schema_input_type=Service | str)]
+    ] = Field(default_factory=dict, examples=["{database: postgres:16}"])
+    """Services beside the application, by name: databases, workers, jobs. See [Services](services.md)."""
 
     repo: Annotated[str, AfterValidator(_full_name), Form("owner/name")] = ""
     """GitHub repository as `owner/name`. One repository belongs to one application."""
@@ -193,6 +206,22 @@ class App(Defaults):
             refuse(((named,), "has no effect, because `build` makes the image; remove one of them"))
         return self
 
+    def entries(self) -> Mapping[str, RepositoryService]:
+        return self.services
+
+    @model_validator(mode="after")
+    def _code_for_the_services(self) -> Self:
+        if self.build:
+            return self
+        found: list[tuple[Path, str]] = [(("compose",), NEEDS_BUILD)] if self.compose else []
+        for name, entry in self.services.items():
+            found += [(("services", name, "build"), NEEDS_BUILD)] if entry.build else []
+            contents = (i for i, each in enumerate(entry.volumes) if read_mount(each).content)
+            found += [(("services", name, "volumes", i), NEEDS_BUILD) for i in contents]
+        if found:
+            refuse(*found)
+        return self
+
     @model_validator(mode="after")
     def _one_owner(self) -> Self:
         owner = self.repo.partition("/")[0]
@@ -205,7 +234,14 @@ class App(Defaults):
         owner = self.repo.partition("/")[0] or self.repo_owner
         return self.model_copy(update={"image": self.image or self.image_name or key, "repo_owner": owner})
 
-    def application(self, name: str, *, is_local: bool = False, shares_builder: bool = False) -> Application:
+    def application(
+        self,
+        name: str,
+        *,
+        is_local: bool = False,
+        shares_builder: bool = False,
+        fork_images: tuple[str, ...] = (OFFICIAL,),
+    ) -> Application:
         """Return the application that this entry describes. A setting becomes the field of the same name,
         unless `_converted` has it.
 
@@ -213,11 +249,15 @@ class App(Defaults):
             name: the entry's key.
             is_local: whether its repository is one of `local_forge`.
             shares_builder: see `Application.shares_builder`.
+            fork_images: `forks.images`. Images of services in the configuration are allowed as well.
         """
         same = {each.name for each in fields(Application)} & type(self).model_fields.keys()
         given: dict[str, Any] = {key: getattr(self, key) for key in same}
         converted = self._converted(is_local=is_local)
-        return Application(**{**given, **converted, "name": name, "shares_builder": shares_builder})
+        images = (*fork_images, *(entry.image for entry in self.services.values() if entry.image))
+        return Application(
+            **{**given, **converted, "name": name, "shares_builder": shares_builder, "fork_images": images}
+        )
 
     def _converted(self, *, is_local: bool) -> dict[str, Any]:
         """The fields of an application that aren't the setting of the same name."""
@@ -236,6 +276,10 @@ class App(Defaults):
             "repository_file_keys": frozenset(self.repository_file_keys),
             "rules": self.pull_requests.rules,
             "privacy": self.private.privacy if self.private else None,
+            "declared": self.declared,
+            "service_secrets": {
+                name: secrets for name, entry in self.services.items() if (secrets := entry.secrets())
+            },
         }
 
     def _secrets(self) -> dict[str, str]:

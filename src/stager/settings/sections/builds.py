@@ -18,14 +18,19 @@ from stager.settings.values.section import Section, Task
 Value = TypeVar("Value")
 
 
-def _inside(value: str) -> str:
+def within_repository(value: str) -> str:
+    """Normalise a path within the repository.
+
+    Raises:
+        InvalidValue: it leads out of it, or is empty.
+    """
     path = PurePosixPath(value)
     if path.is_absolute() or ".." in path.parts or not value or not value.isprintable():
         raise InvalidValue('should be a path within the repository such as "web"')
     return str(path)
 
 
-InsidePath = Annotated[str, AfterValidator(_inside), Form("path")]
+InsidePath = Annotated[str, AfterValidator(within_repository), Form("path")]
 
 
 def _relative(value: str) -> str:

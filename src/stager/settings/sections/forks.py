@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from stager.domain.catalogue import OFFICIAL
 from stager.settings.loading.context import FolderPath
 from stager.settings.loading.refusals import InvalidValue, refuse
 from stager.settings.values.network import OneDestination
@@ -25,6 +26,16 @@ def _images(pattern: str) -> str:
     return pattern
 
 
+_SERVICE_IMAGES = re.compile(r"[a-z0-9*][A-Za-z0-9*._/:@-]*")
+
+
+def _service_images(pattern: str) -> str:
+    if not _SERVICE_IMAGES.fullmatch(pattern):
+        raise InvalidValue('should be an image such as "elasticsearch:8.*", or "catalogue"')
+    return pattern
+
+
+ServiceImage = Annotated[str, AfterValidator(_service_images), Form("image pattern")]
 ImageOfHost = Annotated[str, AfterValidator(_images), Form("image pattern")]
 MAX_REGISTRIES = 4
 """Each may have four addresses, and the firewall takes sixteen."""
@@ -38,6 +49,12 @@ class Forks(Section):
     """Images of this machine that code from forks may use as base images, such as `stager-base/static:1`; `*`
     matches any characters. Everybody who may open a pull request can read their content. All other images are
     pulled from their registries without credentials."""
+
+    images: tuple[ServiceImage, ...] = (OFFICIAL,)
+    """Images that services of code from forks may run, such as `elasticsearch:8.*` or `ghcr.io/acme/*`; `*`
+    matches any characters but `/`, and a name without tag has all tags. `catalogue` stands for the images of
+    the [catalogue](services.md#catalogue) on Docker Hub. Images of services in this file are allowed as
+    well."""
 
     registries: Annotated[tuple[OneDestination, ...], Field(max_length=MAX_REGISTRIES)] = ()
     """Registries in private networks that these builds may reach, as `host:port`, without credentials. At
@@ -92,6 +109,7 @@ images:
 forks:
   base_images: ["stager-base/*:1"]
   registries: ["10.0.0.7:5000"]
+  images: [catalogue, "elasticsearch:8.*"]
 helper: required
 """
 

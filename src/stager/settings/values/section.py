@@ -9,14 +9,13 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 
 class Section(BaseModel):
-    """A mapping in the configuration. The text below a field is its description in the reference page.
+    """A mapping in the configuration. The text below a field is its description in the reference page (see
+    `stager.settings.descriptions`).
 
     A key without a value counts as absent, as in the first Stager.
     """
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, use_attribute_docstrings=True, coerce_numbers_to_str=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, coerce_numbers_to_str=True)
 
     misplaced: ClassVar[Mapping[str, str]] = {}
     """Keys that belong elsewhere, each with the message for it."""

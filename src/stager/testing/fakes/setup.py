@@ -58,3 +58,6 @@ class FakeApplicationSetup:
             raise Refused("There is an application taken already.", reason="setup-invalid")
         self.added.append(application)
         return application.name or application.repository.rpartition("/")[2]
+
+    def is_waiting(self, name: str) -> bool:
+        return name in [each.name for each in self.added]

@@ -17,6 +17,7 @@ from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Action
 from stager.domain.status import State, status_of
 from stager.ports.setup import ApplicationSetup, NewApplication
+from stager.project.variables import parse_env
 from stager.web.context import Control, Known, Web, WebContext
 from stager.web.pages.rendering import SECURITY, render
 from stager.web.pages.sign_in import check_origin
@@ -27,6 +28,8 @@ router = APIRouter(include_in_schema=False)
 
 PATH = "/setup"
 ADD = "/setup/application"
+MAX_VARIABLES = 16_384
+"""Characters of the variables, and of the secrets."""
 Name = Annotated[str, Path(max_length=64)]
 
 
@@ -39,6 +42,9 @@ class ApplicationForm(BaseModel):
     build: str = Field(default="auto", max_length=20)
     image: str = Field(default="", max_length=300)
     port: str = Field(default="", max_length=5)
+    command: str = Field(default="", max_length=1000)
+    env: str = Field(default="", max_length=MAX_VARIABLES)
+    secrets: str = Field(default="", max_length=MAX_VARIABLES)
 
 
 class LaunchForm(BaseModel):
@@ -72,7 +78,7 @@ async def form(control: Control, web: Web, actor: Known, source: str = "local") 
 
 @router.post(ADD)
 async def add(request: Request, control: Control, web: Web, actor: Known) -> Response:
-    """Add an application; the control plane restarts with it."""
+    """Add an application; the control plane restarts with it once no build runs."""
     check_origin(request)
     await control.identity.authorizer.check(actor, Action.SET_UP)
     setup, given = _setup(web), await form_of(request, ApplicationForm)
@@ -81,7 +87,7 @@ async def add(request: Request, control: Control, web: Web, actor: Known) -> Res
             name = setup.add(_application(given))
     except StagerError as error:
         return _form(actor, setup, given, error)
-    return render("application-added.html", visitor=actor, name=name, file=setup.file, next=f"{ADD}/{name}")
+    return _added(actor, setup, name)
 
 
 @router.get(ADD + "/{name}")
@@ -90,6 +96,8 @@ async def first_preview(control: Control, web: Web, actor: Known, name: Name) ->
     await control.identity.authorizer.check(actor, Action.SET_UP)
     application = control.applications.find(name)
     if application is None:
+        if web.applications is not None and web.applications.is_waiting(name):
+            return _added(actor, web.applications, name)
         return RedirectResponse(PATH, 303, headers=SECURITY)
     return await _first_preview(control, web, actor, application)
 
@@ -132,7 +140,22 @@ def _application(given: ApplicationForm) -> NewApplication:
         given.build,
         given.image.strip(),
         given.port.strip(),
+        given.command.strip(),
+        _variables(given.env, "Environment variables"),
+        _variables(given.secrets, "Secrets"),
     )
+
+
+def _variables(text: str, field: str) -> dict[str, str]:
+    """The variables of a field with a `NAME=value` on each line. An error doesn't quote it."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip() and not line.strip().startswith("#") and not parse_env(line):
+            raise Refused(f"{field}: line {number} isn't of the form `NAME=value`.", reason="setup-invalid")
+    return parse_env(text)
+
+
+def _added(actor: Actor, setup: ApplicationSetup, name: str) -> Response:
+    return render("application-added.html", visitor=actor, name=name, file=setup.file, next=f"{ADD}/{name}")
 
 
 def _form(

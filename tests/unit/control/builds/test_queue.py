@@ -541,3 +541,25 @@ def test_a_key_for_a_generated_dockerfile_depends_on_the_generator(monkeypatch: 
     before = (plain.key, auto.key)
     monkeypatch.setattr("stager.control.builds.queue.GENERATOR_EDITION", 999)
     assert (plain.key == before[0], auto.key == before[1], plain.key == auto.key) == (True, False, False)
+
+
+async def test_drain_waits_for_running_builds_and_starts_no_other() -> None:
+    rig = Rig(at_once=1)
+    running, queued = rig.want("a1"), rig.want("b2")
+    await asyncio.sleep(SECONDS / 2)
+    draining = asyncio.create_task(rig.builds.drain())
+    await asyncio.sleep(SECONDS / 4)
+    assert not draining.done()
+    await draining
+    await asyncio.sleep(SECONDS * 2)
+    assert running.done()
+    assert rig.began == ["a1"]
+    assert rig.ended("a1") == 0
+    assert not queued.done()
+    queued.cancel()
+    await rig.builds.close()
+
+
+async def test_drain_of_an_idle_queue_returns() -> None:
+    rig = Rig()
+    await rig.builds.drain()

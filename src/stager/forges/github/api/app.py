@@ -10,9 +10,6 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from gidgethub.apps import get_jwt
-from jwt import PyJWTError
-
 from stager.domain.errors import Fault, Refused
 from stager.expiring_map import ExpiringMap
 from stager.forges.github.api import problems, responses
@@ -71,6 +68,9 @@ class AppJwt(RequestCredentials):
         return ""
 
     def _signed(self) -> str:
+        from gidgethub.apps import get_jwt  # noqa: PLC0415 (only an App needs them, and they are slow)
+        from jwt import PyJWTError  # noqa: PLC0415
+
         try:
             return get_jwt(app_id=self._app.id, private_key=self._app.pem, expiration=JWT_SECONDS)
         except (PyJWTError, ValueError, TypeError):

@@ -1,0 +1,143 @@
+"""The how-to pages about a server in a clone, with their commands as written."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.integration.console import PAGES_DOMAIN, Console, console, needs_mounts
+from tests.integration.images import application_image
+from tests.integration.stager import docker
+from tests.unit.docs.pages import samples
+from tests.unit.docs.written import written
+
+pytestmark = [pytest.mark.docker, pytest.mark.skipif(bool(needs_mounts), reason=needs_mounts)]
+
+USERS = ["testuser:testpassword"]
+BYPASS = "a-token-of-20-characters-at-least"
+LAUNCH = (
+    "curl -s --fail-with-body --user testuser:testpassword -d image_name=shop -d container_name={0} "
+    f"http://{PAGES_DOMAIN}/launch"
+)
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[Console]:
+    application_image()
+    with console(tmp_path) as made:
+        yield made
+
+
+def configure(shell: Console, **more: object) -> None:
+    """Write config.yml with one application, `shop`."""
+    app = {"image": "stager-test/app:1", "port": 3000, "command": "python3 /server.py"}
+    quick = {"drain_timeout": 1, "stop_grace_period": 1}
+    basics = {
+        "domain": PAGES_DOMAIN, "listen": f"{shell.address}:80", "helper": "off",
+        "images": {"shop": app | quick},
+        "authentication_strategy": "BasicAuthentication", "users": USERS,
+        "roles": {"basic:testuser": "administrator"},
+    }  # fmt: skip
+    (shell.server / "config.yml").write_text(yaml.safe_dump(basics | more))
+
+
+def test_kill_upgrade_and_a_lost_database(shell: Console) -> None:
+    """The preview is served after each; its container is the same one."""
+    configure(shell)
+    shell.run(written("run-as-a-service.md", ".venv/bin/stager serve --detach"))
+    assert shell.run(LAUNCH.format("test")) == f"http://test.{PAGES_DOMAIN}"
+    running = shell.containers
+    shell.run(written("upgrade-and-recover.md", 'kill -9 "$(cat .stager/stager.pid)"'))
+    shell.wait_for(f"test.{PAGES_DOMAIN}", "test")
+    shell.run(written("upgrade-and-recover.md", ".venv/bin/stager stop\nmkdir -p broken"))
+    shell.wait_for(f"test.{PAGES_DOMAIN}", "test")
+    assert shell.containers == running
+
+
+def test_look_for_what_is_wrong(shell: Console) -> None:
+    configure(shell)
+    shell.run("stager serve --detach")
+    status, doctor, check = written(
+        "when-something-goes-wrong.md", "stager status         # are both processes running"
+    ).splitlines()
+    assert "front:         running" in shell.run(status)
+    assert "✓ Docker" in shell.run(doctor, code=1)  # `*.demo.example.org` isn't in the DNS
+    assert shell.run(check).startswith("config.yml: valid")
+
+
+def test_a_link_to_sign_in(shell: Console) -> None:
+    configure(shell)
+    (shell.server / "config.yml").write_text(
+        f"domain: {PAGES_DOMAIN}\nlisten: {shell.address}:80\nhelper: 'off'\n"
+    )
+    shell.run("stager serve --detach")
+    said = shell.run(written("first-run.md", "stager login-link"))
+    assert f"http://{PAGES_DOMAIN}/login/link?secret=" in said
+
+
+def private(shell: Console) -> None:
+    """The page's own settings for automated tests, and links."""
+    [way] = [s for s in samples("yaml") if s.page.name == "private-previews.md" and "bypass_token" in s.text]
+    wanted = yaml.safe_load(way.text)["images"]["shop"]["private"]
+    configure(shell)
+    config = yaml.safe_load((shell.server / "config.yml").read_text())
+    config["images"]["shop"]["private"] = wanted | {"methods": ["sign-in", "link"]}
+    (shell.server / "config.yml").write_text(yaml.safe_dump(config))
+    shell.environ["PREVIEW_BYPASS"] = BYPASS
+    shell.run("stager serve --detach")
+
+
+def test_share_a_private_preview_and_let_tests_in(shell: Console) -> None:
+    """But for the environment's id, which each preview has its own of."""
+    private(shell)
+    shell.run(LAUNCH.format("my-branch"))
+    listed = f"curl -s --user testuser:testpassword http://{PAGES_DOMAIN}/api/v1/environments"
+    [environment] = json.loads(shell.run(listed))
+    sample = written("private-previews.md", "curl --user testuser:testpassword --json")
+    said = shell.run(sample.replace("dwhfetsycbfe", environment["id"]))
+    [url] = re.findall(r'"url": ?"([^"]+)"', said)
+    assert url.startswith(f"http://my-branch.{PAGES_DOMAIN}/?stager_share=")
+    said = shell.run(written("private-previews.md", 'curl --header "X-Stager-Bypass: $PREVIEW_BYPASS"'))
+    assert "my-branch got 3 bytes" in said
+    assert "my-branch got" not in shell.run(f"curl -s --data x=1 http://my-branch.{PAGES_DOMAIN}/form")
+
+
+SHOP = {"name": "shop", "version": "1.0.0"}
+LOCK = {**SHOP, "lockfileVersion": 3, "packages": {"": SHOP}}
+BOOT = {
+    "package.json": json.dumps({**SHOP, "scripts": {"start": "node server.js"}}),
+    "package-lock.json": json.dumps(LOCK),
+    "server.js": """\
+require("http").createServer((_, answer) => answer.end("from " + process.env.container_name)).listen(3000)
+""",
+}
+
+
+def test_a_boot_script_for_a_branch(shell: Console) -> None:
+    """In an image with Node.js, and the repository in it."""
+    folder = shell.repository("shop", BOOT)
+    shell.run("git switch -qc warm-welcome && git push -q ../../git/shop.git warm-welcome main", at=folder)
+    script = written("prepare-an-image.md", "set -e\ncd /app")
+    (shell.folder / "git" / "run.sh").write_text(script)
+    (shell.folder / "git" / "Dockerfile").write_text(
+        "FROM stager-base/node:1\nCOPY shop.git /srv/shop.git\nRUN git clone -q /srv/shop.git /app\n"
+        "COPY run.sh /run.sh\n"
+    )
+    tag = f"stager-test/boot:{shell.installation}"
+    docker("build", "-q", "-t", tag, str(shell.folder / "git"))
+    try:
+        app = {"image": tag, "port": 3000, "command": "/bin/bash /run.sh", "stop_grace_period": 1}
+        configure(shell, images={"shop": app})
+        shell.run("stager serve --detach")
+        shell.run(LAUNCH.format("warm-welcome"))
+        shell.wait_for(f"warm-welcome.{PAGES_DOMAIN}", "from warm-welcome")
+    finally:
+        shell.run(
+            f"curl -s --user testuser:testpassword -d container_name=warm-welcome http://{PAGES_DOMAIN}/kill"
+        )
+        docker("image", "rm", "-f", tag)

@@ -1,0 +1,162 @@
+"""Previews of several services: brought up in their order, refreshed, degraded, removed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+
+from stager.domain.application import Application
+from stager.domain.environment import Environment, Instance
+from stager.domain.route import Page
+from stager.domain.service import Mount, ServiceCheck, ServiceSpec, generated
+from stager.domain.stack import StackDeclaration
+from stager.domain.status import State
+from stager.testing import Program
+from stager.testing.fakes.engine import Inner
+from tests.unit.control.harness import SHOP, Harness
+
+DB = ServiceSpec(
+    "db",
+    image="postgres:16",
+    variables={"POSTGRES_PASSWORD": generated("DB")},
+    provides={"DATABASE_URL": f"postgres://app:{generated('DB')}@db/app"},
+    check=ServiceCheck(command=("pg_isready",)),
+    mounts=(Mount("/var/lib/postgresql/data", volume="data"),),
+)
+ADMIN = ServiceSpec("admin", image="adminer:5", port=8080)
+
+
+def with_services(*services: ServiceSpec, app: Application = SHOP, **settings: object) -> Application:
+    declared = StackDeclaration(services, **settings)  # type: ignore[arg-type]
+    return replace(app, declared=declared)
+
+
+def add_images(harness: Harness) -> None:
+    for image in ("postgres:16", "postgres:17", "adminer:5", "adminer:6"):
+        harness.engine.add_image(image)
+
+
+@pytest.fixture
+async def harness() -> AsyncIterator[Harness]:
+    made = Harness([with_services(DB, ADMIN)])
+    add_images(made)
+    async with made.open() as opened:
+        yield opened
+
+
+def by_service(harness: Harness, environment: Environment) -> dict[str, Instance]:
+    return {instance.service: instance for instance in harness.engine.there(environment.id)}
+
+
+def assert_served(harness: Harness, environment: Environment) -> dict[str, Instance]:
+    """Each of the three services runs once, and the two routed ones serve at their hosts."""
+    instances = by_service(harness, environment)
+    assert len(harness.engine.there(environment.id)) == len(instances) == 3
+    assert harness.served(environment.host) == instances["web"]
+    assert harness.served(f"admin--{environment.host}") == instances["admin"]
+    return instances
+
+
+class TestLaunch:
+    async def test_all_services_run_and_the_routed_ones_have_a_host(self, harness: Harness) -> None:
+        environment = await harness.launch("x")
+        await harness.rest()
+
+        instances = assert_served(harness, environment)
+        assert (await harness.status()).state is State.LIVE
+        for one in instances.values():
+            assert instances["db"].id in harness.engine.reached(one.id, "db")
+
+    async def test_code_gets_what_services_provide_and_images_only_their_own(self, harness: Harness) -> None:
+        environment = await harness.launch("x", GREETING="hallo")
+        await harness.rest()
+
+        instances = by_service(harness, environment)
+        web, db = (harness.engine.variables(instances[name].id) for name in ("web", "db"))
+        password = db["POSTGRES_PASSWORD"]
+        assert len(password) == 32
+        assert web["DATABASE_URL"] == f"postgres://app:{password}@db/app"
+        assert web["STAGER_URL"] == db["STAGER_URL"] == "http://x.preview.test"
+        assert web["STAGER_URL_ADMIN"] == db["STAGER_URL_ADMIN"] == "http://admin--x.preview.test"
+        assert web["GREETING"] == "hallo"
+        assert "GREETING" not in db
+        assert "DATABASE_URL" not in db
+
+    async def test_no_generated_secret_is_stored(self, harness: Harness) -> None:
+        environment = await harness.launch("x")
+        await harness.rest()
+
+        db = by_service(harness, environment)["db"]
+        assert harness.engine.variables(db.id)["POSTGRES_PASSWORD"] not in repr(harness.store._tables)
+
+    async def test_a_service_that_is_never_healthy_fails_the_launch_and_is_named(
+        self, harness: Harness
+    ) -> None:
+        harness.engine.add_image("postgres:16", Program(inner={"pg_isready": Inner(exit_code=2)}))
+        environment = await harness.launch("x")
+        await harness.rest()
+
+        status = await harness.status()
+        assert status.state is State.FAILED
+        assert 'The service "db" isn\'t healthy' in status.message
+        page = harness.target(environment.host)
+        assert isinstance(page, Page)
+        assert page.message == status.message
+        assert isinstance(harness.target(f"admin--{environment.host}"), Page)
+
+
+class TestRefresh:
+    async def test_a_broken_one_leaves_the_old_services_serving(self, harness: Harness) -> None:
+        environment = await harness.launch("x")
+        await harness.rest()
+        before = by_service(harness, environment)
+        harness.engine.add_image("acme/shop:1", Program(exit_code=1))
+        await harness.launch("x")
+        await harness.rest()
+
+        assert assert_served(harness, environment) == before
+        assert (await harness.status()).state is State.FAILED_UPDATE
+
+    async def test_a_removed_service_loses_its_host(self, harness: Harness) -> None:
+        environment = await harness.launch("x")
+        await harness.rest()
+        await harness.kill()
+        harness.applications = [with_services(DB)]
+        await harness.start()
+        await harness.launch("x")
+        await harness.rest()
+
+        assert by_service(harness, environment).keys() == {"web", "db"}
+        assert harness.target(f"admin--{environment.host}") is None
+        assert await harness.store.read(lambda tx: tx.all_service_hosts()) == {}
+
+    async def test_a_stateful_service_keeps_its_volume_when_it_is_replaced(self, harness: Harness) -> None:
+        environment = await harness.launch("x")
+        await harness.rest()
+        before = by_service(harness, environment)
+        await harness.kill()
+        harness.applications = [with_services(replace(DB, image="postgres:17"), ADMIN)]
+        await harness.start()
+        await harness.launch("x")
+        await harness.rest()
+
+        after = assert_served(harness, environment)
+        assert after["db"].id != before["db"].id
+        assert harness.engine.volume_names == {(environment.id, "data", 0)}
+
+
+class TestEnd:
+    async def test_a_kill_leaves_nothing(self, harness: Harness) -> None:
+        environment = await harness.launch("x")
+        await harness.rest()
+        await harness.stop("x")
+        await harness.rest()
+
+        await harness.assert_gone(environment)
+        assert harness.engine.networks == frozenset()
+        for host in (environment.host, f"admin--{environment.host}"):
+            page = harness.target(host)
+            assert isinstance(page, Page)
+            assert page.state in {"gone", "stopped"}
