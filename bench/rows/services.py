@@ -127,7 +127,7 @@ async def _measure(testbed: Testbed) -> dict[str, Any]:
 
 def _composed(folder: Path) -> dict[str, Any]:
     """The configuration of Stager that runs the Compose file of the repositories in a folder."""
-    composed = {"compose": True, "image": None, "port": None, "build": None, "memory": "1g"}
+    composed = {"compose": True, "image": None, "port": None, "build": ".", "memory": "1g"}
     return {"local_forge": str(folder), "images": {"shop": composed}}
 
 
@@ -158,7 +158,7 @@ async def _refreshed(url: str, host: str, watcher: Watcher, author: Author) -> M
     author.begin("steady")
     await author.push("steady")
     await watcher.shows("steady")
-    async with Load(url, host, ("/",)) as load:
+    async with Load(url, host, ("/",), posts=False) as load:
         for number in range(REFRESHES):
             page = f"{number} of {author.clone.folder}"
             author.change(page)
@@ -202,11 +202,11 @@ def charts(figures: Figures) -> list[Chart]:
 
 
 ABOUT = """\
-A repository has a Compose file with three services, two of them built, each with a health check every second; a branch
-changes one file of one service, and all other layers are in the build cache. The floor pushes to a bare
-repository without a hook, runs `docker compose up --wait --build` in the pushed folder, and requests the main
-service every 5 ms until it answers. Stager builds and starts the same file at each push. Then one branch is
-pushed again and again under load, with changes of one of its services.
+A repository has a Compose file with three services, two of them built, each with a health check every second;
+a branch changes one file of one service, and all other layers are in the build cache. The floor pushes to a
+bare repository without a hook, runs `docker compose up --wait --build` in the pushed folder, and requests the
+main service every 5 ms until it answers. Stager builds and starts the same file at each push. Then one branch
+is pushed again and again under load, with changes of one of its services.
 """
 
 ROW = Row(
