@@ -11,6 +11,7 @@ from typing import Literal
 from tests.integration.stager import docker
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "base-image.sh"
+SERVICE_SCRIPT = SCRIPT.with_name("service-image.sh")
 APP = Path(__file__).parent / "app"
 APPLICATION = "stager-test/app:1"
 LABEL = "stager.test-image"
@@ -31,6 +32,18 @@ def base_image(kind: Literal["python", "static"]) -> str:
     made = subprocess.run([SCRIPT, kind], capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
     return f"stager-base/{kind}:1"
+
+
+@functools.cache
+def service_image(kind: Literal["postgres", "mariadb", "redis", "rabbitmq", "maildev"]) -> str:
+    """The reference of a service's image, such as `postgres:15`; made first if it isn't there.
+
+    Raises:
+        AssertionError: it can't be made; with what the script said.
+    """
+    made = subprocess.run([SERVICE_SCRIPT, kind], capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    return made.stdout.splitlines()[-1]
 
 
 @functools.cache

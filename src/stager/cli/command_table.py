@@ -78,6 +78,7 @@ COMMANDS = (
         "Write a repository's .stager.yml from what its files say.",
         client_module="stager.cli.init",
     ),
+    _server("explain", "explain", "Explain what would run from a checkout, without running it."),
     _server("up", "up.command", "Preview a local folder and update it when files change."),
     _server("serve", "server", "Run the server."),
     _server("front", "server", "Run the front alone."),

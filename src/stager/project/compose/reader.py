@@ -23,7 +23,8 @@ OVERRIDES = (
     *("docker-compose.override.yml", "docker-compose.override.yaml"),
 )
 
-MAX_SERVICES = 50
+MAX_SERVICES = 30
+"""That run: as many as `.stager.yml` may have."""
 DRIVERS = {"volumes": ("", "local"), "networks": ("", "default", "bridge", "overlay")}
 SECTIONS = {"volumes": VOLUME, "networks": NETWORK, "configs": FILE_OBJECT, "secrets": FILE_OBJECT}
 

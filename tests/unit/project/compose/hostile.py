@@ -179,7 +179,7 @@ HOSTILE = {
     "a build with secrets": build("secrets: [key]", "5: `secrets` of `build` isn't supported"),
     "a build with entitlements": build("entitlements: [security.insecure]", "5: `entitlements` of `build` weakens"),
     "a privileged build": build("privileged: true", "5: `privileged` of `build` weakens"),
-    "a build with more contexts": build("additional_contexts: {etc: /etc}", "5: `additional_contexts` isn't"),
+    "a build with more contexts": build("additional_contexts: {etc: /etc}", "5: `additional_contexts` of `build` isn't"),
     "a build with hosts": build("extra_hosts: ['a:1.2.3.4']", "5: `extra_hosts` of `build` changes"),
     "a build of its own text": build("dockerfile_inline: FROM scratch", "5: `dockerfile_inline` of `build` isn't"),
     "a build with a cache": build("cache_from: ['type=local,src=/etc']"),
@@ -276,5 +276,5 @@ HOSTILE = {
     "a file outside": Hostile(HEAD, ("../compose.yaml:0: The Compose file '..' leads out",), options={"path": "../compose.yaml"}),
     "a file that isn't there": Hostile(HEAD, ("no.yaml:0: There is no file no.yaml",), options={"path": "no.yaml"}),
     "refusals of services that don't run": Hostile(f"{HEAD}  bad: {{image: a, privileged: true, profiles: [x]}}\n"),
-    "many services": Hostile("services:\n" + "".join(f"  s{n}: {{image: a}}\n" for n in range(60)), ("0: 60 services run; at most 50 can.",), options={"web": "s0"}),
+    "many services": Hostile("services:\n" + "".join(f"  s{n}: {{image: a}}\n" for n in range(60)), ("0: 60 services run; at most 30 can.",), options={"web": "s0"}),
 }  # fmt: skip

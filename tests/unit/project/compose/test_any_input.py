@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from stager.project.compose import Options, read
-from stager.project.compose.keys import TABLES
+from stager.project.compose.reference_page import TITLES
 from stager.project.tree import Tree
 from tests.unit.project.compose.cases import CASES, written
 from tests.unit.project.compose.hostile import HOSTILE
 
 WORDS = sorted(
-    {key for table in TABLES for keys in (table.supported, table.ignored, table.refused) for key in keys}
+    {key for _, table in TITLES for keys in (table.supported, table.ignored, table.refused) for key in keys}
 )
 VALUES = [
     *(

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from stager.domain import catalogue
 from stager.domain.service import Condition, ServiceSpec
 from stager.project.compose import Options, Reading, read
 from stager.project.tree import Tree
@@ -185,6 +186,8 @@ def adapted(theirs: dict[str, Any], ours: dict[str, Any], names: Mapping[str, st
     }
     if ours["ports"] and (not theirs["ports"] or ours["ports"][0] in theirs["ports"]):
         theirs["ports"] = ours["ports"]  # of several one is routed; without any, that of `expose`
+    if theirs["test"] is None and catalogue.find(theirs["image"] or ""):
+        theirs["test"] = ours["test"]  # the port of a known database
     if not ours["ports"]:
         theirs["ports"] = []  # a database has no host
     if theirs["image"] and not ours["image"]:  # what another service builds, or the repository's own
