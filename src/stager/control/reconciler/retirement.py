@@ -37,10 +37,10 @@ class Retirement:
             await self.clear_networks(environment)
 
     async def _remove(self, state: ObservedState, instance: Instance) -> None:
-        """Remove an instance; its deployment keeps the end of its log."""
+        """Remove an instance; that of the main service leaves the end of its log in its deployment."""
         deployment = state.deployments.get(instance.generation)
-        text = await self._context.instances.logs(instance.id, LOG_LINES)
-        if deployment is not None:
+        if deployment is not None and state.observed.service(instance.generation, instance.service).is_main:
+            text = await self._context.instances.logs(instance.id, LOG_LINES)
             await self._context.records.save(
                 deployment.id, lambda d: replace(d, ended_at=self._context.clock.now(), log=text or d.log)
             )
