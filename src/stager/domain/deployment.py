@@ -59,6 +59,7 @@ class DeployedService:
         has_healthcheck: whether the image's `HEALTHCHECK` is its health check.
         fresh_volumes: its volumes that live for one generation only.
         is_kept: whether an instance with the same inputs serves further generations.
+        image_content: see `InstanceSpec.image_content`.
     """
 
     spec: ServiceSpec
@@ -70,6 +71,7 @@ class DeployedService:
     has_healthcheck: bool = False
     fresh_volumes: frozenset[str] = frozenset()
     is_kept: bool = False
+    image_content: str = ""
 
     @property
     def name(self) -> str:
