@@ -146,7 +146,7 @@ class TestRecipe:
 
 
 class TestContent:
-    async def test_is_the_same_for_commits_that_differ_in_their_id_only(
+    async def test_is_the_same_for_commits_with_the_same_files(
         self, buildx: BuildxUnderTest
     ) -> None:
         dockerfile = f'FROM {IMAGE}\nCMD ["one"]\n'
