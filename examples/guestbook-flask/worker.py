@@ -34,7 +34,7 @@ def thank(database: psycopg.Connection, number: int) -> None:
 
 
 def main() -> None:
-    queue = redis.Redis.from_url(os.environ["REDIS_URL"], decode_responses=True)
+    queue = redis.Redis.from_url(os.environ["REDIS_URL"], decode_responses=True, socket_timeout=60)
     while True:
         item = queue.blpop([QUEUE], timeout=30)
         if item is not None:
