@@ -93,7 +93,7 @@ def test_node_with_mariadb(make_stager: MakeStager, tmp_path: Path) -> None:
     run("git checkout -qb chores && git commit -q --allow-empty -m Chores", clone, stager)
     run("git push -o wait stager chores", clone, stager)
     run("curl -sS --data title=Sweep http://chores.localhost:8000/", clone, stager)
-    run("sed -i s/Tasks/Chores/ server.js && git commit -qam Heading", clone, stager)
+    run("sed -i s/Tasks/Chores/g server.js && git commit -qam Heading", clone, stager)
     run("git push -o wait stager chores", clone, stager)
     page = stager.get("chores").text
     assert "<h1>Chores</h1>" in page
