@@ -137,6 +137,7 @@ class TestPage:
         assert '<span class="state bad">failed</span>' in page
         assert "The service &#34;db&#34; isn&#39;t healthy" in page
         assert "Log of the service db" in page
+        assert "Application log" not in page, "the main service has printed nothing"
         assert "disk &lt;full&gt;" in page
 
     async def test_a_viewer_sees_states_and_no_logs(self) -> None:
