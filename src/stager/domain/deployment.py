@@ -113,7 +113,7 @@ class Deployment:
         id: opaque; part of the engine's labels.
         image: the id of the main service's image; empty before it is prepared.
         created_at: when the deployment was requested. The other timestamps are None until reached.
-        log: the last lines of the instance's log, saved when it fails or is removed.
+        log: the last lines of the main service's log, saved when it fails or is removed.
         build: the key of the build's log; empty if nothing is built.
         manifest: the settings of the repository file and the image at the time of the build.
         services: all that it consists of, fixed when it is prepared; empty before.
@@ -147,6 +147,11 @@ class Deployment:
     def service(self, name: str) -> DeployedService | None:
         """The service of this name; None if there is none."""
         return next((service for service in self.services if service.name == name), None)
+
+    def is_main(self, name: str) -> bool:
+        """Whether the service of this name is the main one. Before it is prepared, there is no other."""
+        found = self.service(name)
+        return found is None or found.is_main
 
     @property
     def stage(self) -> str:
