@@ -80,6 +80,15 @@ class DeployedService:
         return self.is_main or bool(self.host)
 
     @property
+    def is_stateful(self) -> bool:
+        """Whether it writes to a volume that further generations use. Two main services may do so side by
+        side, so that a push doesn't interrupt the preview."""
+        if self.is_main or self.spec.is_job or not self.spec.is_stateful:
+            return False
+        written = {m.volume for m in self.spec.mounts if m.volume and not m.is_read_only}
+        return bool(written - self.fresh_volumes)
+
+    @property
     def planned(self) -> Service:
         """What the plan needs to know of it."""
         return Service(
@@ -88,7 +97,7 @@ class DeployedService:
             is_routed=self.is_routed,
             is_kept=self.is_kept,
             inputs=self.inputs,
-            is_stateful=self.is_kept and self.spec.is_stateful,
+            is_stateful=self.is_stateful,
             is_job=self.spec.is_job,
             depends_on=self.spec.depends_on,
         )

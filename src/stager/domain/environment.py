@@ -372,10 +372,11 @@ class Observed:
         if generation in self.services:
             return self.services[generation]
         names = sorted({i.service for i in self.instances if i.generation == generation})
-        return tuple(
-            WEB_SERVICE if name == WEB_SERVICE.name else Service(name, is_routed=name in self.published)
-            for name in names
-        )
+        return tuple(self._assumed(name) for name in names)
+
+    def _assumed(self, name: str) -> Service:
+        is_routed = name in self.published
+        return WEB_SERVICE if name == WEB_SERVICE.name else Service(name, False, is_routed, not is_routed)
 
     def service(self, generation: int, name: str) -> Service:
         """The service of this name in this generation; one that isn't routed if there is none."""

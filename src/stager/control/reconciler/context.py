@@ -18,7 +18,7 @@ from stager.domain.application import Application, Applications
 from stager.domain.deployment import Deployment
 from stager.domain.environment import WEB_SERVICE, Environment, Instance, Observed, Service
 from stager.domain.errors import Fault, StagerError
-from stager.domain.plan import Generation
+from stager.domain.generation import Generation
 from stager.domain.route import Endpoint
 from stager.ports.clock import Clock
 from stager.ports.engine import Instances, Prober
@@ -92,10 +92,9 @@ class ObservedState:
     @property
     def serving_generation(self) -> int | None:
         """The generation that the front sends requests to; the newest if there are several."""
-        found = [Generation.of(self.observed, number) for number in self.deployments]
-        return max((g.number for g in found if g.is_published), default=None) or max(
-            (i.generation for i in self.observed.serving), default=None
-        )
+        numbers = {instance.generation for instance in self.observed.instances}
+        found = (Generation.of(self.observed, number, self.environment.desired) for number in numbers)
+        return max((g.number for g in found if g.is_serving), default=None)
 
 
 async def observe(environment_id: str, context: WorkerContext) -> ObservedState | None:

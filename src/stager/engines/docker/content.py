@@ -14,7 +14,11 @@ import aiodocker
 from stager.domain.errors import Fault
 from stager.engines.docker.client import engine_errors
 from stager.engines.docker.create_parameters import cleaned
+from stager.engines.docker.files import archive_of
 from stager.ports.engine import Content
+
+READ_ONLY = "read-only"
+"""Part of Docker's 500 answer for a target in a read-only file system."""
 
 FOLDER_MODE, FILE_MODE, PROGRAM_MODE = 0o755, 0o644, 0o755
 
@@ -37,22 +41,15 @@ async def copy_content(docker: aiodocker.Docker, container: str, content: Conten
                 path = str(PurePosixPath(target).relative_to(folder))
                 await _put(docker, container, folder, _rewritten(content, path))
         except aiodocker.DockerError as error:
-            if error.status >= 500:
+            if error.status >= 500 and READ_ONLY not in error.message:
                 raise
             raise _refused(content, error.message) from error
 
 
 async def _existing(docker: aiodocker.Docker, container: str, path: str) -> str:
     """The deepest folder on the way to this path that the container has."""
-    while path != "/":
-        try:
-            async with docker._query(  # noqa: SLF001 (aiodocker doesn't have this call)
-                f"containers/{container}/archive", method="HEAD", params={"path": path}
-            ):
-                return path
-        except aiodocker.DockerError as error:
-            if error.status != 404:
-                raise
+    # Without the dot, a link to a missing folder would exist.
+    while path != "/" and await archive_of(docker, container, f"{path}/.", 1) is None:
         path = posixpath.dirname(path)
     return path
 
