@@ -135,7 +135,9 @@ def of_container(container: dict[str, Any]) -> dict[str, Any]:
         "user": config["User"],
         "working_dir": config["WorkingDir"],
         "variables": {key: value for key, value in variables.items() if not key.startswith(OURS)},
-        "volumes": sorted(each["Destination"] for each in container["Mounts"] if each["Type"] == "volume"),
+        "volumes": sorted(
+            each["Destination"] for each in container["Mounts"] if "uploads" in each.get("Name", "")
+        ),
         "tmpfs": sorted(container["HostConfig"].get("Tmpfs") or {}),
     }
 

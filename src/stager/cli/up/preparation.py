@@ -278,10 +278,8 @@ def _notes(
         shown = run.command[-1].splitlines()[-1].removeprefix("exec ")
         yield f"Command: {shown} ({run.command_why}; {path} has no CMD)"
     if missing and compose:
-        yield f"Not started: the services {listed(missing)} of {compose.path}."
-        yield from (
-            f"{compose.path} can't run: {each}" for each in map(str, compose.refusals[:MOST_REFUSALS])
-        )
+        yield f"Not started: the services of {compose.path} ({listed(missing)})."
+        yield from map(str, compose.refusals[:MOST_REFUSALS])
     if empty := _empty_submodules(tree):
         yield f"Not checked out: {listed(empty)}. Run `git submodule update --init --recursive`."
     yield from variables.notes
