@@ -14,6 +14,7 @@ from bench.rows import (
     refresh,
     resync,
     routes,
+    services,
     up,
     webhook,
 )
@@ -23,6 +24,7 @@ ROWS: tuple[Row, ...] = (
     build.ROW,
     up.ROW,
     changes.ROW,
+    services.ROW,
     webhook.ROW,
     refresh.ROW,
     crash.ROW,

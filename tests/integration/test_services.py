@@ -11,12 +11,12 @@ from tests.integration.conftest import MakeStager
 from tests.integration.load import Load
 from tests.integration.stager import StagerUnderTest, docker, until
 
-STORE = "import http.server, os; os.chdir('/data'); http.server.test(port=8000, bind='0.0.0.0')"
+STORE = ["python3", "-m", "http.server", "8000", "--directory", "/data"]
 SERVICES = {
     "admin": {"image": "stager-test/app:1", "command": ["python3", "/server.py"], "routed": 3000},
     "store": {
         "image": "stager-base/python:1",
-        "command": ["python3", "-c", STORE],
+        "command": STORE,
         "health": {"port": 8000},
         "volumes": ["data:/data"],
     },

@@ -80,7 +80,9 @@ def init(
         Path | None,
         typer.Option("--config", help="Write the server's part to this file instead of showing it."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; use the guesses.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Ask no questions; use the detected values.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
     """Write a repository's .stager.yml from what its files say.

@@ -42,7 +42,11 @@ class CodeReader:
     def sources(self) -> Sources:
         """Raises `Fault` (`builder-missing`) where no application is built."""
         if self._sources is None:
-            raise Fault("No builder is configured.", reason="builder-missing")
+            raise Fault(
+                "No application has `build`, so nothing is built.",
+                hint="Set `build` for the application, and restart Stager.",
+                reason="builder-missing",
+            )
         return self._sources
 
     async def with_commit(

@@ -20,7 +20,7 @@ class GarbageCollection:
         self._queue = queue
 
     async def collect(self) -> None:
-        """Remove what isn't needed. Images that have just been built are kept whatever the store says.
+        """Remove what isn't needed. Images that have just been built are kept regardless of the store.
 
         Raises:
             Retry: the engine or the store doesn't answer.

@@ -4,19 +4,18 @@ builds or the prebuilt images."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from stager.control.builds.code import Code, CodeReader, no_source
 from stager.control.builds.queue import BuildQueue, BuildRequest
-from stager.control.builds.stacks import Declared, StackReader
+from stager.control.builds.stacks import Declared, Request, StackReader
 from stager.control.environments.records import Records
 from stager.control.ports import Ports
 from stager.domain.application import SHA_PLACEHOLDER, Application
 from stager.domain.deployment import DeployedService, Deployment
-from stager.domain.environment import Environment
 from stager.domain.errors import Fault, Retry, StagerError
 from stager.domain.recipe import Manifest, Recipe
 from stager.domain.service import ServiceSpec, VolumePolicy, with_generated
@@ -24,8 +23,6 @@ from stager.domain.source import Trust
 from stager.ports.builder import ImageFacts
 from stager.ports.engine import Content
 from stager.project.detected import IN_PAGES
-
-OnProgress = Callable[[], None]
 
 T = TypeVar("T")
 
@@ -43,22 +40,6 @@ class Resolved:
     deployment: Deployment
     services: tuple[DeployedService, ...]
     contents: Mapping[str, tuple[Content, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the images of a deployment are resolved for.
-
-    Args:
-        secret_of: returns the generated secret of a name.
-        on_progress: called at each change of a build's log or queue position.
-    """
-
-    environment: Environment
-    deployment: Deployment
-    application: Application
-    secret_of: Callable[[str], str]
-    on_progress: OnProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +78,7 @@ class ImageResolver:
             if self.builds is None:
                 raise no_source(application)
             code = await self._code.code(environment, request.deployment.revision.sha, application)
-        declared = await self.stacks.declared(environment, application, code)
+        declared = await self.stacks.declared(request, code)
         return await self._resolved(_Job(request, declared, code))
 
     async def _resolved(self, job: _Job) -> Resolved:

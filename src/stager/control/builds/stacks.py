@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from stager.control.builds.code import Code, CodeReader
 from stager.control.builds.contents import contents_of
 from stager.domain.application import Application
+from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
 from stager.domain.errors import Fault
 from stager.domain.recipe import Manifest, Recipe
@@ -20,6 +22,24 @@ from stager.settings.repository_file import ParsedFile
 
 MAX_REFUSALS = 20
 """Refusals of a Compose file that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the services of a deployment are resolved for.
+
+    Args:
+        secret_of: returns the generated secret of a name.
+        urls: returns the variables with the URLs of these services, which are given hosts.
+        on_progress: called at each change of a build's log or queue position.
+    """
+
+    environment: Environment
+    deployment: Deployment
+    application: Application
+    secret_of: Callable[[str], str]
+    urls: Callable[[Sequence[str]], Awaitable[Mapping[str, str]]]
+    on_progress: Callable[[], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +67,19 @@ class StackReader:
     def __init__(self, code: CodeReader) -> None:
         self._code = code
 
-    async def declared(
-        self, environment: Environment, application: Application, code: Code | None
-    ) -> Declared:
-        """What the environment's commit declares.
+    async def declared(self, request: Request, code: Code | None) -> Declared:
+        """What a deployment's commit declares.
 
         Raises:
             Fault: `compose-refused`, `compose-missing`: the Compose file can't be used; `services-invalid`;
                 `image-not-allowed`; also what `Sources` raises.
         """
+        environment, application = request.environment, request.application
         file = await self._code.repository_file(environment, code, application) if code else ParsedFile()
         completed = application.with_manifest(file.manifest).with_declared(file.declared)
         recipe = file.recipe(application.build) if application.build else None
         if code is not None and completed.declared.compose is not None:
-            stack = await self._compose(environment, completed, code)
+            stack = await self._compose(request, completed, code)
             declared = _completed(application, completed, file, stack)
         else:
             declared = Declared(completed, completed.stack, file.manifest, recipe, {})
@@ -87,17 +106,23 @@ class StackReader:
         async with self._code.sources.checkout(code.repository.id, code.origin, code.sha) as tree:
             return {each.name: await asyncio.to_thread(contents_of, tree, each) for each in with_content}
 
-    async def _compose(self, environment: Environment, application: Application, code: Code) -> Stack:
+    async def _compose(self, request: Request, application: Application, code: Code) -> Stack:
+        """The services of the Compose file. It may use the URLs of the services that it declares, so it is
+        read a second time where there are several."""
         declared = application.declared
         options = Options(
             path=declared.compose or "",
             web=declared.main,
             profiles=declared.profiles,
-            variables=application.variables,
+            variables={**application.variables, **await request.urls(())},
         )
-        code = await self._code.declared(environment, code)
+        code = await self._code.declared(request.environment, code)
         async with self._code.sources.checkout(code.repository.id, code.origin, code.sha) as tree:
             reading = await asyncio.to_thread(_read, tree, options)
+            stack = reading.stack if reading is not None else None
+            if stack is not None and (routed := _routed_beside_main(stack)):
+                variables = {**options.variables, **await request.urls(routed)}
+                reading = await asyncio.to_thread(_read, tree, replace(options, variables=variables))
         if reading is None:
             name = declared.compose or "compose.yaml"
             raise Fault(
@@ -110,6 +135,11 @@ class StackReader:
         return replace(reading.stack, volumes={**reading.stack.volumes, **declared.volumes})
 
 
+def _routed_beside_main(stack: Stack) -> list[str]:
+    """The names of the services that get hosts of their own."""
+    return [each.name for each in stack.services if each.port and each.name != stack.main]
+
+
 def _read(tree: Path, options: Options) -> Reading | None:
     return read(Tree(tree), options)
 
@@ -120,14 +150,14 @@ def _has_content(service: ServiceSpec) -> bool:
 
 def _completed(application: Application, completed: Application, file: ParsedFile, stack: Stack) -> Declared:
     """What a Compose file declares, where neither the configuration nor the repository file says otherwise.
-    A file without any build gets the repository's own image for its main service."""
+    A main service without image and build gets the repository's own image."""
     main = stack.main_service
     configured = application.build or Recipe()
     recipe = file.recipe(configured)
-    is_own = file.build is not None or configured != Recipe()
+    is_own = file.build is not None or replace(configured, auto=False, secrets={}) != Recipe()
     if not is_own and main.build is not None:
         recipe = replace(main.build, secrets=configured.secrets)
-    runs_own_image = is_own or main.build is not None or not any(each.build for each in stack.services)
+    runs_own_image = is_own or not main.image
     main = replace(
         main,
         image="" if runs_own_image else main.image,

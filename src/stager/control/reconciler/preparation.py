@@ -4,15 +4,16 @@ them with their hosts and the digests of their inputs."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import replace
 
-from stager.control.builds.images import Request, Resolved
+from stager.control.builds.images import Resolved
+from stager.control.builds.stacks import Request
 from stager.control.reconciler.context import ObservedState, WorkerContext
 from stager.control.reconciler.instance_specs import spec_of
 from stager.control.reconciler.status_page import StatusPage
-from stager.control.reconciler.variables import Launch, of_service, secret_of
+from stager.control.reconciler.variables import Launch, of_service, place, secret_of
 from stager.domain.application import Application
 from stager.domain.deployment import DeployedService, Deployment
 from stager.domain.environment import Environment
@@ -20,7 +21,6 @@ from stager.domain.errors import Fault, Retry
 from stager.domain.profile import profile_name
 from stager.domain.service import MAIN_SERVICE, ServiceSpec
 from stager.ports.engine import Content
-from stager.ports.store import Transaction
 
 PAGE_INTERVAL = 1.0
 """Minimum number of seconds between two updates of a page that shows a build's log."""
@@ -110,6 +110,7 @@ class Preparation:
             deployment,
             application,
             lambda name: secret_of(environment, name, key),
+            lambda services: self._urls(environment, services),
             log_changed.set,
         )
         resolving = asyncio.create_task(self._context.image_resolver.resolve(request))
@@ -134,9 +135,7 @@ class Preparation:
     ) -> Deployment:
         """Store the services with their hosts and inputs."""
         routed = [each.name for each in resolved.services if each.spec.port and not each.is_main]
-        hosts = await self._context.records.allot_hosts(
-            environment.id, lambda tx: self._allot(tx, environment, routed)
-        )
+        hosts = await self._allot(environment, routed)
         services = with_kept(replace(each, host=hosts.get(each.name, "")) for each in resolved.services)
         application = self._context.application(environment, resolved.deployment)
         deployment = replace(resolved.deployment, services=services)
@@ -147,8 +146,18 @@ class Preparation:
             deployment.id, lambda d: replace(d, services=complete, starting_at=d.starting_at or now)
         )
 
-    def _allot(self, tx: Transaction, environment: Environment, routed: list[str]) -> dict[str, str]:
-        return self._context.urls.allot_to_services(tx, environment, routed)
+    async def _allot(self, environment: Environment, routed: Sequence[str]) -> Mapping[str, str]:
+        """Give hosts to these services."""
+        urls = self._context.urls
+        return await self._context.records.allot_hosts(
+            environment.id, lambda tx: urls.allot_to_services(tx, environment, routed)
+        )
+
+    async def _urls(self, environment: Environment, routed: Sequence[str]) -> dict[str, str]:
+        """The variables with the URLs of these services and of the environment."""
+        hosts = await self._allot(environment, routed) if routed else {}
+        url = self._context.urls.url
+        return place(environment, url(environment.host), {name: url(host) for name, host in hosts.items()})
 
 
 def with_kept(services: Iterable[DeployedService]) -> tuple[DeployedService, ...]:

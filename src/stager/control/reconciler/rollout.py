@@ -51,10 +51,7 @@ class Rollout:
 
     async def _start(self, state: ObservedState, generation: int, name: str) -> None:
         """Create an instance of a service, and start it."""
-        deployment = state.deployments.get(generation)
-        if deployment is None or not deployment.services:
-            await self._preparation.prepare(state)
-            return
+        deployment = state.deployments[generation]
         service = deployment.service(name)
         if service is None:
             raise Fault(f'The deployment has no service "{name}".', reason="service-missing")

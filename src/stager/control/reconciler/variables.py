@@ -141,21 +141,26 @@ def _documented(application: Application, environment: Environment) -> dict[str,
 
 
 def _place(launch: Launch) -> dict[str, str]:
-    """Where it runs, the same for all services of an environment."""
-    environment = launch.environment
+    urls = launch.urls if len(launch.deployment.services) > 1 else {}
+    return place(launch.environment, launch.url, urls)
+
+
+def place(environment: Environment, url: str, urls: Mapping[str, str]) -> dict[str, str]:
+    """The variables that say where an environment runs, the same for all of its services.
+
+    Args:
+        url: of the main service.
+        urls: of all routed services, by name; empty if there is only one service.
+    """
     return {
         "STAGER": "1",
         "STAGER_APP": environment.app,
         "STAGER_ENVIRONMENT": environment.id,
         "STAGER_NAME": environment.name,
-        "STAGER_URL": launch.url,
+        "STAGER_URL": url,
         "STAGER_HOST": environment.host,
         "STAGER_TRUST": environment.desired.trust.value,
-        **(
-            {f"STAGER_URL_{name.upper().replace('-', '_')}": url for name, url in launch.urls.items()}
-            if len(launch.deployment.services) > 1
-            else {}
-        ),
+        **{f"STAGER_URL_{name.upper().replace('-', '_')}": each for name, each in urls.items()},
     }
 
 

@@ -64,7 +64,11 @@ class VisitorAccess:
         await self._routes.show_all(targets, lambda: self._read_policy(environment), drop=drop)
 
     async def renew(self, environment: Environment | None = None) -> None:
-        """Update the access policies of an environment's hosts; of all hosts without one."""
+        """Update the access policies.
+
+        Args:
+            environment: whose hosts are updated; None for all environments.
+        """
         if environment is not None:
             id_ = environment.id
             await self._routes.set_policies(lambda: self._store.read(lambda tx: self._policies_of(tx, id_)))
@@ -82,7 +86,8 @@ class VisitorAccess:
 
         Args:
             host: one of the environment's hosts, for which it is valid.
-            way: how the visitor was authenticated, and `subject` as whom.
+            way: how the visitor was authenticated.
+            subject: the authenticated user; empty for the other ways.
             to: the path to redirect to.
         """
         privacy = self.privacy(environment)
@@ -92,14 +97,14 @@ class VisitorAccess:
         query = urlencode({"grant": grant, "to": safe_path(to)}, quote_via=quote)
         return f"{self._urls.url(host)}{ACCESS_PATH}?{query}"
 
-    async def _read_policy(self, environment: Environment) -> AccessPolicy | None:
-        return await self._store.read(lambda tx: self._policy_of(environment, tx.share_links(environment.id)))
-
     def share_url(self, host: str, link: ShareLink) -> str:
         """The URL of a share link at one of the environment's hosts."""
         until = int(link.expires_at.timestamp())
         token = sign_token(AccessToken(host, "link", until, "", link.id), "link", self._key)
         return f"{self._urls.url(host)}/?{SHARE_PARAMETER}={token}"
+
+    async def _read_policy(self, environment: Environment) -> AccessPolicy | None:
+        return await self._store.read(lambda tx: self._policy_of(environment, tx.share_links(environment.id)))
 
     def _policies_of(self, tx: Transaction, environment_id: str) -> Mapping[str, AccessPolicy | None]:
         environment = tx.environment(environment_id)

@@ -8,13 +8,16 @@ from dataclasses import replace
 import pytest
 
 from stager.domain.application import Application
-from stager.domain.environment import Environment, Instance
-from stager.domain.route import Page
-from stager.domain.service import Mount, ServiceCheck, ServiceSpec, generated
+from stager.domain.environment import Environment, Instance, InstanceState
+from stager.domain.route import Endpoint, Page
+from stager.domain.service import Condition, Mount, ServiceCheck, ServiceSpec, generated
 from stager.domain.stack import StackDeclaration
 from stager.domain.status import State
+from stager.ports.builder import ImageFacts
 from stager.testing import Program
+from stager.testing.fakes.builder import Result
 from stager.testing.fakes.engine import Inner
+from tests.unit.control.builds.test_images import BUILT, Works
 from tests.unit.control.harness import SHOP, Harness
 
 DB = ServiceSpec(
@@ -69,6 +72,17 @@ class TestLaunch:
         for one in instances.values():
             assert instances["db"].id in harness.engine.reached(one.id, "db")
 
+    async def test_a_service_starts_once_what_it_depends_on_is_healthy(self, harness: Harness) -> None:
+        harness.engine.add_image("postgres:16", Program(inner={"pg_isready": Inner(exit_code=2)}))
+        environment = await harness.launch("x")
+        await harness.rest(10)
+        assert by_service(harness, environment).keys() == {"db", "admin"}
+
+        db = by_service(harness, environment)["db"]
+        harness.engine.change(db.id, Program())
+        await harness.rest(10)
+        assert_served(harness, environment)
+
     async def test_code_gets_what_services_provide_and_images_only_their_own(self, harness: Harness) -> None:
         environment = await harness.launch("x", GREETING="hallo")
         await harness.rest()
@@ -108,6 +122,18 @@ class TestLaunch:
 
 
 class TestRefresh:
+    async def test_a_launch_replaces_only_what_changed(self, harness: Harness) -> None:
+        environment = await harness.launch("x")
+        await harness.rest()
+        before = by_service(harness, environment)
+        await harness.launch("x")
+        await harness.rest()
+
+        after = assert_served(harness, environment)
+        assert (after["db"].id, after["admin"].id) == (before["db"].id, before["admin"].id)
+        assert after["web"].id != before["web"].id
+        assert after["db"].id in harness.engine.reached(after["web"].id, "db")
+
     async def test_a_broken_one_leaves_the_old_services_serving(self, harness: Harness) -> None:
         environment = await harness.launch("x")
         await harness.rest()
@@ -160,3 +186,44 @@ class TestEnd:
             page = harness.target(host)
             assert isinstance(page, Page)
             assert page.state in {"gone", "stopped"}
+
+    async def test_a_service_that_dies_is_started_again_and_the_preview_stays_live(
+        self, harness: Harness
+    ) -> None:
+        environment = await harness.launch("x")
+        await harness.rest()
+        db = by_service(harness, environment)["db"]
+        harness.engine.end(db.id, 1)
+        await harness.rest(0.5)
+        assert isinstance(harness.target(environment.host), Endpoint)
+        await harness.rest()
+
+        after = assert_served(harness, environment)["db"]
+        assert (after.id, after.state) == (db.id, InstanceState.RUNNING)
+        assert (await harness.status()).state is State.LIVE
+
+
+MIGRATE = ServiceSpec("migrate", image="migrator:1", is_job=True, depends_on={"db": Condition.HEALTHY})
+
+
+class TestBuilt:
+    @pytest.fixture
+    async def works(self) -> AsyncIterator[Works]:
+        made = Works([with_services(DB, MIGRATE, ServiceSpec("worker", command=("./work",)), app=BUILT)])
+        add_images(made)
+        made.engine.add_image("migrator:1", Program(exit_code=0))
+        made.builder.default = Result(facts=ImageFacts((3000,), first=3000))
+        async with made.open() as opened:
+            yield opened
+
+    async def test_services_of_one_build_context_are_built_once(self, works: Works) -> None:
+        await works.opened()
+
+        assert len(works.builder.orders) == 1
+        [environment] = await works.environments()
+        instances = by_service(works, environment)
+        assert instances.keys() >= {"web", "db", "worker"}
+        specs = {name: works.engine.spec(one.id) for name, one in instances.items()}
+        assert specs["worker"].image == specs["web"].image
+        assert specs["worker"].container.command == ("./work",)
+        assert "DATABASE_URL" in works.engine.variables(instances["worker"].id)
