@@ -181,7 +181,7 @@ def _refused(reading: Reading) -> Fault:
     first = reading.refusals[0]
     others = "" if count == 1 else f" and {count - 1} more"
     return Fault(
-        f"The Compose file can't run here: {first}{others}.",
+        f"The Compose file can't run here: {first.place}: {first.text.rstrip('.')}{others}.",
         hint=first.hint or "`stager explain` lists all with their lines.",
         reason="compose-refused",
         detail="\n".join(str(refusal) for refusal in reading.refusals[:MAX_REFUSALS]),
