@@ -59,7 +59,7 @@ def up(  # noqa: PLR0913 (one parameter per option)
 ) -> None:
     """Preview a local folder and update it when files change.
 
-    Runs the services of the Compose file or of .stager.yml, or finds the Dockerfile, or generates one for a known
+    Runs the services of the Compose file or of .stager.yml; finds the Dockerfile, or generates one for a known
     framework; reads Procfile, app.json and .env.example. Ctrl-C removes the preview.
     """
     path = folder.absolute().resolve()
