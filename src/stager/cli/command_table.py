@@ -57,7 +57,7 @@ def _server(name: str, module: str, summary: str, *, client_module: str = "") ->
 COMMANDS = (
     _client(PREVIEWS, "launch", "launch", "Launch or update a preview and print its URL."),
     _client(PREVIEWS, "list", "previews", "List previews.", "ls", "ps"),
-    _client(PREVIEWS, "show", "previews", "Show a preview's status and deployments."),
+    _client(PREVIEWS, "show", "previews", "Show a preview's status, services and deployments."),
     _client(PREVIEWS, "open", "previews", "Open a preview in the browser."),
     _client(PREVIEWS, "logs", "logs", "Show the log of a preview or of its build."),
     _client(PREVIEWS, "exec", "exec_command", "Run a command or a shell in a preview."),

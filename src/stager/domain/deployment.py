@@ -391,5 +391,8 @@ def _before(service: Service) -> str:
 
 
 def _advice(service: Service, ending: Ending) -> str:
-    foreground = "" if service.is_job else " The command must stay in the foreground."
-    return ending.hint or f"Check the last lines of its log.{foreground}"
+    if service.is_job:
+        further = "What it changed in volumes that are kept stays changed."
+    else:
+        further = "The command must stay in the foreground."
+    return ending.hint or f"Check the last lines of its log. {further}"

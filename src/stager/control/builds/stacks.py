@@ -107,8 +107,9 @@ class StackReader:
             return {each.name: await asyncio.to_thread(contents_of, tree, each) for each in with_content}
 
     async def _compose(self, request: Request, application: Application, code: Code) -> Stack:
-        """The services of the Compose file. It may use the URLs of the services that it declares, so it is
-        read a second time where there are several."""
+        """The services of the Compose file; for code from a fork, of the base branch's until the commit is
+        approved. The file may use the URLs of the services that it declares, so it is read a second time
+        where there are several."""
         declared = application.declared
         options = Options(
             path=declared.compose or "",
@@ -116,7 +117,8 @@ class StackReader:
             profiles=declared.profiles,
             variables={**application.variables, **await request.urls(())},
         )
-        code = await self._code.declared(request.environment, code)
+        if request.environment.approved_sha != code.sha:
+            code = await self._code.declared(request.environment, code)
         async with self._code.sources.checkout(code.repository.id, code.origin, code.sha) as tree:
             reading = await asyncio.to_thread(_read, tree, options)
             stack = reading.stack if reading is not None else None

@@ -28,7 +28,7 @@ async def copy_content(docker: aiodocker.Docker, container: str, content: Conten
 
     Raises:
         Fault: `content-refused`: Docker doesn't copy them, or the archive has other entries than files,
-            folders and links within it.
+            folders and symbolic links.
         Retry: the engine doesn't answer.
     """
     target = cleaned(content.target)
@@ -81,7 +81,7 @@ def _rewritten(content: Content, path: str) -> bytes:
                 archive.addfile(_folder(parent))
             for name, entry in _entries(content, source, path):
                 data = source.extractfile(entry) if entry.isfile() else None
-                archive.addfile(_plain(name, entry), data)
+                archive.addfile(_plain(name, entry, cleaned(content.target)), data)
     except tarfile.TarError as error:
         raise _refused(content, str(error)) from error
     return rewritten.getvalue()
@@ -96,7 +96,7 @@ def _entries(content: Content, source: tarfile.TarFile, path: str) -> Iterator[t
     links: set[PurePosixPath] = set()
     for entry in source:
         name = PurePosixPath(path or entry.name)
-        is_link = entry.issym() and not path and not _leaves(name.parent / entry.linkname)
+        is_link = entry.issym() and not path
         is_known = entry.isfile() or (entry.isdir() and not path) or is_link
         if not is_known or _leaves(name) or links & {name, *name.parents}:
             raise _refused(content, f"It has the entry {entry.name!r}.")
@@ -107,18 +107,22 @@ def _entries(content: Content, source: tarfile.TarFile, path: str) -> Iterator[t
 
 
 def _leaves(path: PurePosixPath) -> bool:
-    """Whether a path, or the target of a link, is outside the archive's folder."""
+    """Whether a path is outside the archive's folder."""
     normal = posixpath.normpath(path)
     return path.is_absolute() or normal == ".." or normal.startswith("../")
 
 
-def _plain(name: str, entry: tarfile.TarInfo) -> tarfile.TarInfo:
+def _plain(name: str, entry: tarfile.TarInfo, target: str) -> tarfile.TarInfo:
     if entry.isdir():
         return _folder(name)
     plain = tarfile.TarInfo(name)
     plain.mtime = entry.mtime
     if entry.issym():
-        plain.type, plain.linkname = tarfile.SYMTYPE, entry.linkname
+        link = PurePosixPath(name).parent / entry.linkname
+        # Docker refuses relative links out of the folder, so they become absolute.
+        leads_out = _leaves(link) and not link.is_absolute()
+        absolute = posixpath.normpath(PurePosixPath(target) / link)
+        plain.type, plain.linkname = tarfile.SYMTYPE, absolute if leads_out else entry.linkname
     else:
         plain.size = entry.size
         plain.mode = PROGRAM_MODE if entry.mode & 0o111 else FILE_MODE

@@ -22,6 +22,7 @@ from stager.engines.docker.client import engine_errors
 from stager.engines.docker.content import copy_content
 from stager.engines.docker.create_parameters import NO_CORE, OPEN_FILES, Storage, create_body, is_read_only
 from stager.engines.docker.exec_in_container import check, run_inside
+from stager.engines.docker.inspections import Inspections
 from stager.engines.docker.named_volumes import NamedVolumes, Owners
 from stager.engines.docker.network.listening_ports import listeners_of
 from stager.engines.docker.network.membership import Membership, Rows, network_of, usage_of
@@ -92,6 +93,7 @@ class DockerInstances:
         self._starting = asyncio.Semaphore(CONCURRENT_STARTS)
         self._image_volumes = ImageVolumes(docker, installation)
         self._volumes = NamedVolumes(docker, installation)
+        self._inspections = Inspections()
         self._incomplete: set[str] = set()
         """The names of containers that get their content now."""
         self._takes_profile: bool | None = None
@@ -104,8 +106,21 @@ class DockerInstances:
         rows = await self._list(environment)
         if environment is None:
             return [containers.summary_of(row) for row in rows]
-        inspected = [await self._inspect(row["Id"]) for row in rows]
-        return [self._instance(container) for container in inspected if container]
+        found = await asyncio.gather(*(self._inspected(row) for row in rows))
+        return [instance for instance in found if instance]
+
+    async def _inspected(self, row: Mapping[str, Any]) -> Instance | None:
+        """The instance of a row of Docker's list, with what only an inspect call returns."""
+        if (known := self._inspections.get(row)) is not None:
+            return known
+        changes = self._inspections.changes
+        container = await self._inspect(row["Id"])
+        if container is None:
+            return None
+        instance = self._instance(container)
+        if container["State"]["Status"] == row["State"]:
+            self._inspections.add(row, instance, changes)
+        return instance
 
     async def find_with_labels(self) -> list[tuple[Instance, InstanceLabels]]:
         """See `ports.engine.Instances.find_with_labels`."""
@@ -281,6 +296,7 @@ class DockerInstances:
         """See `ports.engine.Instances.start`."""
         if self._firewall is not None:
             await self._guard(instance)
+        self._inspections.forget(instance)
         with engine_errors():
             try:
                 async with self._starting:
@@ -289,6 +305,7 @@ class DockerInstances:
                 if error.status >= 500 and not any(part in error.message for part in (*USER_ERRORS, STUCK)):
                     raise
                 raise await self._start_error(instance, error) from error
+        self._inspections.forget(instance)
         container = await self._inspect(instance)
         if container is None:
             raise Retry("The container was removed while it started.", reason="instance-gone")
@@ -462,8 +479,10 @@ class DockerInstances:
         try:
             yield ""
             while (event := await subscriber.get()) is not None:
+                self._inspections.on_event(event["Actor"]["ID"])
                 yield event["Actor"]["Attributes"].get(labels.ENVIRONMENT, "")
         finally:
+            self._inspections.stop()
             if stream.task is not None:
                 stream.task.cancel()
                 await asyncio.gather(stream.task, return_exceptions=True)

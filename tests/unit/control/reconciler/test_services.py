@@ -11,14 +11,14 @@ from stager.domain.application import Application
 from stager.domain.environment import Environment, Instance, InstanceState
 from stager.domain.route import Endpoint, Page
 from stager.domain.service import Condition, Mount, ServiceCheck, ServiceSpec, generated
-from stager.domain.stack import StackDeclaration
+from stager.domain.stack import USUAL_NAMES, StackDeclaration
 from stager.domain.status import State
 from stager.ports.builder import ImageFacts
 from stager.testing import Program
 from stager.testing.fakes.builder import Result
 from stager.testing.fakes.engine import Inner
-from tests.unit.control.builds.test_images import BUILT, Works
-from tests.unit.control.harness import SHOP, Harness
+from tests.unit.control.builds.test_images import BUILT, URL, Works
+from tests.unit.control.harness import ANN, SHOP, Harness
 
 DB = ServiceSpec(
     "db",
@@ -227,3 +227,152 @@ class TestBuilt:
         assert specs["worker"].image == specs["web"].image
         assert specs["worker"].container.command == ("./work",)
         assert "DATABASE_URL" in works.engine.variables(instances["worker"].id)
+
+    async def test_a_failed_migration_leaves_the_old_revision_serving(self, works: Works) -> None:
+        event = await works.opened()
+        before = {name: one.run for name, one in by_service(works, await works.the()).items()}
+        works.engine.add_image("migrator:1", Program(exit_code=1))
+        await works.deliver(works.forge.push(event, "b2"))
+        await works.rest()
+
+        environment = await works.the()
+        after = {name: one.run for name, one in by_service(works, environment).items()}
+        assert after == {name: run for name, run in before.items() if name in after}
+        assert works.served(environment.host) == by_service(works, environment)["web"]
+        status = await works.status()
+        assert status.state is State.FAILED_UPDATE
+        assert 'The job "migrate" exited with exit code 1' in status.message
+        assert "stays changed" in status.hint
+
+    async def test_a_service_of_a_fork_gets_no_secret_and_no_image_of_its_choice(self) -> None:
+        app = replace(
+            with_services(DB, ServiceSpec("worker", command=("./work",)), app=BUILT),
+            secrets={"TOKEN": "hunter2"},
+            service_secrets={"db": {"LICENCE": "hunter3"}, "worker": {"KEY": "hunter4"}},
+        )
+        async with Works([app]).open() as works:
+            add_images(works)
+            await works.opened("a1")
+            ours = by_service(works, await works.the())
+            assert "hunter2" in works.engine.variables(ours["worker"].id).values()
+            assert works.engine.variables(ours["db"].id)["LICENCE"] == "hunter3"
+            await works.opened_by_fork("f1")
+            [_, fork] = await works.environments()
+            theirs = by_service(works, fork)
+            assert theirs.keys() == {"web", "db", "worker"}
+            for instance in theirs.values():
+                assert not {"hunter2", "hunter3", "hunter4"} & {*works.engine.variables(instance.id).values()}
+
+    async def test_a_fork_may_not_name_another_image(self) -> None:
+        app = with_services(ServiceSpec("miner", image="evil/miner:1"), app=BUILT)
+        async with Works([app]).open() as works:
+            works.engine.add_image("evil/miner:1")
+            await works.opened_by_fork("f1")
+
+            assert (await works.status()).reason == "image-not-allowed"
+            assert works.engine.there() == []
+
+
+COMPOSE = """\
+services:
+  app:
+    build: .
+    ports: ["3000"]
+    environment: {OWN: "${STAGER_URL}", ADMIN: "${STAGER_URL_ADMIN}"}
+    depends_on: [db]
+  admin:
+    image: adminer:5
+    ports: ["8080:8080"]
+  db:
+    image: postgres:16
+    environment: {POSTGRES_PASSWORD: x}
+    volumes: ["data:/var/lib/postgresql/data", "./init.sql:/docker-entrypoint-initdb.d/init.sql"]
+volumes: {data: }
+"""
+
+
+class TestCompose:
+    @pytest.fixture
+    async def works(self) -> AsyncIterator[Works]:
+        declared = StackDeclaration(compose=USUAL_NAMES)
+        app = replace(BUILT, declared=declared, fork_images=("adminer:5", "postgres:16"))
+        made = Works([app])
+        add_images(made)
+        async with made.open() as opened:
+            yield opened
+
+    def commit(self, works: Works, sha: str, text: str = COMPOSE, **files: str) -> None:
+        tree = {"Dockerfile": "FROM scratch", "compose.yaml": text, "init.sql": "create table t();", **files}
+        works.sources.add(URL, sha, tree, *(["refs/heads/main"] if sha == "m1" else []))
+
+    async def test_its_services_run(self, works: Works) -> None:
+        self.commit(works, "a1")
+        await works.opened("a1")
+
+        environment = await works.the()
+        instances = by_service(works, environment)
+        assert instances.keys() == {"app", "admin", "db"}
+        assert works.served(environment.host) == instances["app"]
+        assert works.served(f"admin--{environment.host}") == instances["admin"]
+        variables = works.engine.variables(instances["app"].id)
+        assert variables["OWN"] == f"http://{environment.host}"
+        assert variables["ADMIN"] == f"http://admin--{environment.host}"
+        [content] = works.engine.spec(instances["db"].id).content
+        assert content.target == "/docker-entrypoint-initdb.d/init.sql"
+        assert b"create table t();" in content.archive
+
+    async def test_a_push_that_changes_a_mounted_file_replaces_its_service(self, works: Works) -> None:
+        self.commit(works, "a1")
+        event = await works.opened("a1")
+        before = by_service(works, await works.the())
+        self.commit(works, "b2", **{"init.sql": "create table u();"})
+        await works.deliver(works.forge.push(event, "b2"))
+        await works.rest()
+
+        after = by_service(works, await works.the())
+        assert after["db"].id != before["db"].id
+        assert after["admin"].id == before["admin"].id
+
+    async def test_a_refused_one_says_where_and_why(self, works: Works) -> None:
+        self.commit(
+            works,
+            "a1",
+            COMPOSE.replace("    image: adminer:5\n", "    image: adminer:5\n    privileged: true\n"),
+        )
+        await works.opened("a1")
+
+        status = await works.status()
+        assert (status.state, status.reason) == (State.FAILED, "compose-refused")
+        assert "compose.yaml:" in status.message
+        assert works.engine.there() == []
+
+    async def test_that_of_a_fork_is_the_base_branchs(self, works: Works) -> None:
+        self.commit(works, "m1")
+        evil = "services: {app: {build: ., ports: ['3000'], environment: {EVIL: '1'}}}"
+        self.commit(works, "f1", evil)
+        await works.opened_by_fork("f1")
+
+        instances = by_service(works, await works.the())
+        assert instances.keys() == {"app", "admin", "db"}
+        assert "EVIL" not in works.engine.variables(instances["app"].id)
+
+    async def test_that_of_a_fork_takes_effect_once_its_commit_is_approved(self, works: Works) -> None:
+        sha = "f1" * 20
+        await works.kill()
+        works.applications = [replace(works.applications[0], forks="approve")]
+        await works.start()
+        self.commit(works, "m1")
+        self.commit(works, sha, "services: {app: {build: ., ports: ['3000'], environment: {OWN: '1'}}}")
+        await works.opened_by_fork(sha)
+        assert works.engine.there() == []
+        await works.running.commands.approve((await works.the()).id, sha, ANN)
+        await works.rest()
+
+        instances = by_service(works, await works.the())
+        assert instances.keys() == {"app"}
+        assert works.engine.variables(instances["app"].id)["OWN"] == "1"
+
+    async def test_a_commit_without_one_says_so(self, works: Works) -> None:
+        await works.opened("a1")
+
+        assert (await works.status()).reason == "compose-missing"
