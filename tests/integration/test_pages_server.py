@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from stager.domain.source import Access
+from tests.doubles.github_login import running_login
 from tests.integration.console import PAGES_DOMAIN, Console, console, needs_mounts
 from tests.integration.images import application_image
 from tests.integration.stager import docker
+from tests.integration.tls_stand_in import tls_before
 from tests.unit.docs.pages import samples
 from tests.unit.docs.written import page_sample
 
@@ -141,3 +144,47 @@ def test_a_boot_script_for_a_branch(shell: Console) -> None:
             f"curl -s --user testuser:testpassword -d container_name=warm-welcome http://{PAGES_DOMAIN}/kill"
         )
         docker("image", "rm", "-f", tag)
+
+
+def test_the_tutorials_server(shell: Console) -> None:
+    """Its configuration as written, but for the address."""
+    [sample] = [s.text for s in samples("yaml") if s.page.name == "tutorial.md"]
+    text = sample.replace("0.0.0.0:80", f"{shell.address}:80")
+    (shell.server / "config.yml").write_text(f"{text}helper: 'off'\n")
+    said = shell.run(page_sample("tutorial.md", "stager config check"))
+    assert said.startswith("config.yml: valid")
+    assert f"http://{PAGES_DOMAIN}/login/link?secret=" in said
+    assert "Stager is running" in shell.get(PAGES_DOMAIN)
+
+
+def test_a_plugins_test(shell: Console) -> None:
+    plugin, test, *_ = [s.text for s in samples("python") if s.page.name == "write-a-plugin.md"]
+    (shell.server / "plugins").mkdir()
+    (shell.server / "plugins" / "say_hello.py").write_text(plugin)
+    (shell.server / "test_say_hello.py").write_text(test)
+    said = shell.run(page_sample("write-a-plugin.md", ".venv/bin/pip install pytest"))
+    assert "1 passed" in said
+
+
+def test_launch_with_a_token_of_github(shell: Console) -> None:
+    """The page's settings, with the double's addresses."""
+    first, second = [
+        yaml.safe_load(s.text) for s in samples("yaml") if s.page.name == "sign-in-with-github.md"
+    ]
+    with (
+        running_login(f"https://{PAGES_DOMAIN}/event_receiver") as github,
+        tls_before(shell.address, shell.folder) as certificate,
+    ):
+        github.rights["octocat", "acme/shop"] = Access.WRITE
+        configure(shell)
+        config = yaml.safe_load((shell.server / "config.yml").read_text())
+        app = config["images"]["shop"] | second["images"]["shop"]
+        urls = {"api_url": github.url, "web_url": github.url}
+        del config["users"], config["roles"]
+        merged = config | first | second | {"images": {"shop": app}, "github": first["github"] | urls}
+        (shell.server / "config.yml").write_text(yaml.safe_dump(merged))
+        shell.environ |= {"GITHUB_CLIENT_SECRET": "secret", "CURL_CA_BUNDLE": str(certificate)}
+        shell.environ["TOKEN"] = github.token("octocat")
+        shell.run("stager serve --detach")
+        launch = page_sample("sign-in-with-github.md", 'curl -d "image_name=shop&container_name=master')
+        assert shell.run(launch).endswith(f"https://master.{PAGES_DOMAIN}")

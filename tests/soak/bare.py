@@ -137,11 +137,11 @@ def bare_machine(release: str, *, boots: bool = True) -> Iterator[BareMachine]:
     try:
         machine = BareMachine(container)
         machine.copy(CERTIFICATES, "/usr/local/share/ca-certificates/machine.crt")
-        machine.run("update-ca-certificates >/dev/null 2>&1")
         if PIP.exists():
             machine.copy(PIP, str(PIP))
         if boots:
             machine.run(f"timeout 120 sh -c '{BOOTED}'")
+        machine.run("update-ca-certificates >/dev/null 2>&1")
         yield machine
     finally:
         docker("rm", "--force", "--volumes", container)

@@ -1,4 +1,4 @@
-"""Where the documentation's `git.example.org` leads: a web server with Stager's repository, in a container."""
+"""Where `git.example.org` of the pages leads: a web server with Stager's repository, in a container."""
 
 from __future__ import annotations
 

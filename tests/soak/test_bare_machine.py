@@ -11,7 +11,6 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -294,10 +293,9 @@ def test_nginx_before_it_as_documented(machine: BareMachine) -> None:
     )
     served(machine)
 
-    certificate = f"-keyout {CERTIFICATE}/privkey.pem -out {CERTIFICATE}/fullchain.pem"
-    machine.run(
-        f"mkdir -p {CERTIFICATE}; openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=x -days 2 {certificate} 2>&1"
-    )
+    files = f"-keyout {CERTIFICATE}/privkey.pem -out {CERTIFICATE}/fullchain.pem"
+    certificate = f"req -x509 -newkey rsa:2048 -nodes -subj /CN=x -days 2 {files}"
+    machine.run(f"mkdir -p {CERTIFICATE}; openssl {certificate} 2>&1")
     machine.run(
         page_sample("nginx-and-https.md", "sudo stager nginx config --config /etc/stager/config.yml \\"),
         user="ann",

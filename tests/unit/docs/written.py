@@ -24,7 +24,8 @@ def page_sample(page: str, start: str) -> str:
     Raises:
         AssertionError: there is none, or there are several.
     """
-    found = [each.text for each in of_page(page) if each.text.startswith(start)]
+    texts = [each.text for each in of_page(page)]
+    found = [start] if start in texts else [text for text in texts if text.startswith(start)]
     assert len(found) == 1, f"{page} has {len(found)} samples that begin with {start!r}"
     return found[0]
 
