@@ -8,6 +8,11 @@ from tests.unit.docs.pages import Sample
 from tests.unit.docs.written import all_samples, uses
 
 NOT_RUN: Mapping[tuple[str, str], str] = {
+    ("README.md", "scripts/demo"): "is CI itself; tests/integration/test_demo.py runs the demo",
+    (
+        "sign-in-with-openid-connect.md",
+        "stager configure",
+    ): "a person signs in at their provider in a browser",
     ("nginx-and-https.md", "sudo certbot certonly"): "takes a domain and its DNS provider's account",
     ("walkthrough-with-a-prepared-image.md", "ssh-keygen -t ed25519"): "asks GitHub for its keys",
 }
