@@ -214,7 +214,9 @@ def test_by_the_local_forge(machine: BareMachine, project: str) -> None:
     )
     main = typed(page_sample("local-forge.md", "$ git remote add stager /srv/git/shop.git"))[1][0]
     branch = f"by-push-{project}"
-    main, push = (line.replace("git push", "git push -qf") for line in (main, push.replace("warm-welcome", branch)))
+    main, push = (
+        line.replace("git push", "git push -qf") for line in (main, push.replace("warm-welcome", branch))
+    )
     commands = [add, main, f"git switch -qc {branch}", push]
     assert 1 + len(commands) <= MOST_COMMANDS
     for command in commands:
