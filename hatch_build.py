@@ -25,10 +25,30 @@ from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 SOURCE = "src"
 COMPILED = (
-    *(f"stager/front/http/{name}.py" for name in ("body", "cookies", "head", "headers", "lru_cache")),
+    *(
+        f"stager/front/http/{name}.py"
+        for name in (
+            "body",
+            "cookies",
+            "fields",
+            "head",
+            "headers",
+            "lru_cache",
+            "request_parser",
+            "response_parser",
+        )
+    ),
     *(
         f"stager/front/proxy/{name}.py"
-        for name in ("access_log", "backends", "context", "downstream", "exchange", "upstream")
+        for name in (
+            "access_log",
+            "backends",
+            "client_connection",
+            "context",
+            "downstream",
+            "exchange",
+            "upstream",
+        )
     ),
 )
 """The modules that every proxied request passes through."""

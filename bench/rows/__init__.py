@@ -14,13 +14,17 @@ from bench.rows import (
     refresh,
     resync,
     routes,
+    services,
+    up,
     webhook,
 )
 
 ROWS: tuple[Row, ...] = (
     launch.ROW,
     build.ROW,
+    up.ROW,
     changes.ROW,
+    services.ROW,
     webhook.ROW,
     refresh.ROW,
     crash.ROW,

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.browser import steady_chromium
 from tests.integration.behind import behind, nginx
 from tests.integration.conftest import app_image, make_stager
 from tests.integration.test_building import make_rig
 
 __all__ = ["app_image", "behind", "make_rig", "make_stager", "nginx"]
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """One for each file: while Playwright is there, a loop runs in this thread, and tests of other files that
     the same process is given want to run theirs."""
-    if CHROMIUM is None:
+    if steady_chromium.PROGRAM is None:
         pytest.skip("no Chromium: scripts/test installs one where the distribution has it")
     # Root may not have its sandbox, and nothing but this machine is to be asked.
     options = ["--no-sandbox", "--no-proxy-server", "--disable-dev-shm-usage"]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        browser = playwright.chromium.launch(executable_path=steady_chromium.__file__, args=options)
         yield browser
         browser.close()
 

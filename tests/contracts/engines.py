@@ -28,6 +28,7 @@ from stager.testing.fakes.engine import Inner
 
 IMAGE = "stager-base/static:1"
 PORT = 8080
+PYTHON = "stager-base/python:1"
 SECOND = 1_000_000_000
 """Docker counts nanoseconds."""
 LIMITS = Limits(memory=64 << 20, cpus=0.5, pids=50, log_size=1 << 20)
@@ -83,6 +84,27 @@ while read -r word rest; do
   esac
 done
 """
+_SERVER = """\
+import os, socket
+server = socket.create_server(("", 8080))
+while True:
+    connection, _ = server.accept()
+    connection.sendall(os.environ["WHO"].encode())
+    connection.close()
+"""
+_CLIENT = """\
+import socket, sys
+try:
+    found = {info[4][0] for info in socket.getaddrinfo(sys.argv[1], 8080, socket.AF_INET, socket.SOCK_STREAM)}
+except OSError:
+    found = set()
+for address in found:
+    try:
+        with socket.create_connection((address, 8080), 1) as connection:
+            print(connection.recv(100).decode())
+    except OSError:
+        pass
+"""
 _INNER_COMMANDS = {
     "speaks": ("sh", "-c", "echo first; echo last"),
     "fails": ("sh", "-c", "echo no such table; exit 3"),
@@ -111,6 +133,13 @@ class Engine(Protocol):
     def inner(self, does: str) -> Sequence[str]:
         """A command to run inside, which `speaks`, `fails`, `complains` on the error stream, `talks` a
         megabyte, `hangs` after its first line, `isnt-there`, or `listens` on a terminal: `FakeTerminal`."""
+
+    async def service(self, labels: InstanceLabels, who: str, **more: Any) -> InstanceSpec:
+        """The spec of a service that listens on `PORT` and answers with `who`. Its aliases are the name of
+        its service and those in `more`."""
+
+    async def reached(self, instance: str, name: str) -> set[str]:
+        """The answers that an instance of such a service gets at all addresses of this name."""
 
     async def kill(self, instance: str) -> None:
         """End its process behind everybody's back."""
@@ -142,16 +171,24 @@ def spec_of(
     return InstanceSpec(labels, image, application.container, application.profile(labels.profile))
 
 
+def service_of(labels: InstanceLabels, image: str, who: str, more: dict[str, Any]) -> InstanceSpec:
+    """A spec of `Engine.service`."""
+    aliases = (labels.service, *more.pop("aliases", ()))
+    settings = {"mounts": more.pop("mounts", ()), "command": more.pop("command", None)}
+    spec = with_settings(spec_of(labels, image), **settings)
+    return replace(spec, aliases=aliases, per_commit={"WHO": who}, **more)
+
+
 def with_settings(spec: InstanceSpec, **settings: Any) -> InstanceSpec:
     """The same instance with other settings of its container."""
     return replace(spec, container=replace(spec.container, **settings))
 
 
-def instance_labels(environment: str = "e1", generation: int = 1) -> InstanceLabels:
+def instance_labels(environment: str = "e1", generation: int = 1, service: str = "web") -> InstanceLabels:
     """A full one, of a deployment of its own."""
     return InstanceLabels(
         environment=environment,
-        service="web",
+        service=service,
         deployment=f"d{next(_numbers)}",
         generation=generation,
         app="shop",
@@ -185,6 +222,12 @@ class FakeEngineUnderTest:
 
     def inner(self, does: str) -> Sequence[str]:
         return (does,)
+
+    async def service(self, labels: InstanceLabels, who: str, **more: Any) -> InstanceSpec:
+        return service_of(labels, await self._engine.resolve(self.reference), who, more)
+
+    async def reached(self, instance: str, name: str) -> set[str]:
+        return {self._engine.variables(each)["WHO"] for each in self._engine.reached(instance, name)}
 
     async def kill(self, instance: str) -> None:
         self._engine.end(instance)
@@ -222,6 +265,15 @@ class DockerUnderTest:
     def inner(self, does: str) -> Sequence[str]:
         return _INNER_COMMANDS[does]
 
+    async def service(self, labels: InstanceLabels, who: str, **more: Any) -> InstanceSpec:
+        image = await self.images.resolve(PYTHON)
+        return service_of(labels, image, who, {"command": ("python3", "-c", _SERVER), **more})
+
+    async def reached(self, instance: str, name: str) -> set[str]:
+        ran = await self.instances.run(instance, ("python3", "-c", _CLIENT, name), 20.0)
+        assert ran.exit_code == 0, ran.output
+        return set(ran.output.split())
+
     async def kill(self, instance: str) -> None:
         _docker("kill", instance)
 
@@ -247,8 +299,9 @@ async def docker_under_test() -> AsyncIterator[DockerUnderTest]:
 
 
 def clean_up(label: str) -> None:
-    """Remove every container and network that bears this label."""
-    for kind, listing in (("container", ("ps", "--all")), ("network", ("network", "ls"))):
+    """Remove every container, network and volume that bears this label."""
+    listings = {"container": ("ps", "--all"), "network": ("network", "ls"), "volume": ("volume", "ls")}
+    for kind, listing in listings.items():
         there = _docker(*listing, "--quiet", "--filter", f"label={label}").split()
         if there:
             _docker(kind, "rm", *(["--force", "--volumes"] if kind == "container" else []), *there)

@@ -14,6 +14,7 @@ from stager.domain.environment import (
     Environment,
     EnvironmentKey,
     RunState,
+    ServiceFailure,
     Suspension,
     SuspensionReason,
 )
@@ -104,6 +105,7 @@ SERVICES = (
         "db--h1.preview.test",
         has_healthcheck=True,
         fresh_volumes=frozenset({"data"}),
+        is_kept=True,
     ),
 )
 
@@ -115,7 +117,15 @@ def deployment(number: int = 1, *, environment_id: str = "env1", **changed: Any)
         id=f"dep{number}",
         environment_id=environment_id,
         revision=Revision("c0ffee", "refs/heads/x"),
-        attempt=Attempt(number, 2, later(9), outcome, True, {"web": "container@then"}),
+        attempt=Attempt(
+            number,
+            2,
+            later(9),
+            outcome,
+            True,
+            {"web": "container@then"},
+            {"db": ServiceFailure(1, later(8), outcome, True, "container@later")},
+        ),
         created_at=NOON,
         image="sha256:1234",
         starting_at=later(1),

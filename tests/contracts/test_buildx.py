@@ -124,6 +124,22 @@ class TestRecipe:
         assert '"stager.app":"My Shop!"' in labels
         assert docker_knows(f"stager/{buildx.installation}-my-shop:{order.key}")
 
+    async def test_a_dockerfile_sets_none_of_stagers_labels(self, buildx: BuildxUnderTest) -> None:
+        image = await built(buildx, f"FROM {IMAGE}\nLABEL stager.health-path=/mine\n")
+        assert (await buildx.builder.facts(image)).health_path == ""
+
+    async def test_a_generated_dockerfile_has_the_frameworks_health_path(
+        self, buildx: BuildxUnderTest
+    ) -> None:
+        order = buildx.order_of("", recipe=Recipe(auto=True))
+        (order.tree / "Dockerfile").unlink()
+        (order.tree / "Gemfile").write_text('gem "rails"\n')
+        (order.tree / "config").mkdir()
+        (order.tree / "config" / "application.rb").touch()
+        (order.tree / "config" / "routes.rb").write_text('get "up" => "rails/health#show"\n')
+        assert isinstance(buildx.builder, BuildxBuilder)
+        assert (await buildx.builder.labels(order))["stager.health-path"] == "/up"
+
     async def test_names_that_arent_any_are_refused(self, buildx: BuildxUnderTest) -> None:
         for recipe in (Recipe(arguments={"A=B": "c"}), Recipe(secrets={"a,src=/etc/shadow": "c"})):
             assert (await failure(buildx, f"FROM {IMAGE}\n", recipe)).reason == "build-refused"

@@ -6,7 +6,7 @@ import asyncio
 import os
 import secrets
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -123,6 +123,27 @@ async def test_the_network_is_made_ahead() -> None:
                 await asyncio.sleep(0.05)
             made = await engine.instances.create(await engine.spec("runs", instance_labels()))
         assert networks(engine.installation) == [made.network]
+
+
+@pytest.mark.docker
+async def test_a_network_made_ahead_is_used_after_the_preparation_or_swept() -> None:
+    async with docker_under_test() as engine:
+        for number in (0, 1):
+            for _ in ("the first attempt fails", "again"):
+                async with engine.instances.prepared("e1", ProfileName.STANDARD, number), asyncio.timeout(20):
+                    while len(networks(engine.installation)) <= number:
+                        await asyncio.sleep(0.05)
+            spec = replace(await engine.spec("runs", instance_labels()), network=number)
+            made = await engine.instances.create(spec)
+            assert made.network in networks(engine.installation)
+            assert len(networks(engine.installation)) == number + 1
+
+        async with engine.instances.prepared("e2", ProfileName.STANDARD), asyncio.timeout(20):
+            while len(networks(engine.installation)) < 3:
+                await asyncio.sleep(0.05)
+        assert await engine.instances.sweep() == 1
+        other = await engine.instances.create(await engine.spec("runs", instance_labels("e2")))
+        assert other.network in networks(engine.installation)
 
 
 @pytest.mark.docker
@@ -407,4 +428,44 @@ class LeasedAs(NetworkPool):
         return Lease(self._network, "10.213.255.242")
 
     def release(self, network: str) -> None:
+        pass
+
+
+@pytest.mark.docker
+async def test_containers_that_didnt_change_arent_inspected_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with docker_under_test() as engine:
+        events = engine.instances.events()
+        following = asyncio.create_task(_follow(events))
+        await asyncio.sleep(0.5)
+        first = await engine.instances.create(await engine.spec("runs", instance_labels()))
+        await engine.instances.start(first.id)
+        async with asyncio.timeout(10):
+            while not engine.instances._inspections._follows:  # type: ignore[attr-defined]
+                await asyncio.sleep(0.02)
+        expected = await engine.instances.find("e1")
+
+        asked: list[str] = []
+        inspect = engine.instances._inspect  # type: ignore[attr-defined]
+
+        async def noting(container: str) -> object:
+            asked.append(container)
+            return await inspect(container)
+
+        monkeypatch.setattr(engine.instances, "_inspect", noting)
+        assert await engine.instances.find("e1") == expected
+        assert asked == []
+        docker("restart", "--time=0", first.id)
+        async with asyncio.timeout(10):
+            while (await engine.instances.find("e1"))[0].run == expected[0].run:
+                await asyncio.sleep(0.02)
+        docker("kill", first.id)
+        async with asyncio.timeout(10):
+            while (await engine.instances.find("e1"))[0].exit_code is None:
+                await asyncio.sleep(0.02)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+
+
+async def _follow(events: AsyncIterator[str]) -> None:
+    async for _ in events:
         pass

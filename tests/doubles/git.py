@@ -15,6 +15,7 @@ from aiohttp import web
 
 from stager.git import environment
 from stager.testing.fakes.sources import Link
+from tests.doubles.serving import LoopbackServer
 
 WHO = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER")
        for what, value in (("NAME", "Olga"), ("EMAIL", "olga@example.org"))}  # fmt: skip
@@ -131,14 +132,13 @@ class GitHost:
     large: dict[str, bytes] = field(default_factory=dict)
     large_url: str = ""
     seen: list[str] = field(default_factory=list)
-    _runner: web.AppRunner | None = None
+    _server: LoopbackServer | None = None
 
     async def __aenter__(self) -> Self:
         application = web.Application(client_max_size=1024**3)
         application.router.add_route("*", "/{path:.*}", self._answer)
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self._server = LoopbackServer(application)
+        await self._server.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -146,13 +146,13 @@ class GitHost:
 
     async def stop(self) -> None:
         """It is gone; connections to it are refused."""
-        if self._runner:
-            await self._runner.cleanup()
+        if self._server:
+            await self._server.cleanup()
 
     @property
     def url(self) -> str:
-        assert self._runner
-        return f"http://127.0.0.1:{self._runner.addresses[0][1]}"
+        assert self._server
+        return f"http://127.0.0.1:{self._server.addresses[0][1]}"
 
     async def _answer(self, request: web.Request) -> web.Response:
         self.seen.append(request.headers.get("Authorization", ""))

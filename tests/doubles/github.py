@@ -35,7 +35,7 @@ from stager.forges.github.webhooks.events import GithubWebhooks
 from tests.doubles.git import served
 from tests.doubles.github_app import GithubApp
 from tests.doubles.github_routes import RepositoryRoutes, RepositoryState
-from tests.doubles.serving import listen
+from tests.doubles.serving import LoopbackServer
 
 CUT = 499
 """What nginx logs for a connection that ended without an answer."""
@@ -165,16 +165,16 @@ class GithubDouble:
         self._repositories: list[GithubRepository] = []
         self._pulls: list[GithubPull] = []
         self._failures: list[Failure] = []
-        self._runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=0.1)
+        self._server = LoopbackServer(self._application())
 
     async def __aenter__(self) -> Self:
-        self.web_url = await listen(self._runner)
+        self.web_url = await self._server.start()
         self.api_url = f"{self.web_url}/api/v3"
         self.app.web_url = self.web_url
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._runner.cleanup()
+        await self._server.cleanup()
 
     # What happens at GitHub.
 

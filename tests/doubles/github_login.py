@@ -22,7 +22,7 @@ from aiohttp import web
 from stager.domain.source import Access
 from stager.ports.login import challenge_of
 from stager.testing.fakes.faults import FaultMode
-from tests.doubles.serving import listen
+from tests.doubles.serving import LoopbackServer
 
 ID, SECRET = "Iv1.0123456789abcdef", "the-clients-secret"
 CALLBACK = "http://stager.test/event_receiver"
@@ -75,13 +75,13 @@ class GithubLogin:
         app.router.add_get("/user", self._user)
         app.router.add_get("/repos/{owner}/{name}", self._repository)
         self._release = asyncio.Event()
-        self._runner = web.AppRunner(app)
-        self.url = await listen(self._runner)
+        self._server = LoopbackServer(app)
+        self.url = await self._server.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._release.set()
-        await self._runner.cleanup()
+        await self._server.cleanup()
 
     # What people do.
 

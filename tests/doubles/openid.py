@@ -24,7 +24,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, Key, RSAKey
 
 from stager.ports.login import challenge_of
-from tests.doubles.serving import listen
+from tests.doubles.serving import LoopbackServer
 
 CLIENT, SECRET = "stager", "client-secret"
 Json = dict[str, Any]
@@ -75,13 +75,13 @@ class OpenIDDouble:
         application.router.add_get("/keys", self._keys)
         application.router.add_post("/token", self._token)
         application.router.add_get("/userinfo", self._userinfo)
-        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
-        self.url = await listen(self._runner)
+        self._server = LoopbackServer(application)
+        self.url = await self._server.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._free.set()
-        await self._runner.cleanup()
+        await self._server.cleanup()
 
     def agree(self, address: str) -> str:
         """Somebody signs in at this address. Returns the code that the browser brings back."""

@@ -24,7 +24,8 @@ from stager.domain.identity.access_policy import (
     sign_token,
     verify_token,
 )
-from stager.front.http.head import MessageError, RequestHead, parse_request
+from stager.front.http.head import MessageError, RequestHead
+from stager.front.http.request_parser import parse_request
 from stager.front.proxy.access_gate import AccessGate
 from stager.front.proxy.error_pages import PlainResponse, respond
 from tests.fuzz.streams import LINES, METHODS, TARGETS

@@ -7,8 +7,9 @@ from itertools import pairwise
 from hypothesis import given
 
 from stager.front.http.body import request_framing
-from stager.front.http.head import MessageError, RequestHead, parse_request
+from stager.front.http.head import MessageError, RequestHead
 from stager.front.http.headers import Forwarding, request_head
+from stager.front.http.request_parser import parse_request
 from tests.fuzz.readers import Seen, panel, read_strictly
 from tests.fuzz.streams import ANYTHING, CUTS, GOOD
 from tests.length import length

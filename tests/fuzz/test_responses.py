@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stager.front.http.body import response_framing, response_length
-from stager.front.http.head import UNTIL_CLOSE, MessageError, parse_response
+from stager.front.http.head import UNTIL_CLOSE, MessageError
 from stager.front.http.headers import response_head
+from stager.front.http.response_parser import parse_response
 from tests.fuzz.streams import CUTS, RESPONSES
 from tests.length import length
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import subprocess
 from pathlib import Path
 from typing import Literal
@@ -10,8 +11,12 @@ from typing import Literal
 from tests.integration.stager import docker
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "base-image.sh"
+SERVICE_SCRIPT = SCRIPT.with_name("service-image.sh")
 APP = Path(__file__).parent / "app"
 APPLICATION = "stager-test/app:1"
+LABEL = "stager.test-image"
+"""The label by which scripts/test finds the images that tests made; its value is the digest of the content.
+It isn't `stager.test`, because containers inherit it."""
 
 
 @functools.cache
@@ -30,14 +35,31 @@ def base_image(kind: Literal["python", "static"]) -> str:
 
 
 @functools.cache
+def service_image(kind: Literal["postgres", "mariadb", "redis", "rabbitmq", "maildev"]) -> str:
+    """The reference of a service's image, such as `postgres:15`; made first if it isn't there.
+
+    Raises:
+        AssertionError: it can't be made; with what the script said.
+    """
+    made = subprocess.run([SERVICE_SCRIPT, kind], capture_output=True, text=True, check=False)
+    assert made.returncode == 0, made.stderr
+    return made.stdout.splitlines()[-1]
+
+
+@functools.cache
 def application_image() -> str:
-    """The reference of the application under test, made afresh in each run; see `app/server.py`.
+    """The reference of the application under test, which is made where there is none with the same content;
+    see `app/server.py`.
 
     Raises:
         AssertionError: its base can't be made.
     """
-    made = docker("create", base_image("python"), "true")
-    docker("cp", str(APP / "server.py"), f"{made}:/server.py")
-    docker("commit", made, APPLICATION)
-    docker("rm", made)
+    base, server = base_image("python"), APP / "server.py"
+    base_id = docker("image", "inspect", "--format", "{{.Id}}", base)
+    digest = hashlib.sha256(base_id.encode() + server.read_bytes()).hexdigest()
+    if not docker("images", "--quiet", "--filter", f"label={LABEL}={digest}", APPLICATION):
+        made = docker("create", base, "true")
+        docker("cp", str(server), f"{made}:/server.py")
+        docker("commit", "--change", f"LABEL {LABEL}={digest}", made, APPLICATION)
+        docker("rm", made)
     return APPLICATION

@@ -17,24 +17,28 @@ APP_PATHS = ("/slow/0.00", "/slow/0.01", "/slow/0.02", "/slow/0.03")
 
 
 class Load:
-    """Asks from the beginning of a block to its end; every fifth request is a POST.
+    """Asks from the beginning of a block to its end.
 
     Args:
         url: where to ask.
         host: the Host to send; that of `url` if empty.
         paths: what to ask for, in turn.
+        posts: whether every fifth request is a POST.
 
     Attributes:
         answers: how often each text was the answer.
         failures: what went wrong, in words.
     """
 
-    def __init__(self, url: str, host: str = "", paths: tuple[str, ...] = APP_PATHS) -> None:
+    def __init__(
+        self, url: str, host: str = "", paths: tuple[str, ...] = APP_PATHS, *, posts: bool = True
+    ) -> None:
         self.answers: Counter[str] = Counter()
         self.failures: list[str] = []
         self._url = url
         self._headers = {"Host": host} if host else {}
         self._paths = paths
+        self._posts = posts
         self._stopped = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -65,7 +69,7 @@ class Load:
             while not self._stopped:
                 count += 1
                 path = self._paths[count % len(self._paths)]
-                await self._ask(session, "POST" if count % 5 == 0 else "GET", path)
+                await self._ask(session, "POST" if self._posts and count % 5 == 0 else "GET", path)
 
     async def _ask(self, session: aiohttp.ClientSession, method: str, path: str) -> None:
         url = self._url + path

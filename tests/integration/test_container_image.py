@@ -18,7 +18,7 @@ from tests.integration.stager import docker
 from tests.unit.docs.written import page_sample
 from tests.unit.front.harness import free_port
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
 IMAGE, BASE = "stager-test/stager:1", "stager-base/debian:1"
 PROJECT = "stager-test"

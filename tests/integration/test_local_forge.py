@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from stager.web.forges.local_push import MAX_SHOWN
+from stager.web.forges.local_push import MAX_SHOWN, ONLY_DEFAULT_BRANCH
 from tests.integration.conftest import MakeStager
 from tests.integration.stager import PASSWORD, USER, StagerUnderTest, until
 from tests.local_forge.workshop import Clone
@@ -20,7 +20,7 @@ def with_repository(make_stager: MakeStager, tmp_path: Path, **more: Any) -> tup
     stager = make_stager(local_forge=str(bare.parent), images={"shop": {}}, **more)
     assert (bare / "HEAD").exists()
     clone = Clone(tmp_path / "clone", bare)
-    assert clone.push("main") == []
+    assert clone.push("main") == [ONLY_DEFAULT_BRANCH]
     return stager, clone
 
 

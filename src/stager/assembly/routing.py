@@ -57,8 +57,8 @@ async def edge_proxy_of(settings: Settings, state: StateDirectory) -> EdgeProxy 
 
 
 async def reaches_by_loopback(settings: Settings, docker: aiodocker.Docker) -> bool:
-    """Whether containers must publish a port, because their addresses are in another machine, as with Docker
-    Desktop."""
+    """Whether containers must publish a port on the loopback interface. With Docker Desktop they run in a
+    virtual machine, and their addresses can't be reached from this one."""
     if settings.engine.connect_via != "auto":
         return settings.engine.connect_via == "loopback"
     if sys.platform != "linux":

@@ -138,11 +138,11 @@ class OpenIDSignIn:
         )
         self._provider = Provider(settings.issuer, client, settings.title, clock, seconds)
 
-    async def address(self, asked: AuthorizationRequest) -> str:
-        return await self._provider.address(asked)
+    async def address(self, request: AuthorizationRequest) -> str:
+        return await self._provider.address(request)
 
-    async def exchange(self, code: str, asked: AuthorizationRequest) -> Identity:
-        claims = await self._provider.claims(code, asked, self._are_sufficient)
+    async def exchange(self, code: str, request: AuthorizationRequest) -> Identity:
+        claims = await self._provider.claims(code, request, self._are_sufficient)
         group_claims = GroupClaims(tuple(self._groups(claims)), self._clock())
         return Identity(self._name(claims), group_claims.as_proof())
 

@@ -57,7 +57,7 @@ def _server(name: str, module: str, summary: str, *, client_module: str = "") ->
 COMMANDS = (
     _client(PREVIEWS, "launch", "launch", "Launch or update a preview and print its URL."),
     _client(PREVIEWS, "list", "previews", "List previews.", "ls", "ps"),
-    _client(PREVIEWS, "show", "previews", "Show a preview's status and deployments."),
+    _client(PREVIEWS, "show", "previews", "Show a preview's status, services and deployments."),
     _client(PREVIEWS, "open", "previews", "Open a preview in the browser."),
     _client(PREVIEWS, "logs", "logs", "Show the log of a preview or of its build."),
     _client(PREVIEWS, "exec", "exec_command", "Run a command or a shell in a preview."),
@@ -78,6 +78,7 @@ COMMANDS = (
         "Write a repository's .stager.yml from what its files say.",
         client_module="stager.cli.init",
     ),
+    _server("explain", "explain", "Explain what would run from a checkout, without running it."),
     _server("up", "up.command", "Preview a local folder and update it when files change."),
     _server("serve", "server", "Run the server."),
     _server("front", "server", "Run the front alone."),

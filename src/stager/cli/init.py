@@ -80,7 +80,9 @@ def init(
         Path | None,
         typer.Option("--config", help="Write the server's part to this file instead of showing it."),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; use the guesses.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Ask no questions; use the detected values.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
 ) -> None:
     """Write a repository's .stager.yml from what its files say.
@@ -211,7 +213,9 @@ def _generated(root: Path, choice: _Choice) -> dict[Path, str]:
     assert choice.detected is not None  # noqa: S101
     folder = root / choice.folder
     files = {folder / "Dockerfile": choice.detected.dockerfile}
-    if not (folder / ".dockerignore").exists():
+    if choice.detected.context:  # BuildKit reads it instead of the `.dockerignore` of another folder.
+        files[folder / "Dockerfile.dockerignore"] = choice.detected.dockerignore
+    elif not (folder / ".dockerignore").exists():
         files[folder / ".dockerignore"] = choice.detected.dockerignore
     return files
 
@@ -219,7 +223,8 @@ def _generated(root: Path, choice: _Choice) -> dict[Path, str]:
 def _with_dockerfile(choice: _Choice) -> _Choice:
     """The choice after its generated Dockerfile is written."""
     path = posixpath.normpath(posixpath.join(choice.folder, "Dockerfile"))
-    return replace(choice, dockerfile=Dockerfile(path, choice.folder, choice.port))
+    context = (choice.detected.context if choice.detected else "") or choice.folder
+    return replace(choice, dockerfile=Dockerfile(path, context, choice.port))
 
 
 def _server_lines(root: Path, project: Project) -> str:

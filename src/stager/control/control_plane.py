@@ -138,7 +138,7 @@ class ControlPlane:
         await self.reconciler.actions.status_page.update(environment_id)
 
     async def _check_branch(self, application: Application, name: str) -> None:
-        await self.builds.images.check_branch(application, name)
+        await self.builds.code.check_branch(application, name)
 
     async def close(self) -> None:
         """Cancel background work outside the loops. The caller cancels `controller.run`."""

@@ -58,6 +58,7 @@ class DeployedService:
         build: the key of its build's log; empty if it isn't built.
         has_healthcheck: whether the image's `HEALTHCHECK` is its health check.
         fresh_volumes: its volumes that live for one generation only.
+        is_kept: whether an instance with the same inputs serves further generations.
     """
 
     spec: ServiceSpec
@@ -68,6 +69,7 @@ class DeployedService:
     is_main: bool = False
     has_healthcheck: bool = False
     fresh_volumes: frozenset[str] = frozenset()
+    is_kept: bool = False
 
     @property
     def name(self) -> str:
@@ -78,9 +80,13 @@ class DeployedService:
         return self.is_main or bool(self.host)
 
     @property
-    def is_kept(self) -> bool:
-        """Whether an instance with the same inputs serves further generations."""
-        return not (self.is_main or self.spec.is_job or self.fresh_volumes)
+    def is_stateful(self) -> bool:
+        """Whether it writes to a volume that further generations use. Two main services may do so side by
+        side, so that a push doesn't interrupt the preview."""
+        if self.is_main or self.spec.is_job or not self.spec.is_stateful:
+            return False
+        written = {m.volume for m in self.spec.mounts if m.volume and not m.is_read_only}
+        return bool(written - self.fresh_volumes)
 
     @property
     def planned(self) -> Service:
@@ -91,7 +97,7 @@ class DeployedService:
             is_routed=self.is_routed,
             is_kept=self.is_kept,
             inputs=self.inputs,
-            is_stateful=self.is_kept and self.spec.is_stateful,
+            is_stateful=self.is_stateful,
             is_job=self.spec.is_job,
             depends_on=self.spec.depends_on,
         )
@@ -385,5 +391,8 @@ def _before(service: Service) -> str:
 
 
 def _advice(service: Service, ending: Ending) -> str:
-    foreground = "" if service.is_job else " The command must stay in the foreground."
-    return ending.hint or f"Check the last lines of its log.{foreground}"
+    if service.is_job:
+        further = "What it changed in volumes that are kept stays changed."
+    else:
+        further = "The command must stay in the foreground."
+    return ending.hint or f"Check the last lines of its log. {further}"

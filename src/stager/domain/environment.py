@@ -177,6 +177,14 @@ class Environment:
     def app(self) -> str:
         return self.key.app
 
+    @property
+    def keeps_volumes(self) -> bool:
+        """Whether its volumes stay while nothing of it runs. They are removed when it is removed or
+        killed."""
+        suspension = self.desired.suspension
+        is_killed = suspension is not None and suspension.reason is SuspensionReason.KILLED
+        return self.desired.is_present and not is_killed
+
 
 @dataclass(frozen=True, slots=True)
 class Service:
@@ -216,6 +224,7 @@ class InstanceLabels:
         service: the name of the service that the instance runs.
         subject: see `EnvironmentKey`.
         host: the environment's host at that time; the database has the current one.
+        service_host: the service's host at that time: `host` for the main one, empty unless it is routed.
     """
 
     environment: str
@@ -231,6 +240,7 @@ class InstanceLabels:
     profile: ProfileName
     change: ChangeLink | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
+    service_host: str = ""
 
 
 class InstanceState(StrEnum):
@@ -275,6 +285,11 @@ class Instance:
     memory_exceeded: int = 0
     inputs: str = ""
     generations: frozenset[int] = frozenset()
+
+    @property
+    def networks(self) -> frozenset[str]:
+        """All networks that it is in."""
+        return self.joined | {self.network}
 
     @property
     def run(self) -> str:
@@ -357,10 +372,11 @@ class Observed:
         if generation in self.services:
             return self.services[generation]
         names = sorted({i.service for i in self.instances if i.generation == generation})
-        return tuple(
-            WEB_SERVICE if name == WEB_SERVICE.name else Service(name, is_routed=name in self.published)
-            for name in names
-        )
+        return tuple(self._assumed(name) for name in names)
+
+    def _assumed(self, name: str) -> Service:
+        is_routed = name in self.published
+        return WEB_SERVICE if name == WEB_SERVICE.name else Service(name, False, is_routed, not is_routed)
 
     def service(self, generation: int, name: str) -> Service:
         """The service of this name in this generation; one that isn't routed if there is none."""

@@ -1,106 +1,34 @@
 """`plan` computes the next action from the desired and the observed state. All reconciliation depends on it.
 
-A generation is a set of instances, one for each of its services. The rules:
+A generation consists of services. The rules:
 
-- A generation is published as a whole, as soon as all its services are healthy. The desired one is brought up
-  first; once it is given up, the newest one that serves or can serve.
-- A service that ended is recorded once, and started again at the deployment's `retry_at`.
-- Instances of other generations are retired: at once if they aren't healthy, else when there is nothing
-  else to do, because draining them must not delay a new revision.
-- An environment that shouldn't run is unpublished, then its instances are retired, oldest generation first.
+- The desired generation is prepared, then brought up. Once it is given up, the newest one that serves or can
+  serve is brought up instead.
+- A service is started when the conditions of its dependencies are met. An instance that serves several
+  generations is joined to each before anything else of it is started.
+- A generation is published as a whole, as soon as all its services are healthy and its jobs are done. From
+  then on, a service that ends, other than the main one, is started again or given up on its own.
+- A service that ended is recorded once, and started again at its `retry_at`.
+- Instances that no generation uses are retired: at once if they aren't healthy, else when there is nothing
+  else to do, because draining them must not delay a new revision. A stateful instance outlives a generation
+  that was given up: stopping a database during its first start would leave a broken volume.
+- An environment that shouldn't run is unpublished, then its instances are retired, stateful ones last.
 
-Three promises hold for every input, and the tests enumerate the inputs: repeated planning comes to rest; what
-is published is never stopped before its successor serves; nothing is published that isn't healthy.
+These promises hold for every input, and the tests enumerate the inputs: repeated planning comes to rest; what
+is published is never stopped before its successor serves; nothing is published that isn't healthy. The one
+exception: the instance of a stateful service is stopped before its successor starts, though a published
+generation uses it, when the successor has other inputs or the instance is broken. The successor then serves
+the published generation, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from stager.domain.environment import (
-    WEB_SERVICE,
-    Attempt,
-    Desired,
-    Instance,
-    InstanceState,
-    Observed,
-    Service,
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Generation:
-    """The observed instances of one generation.
-
-    Args:
-        services: the services that it consists of.
-        instances: by the name of the service, the instance that is furthest along. A service without one
-            isn't in it.
-        is_healthy: whether each of its services has a healthy instance. Only then it may be published.
-        is_serving: whether the front sends requests to any of its instances.
-        is_published: whether the front sends the requests for all routed services to its instances, and none
-            elsewhere.
-    """
-
-    number: int
-    services: tuple[Service, ...]
-    instances: Mapping[str, Instance]
-    is_healthy: bool
-    is_serving: bool
-    is_published: bool
-
-    @classmethod
-    def of(cls, observed: Observed, number: int) -> Generation:
-        """The generation with this number; without instances if there are none."""
-        services = observed.services.get(number, (WEB_SERVICE,))
-        instances = _furthest(services, number, observed)
-        routed = [instances.get(service.name) for service in services if service.is_routed]
-        return cls(
-            number,
-            services,
-            instances,
-            is_healthy=all(
-                s.name in instances and observed.is_healthy(instances[s.name], number) for s in services
-            ),
-            is_serving=any(observed.is_serving(i) for i in instances.values()),
-            is_published=all(i is not None and observed.is_serving(i) for i in routed)
-            and observed.published.keys() == {service.name for service in services if service.is_routed},
-        )
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether each of its services has an instance, in any state."""
-        return len(self.instances) == len(self.services)
-
-
-def _furthest(services: Iterable[Service], number: int, observed: Observed) -> dict[str, Instance]:
-    candidates = [i for i in in_order(observed.instances) if i.generation == number]
-    return {
-        service.name: max(of_service, key=lambda i: _progress(i, observed))
-        for service in services
-        if (of_service := [i for i in candidates if i.service == service.name])
-    }
-
-
-def generations_of(observed: Observed, desired: int) -> list[Generation]:
-    """The generations up to the desired one that have instances, and the desired one, oldest first."""
-    numbers = {i.generation for i in observed.instances if i.generation <= desired} | {desired}
-    return [Generation.of(observed, number) for number in sorted(numbers)]
-
-
-def in_order(instances: Iterable[Instance]) -> list[Instance]:
-    """Oldest generation first, then by id, so that the same input gives the same plan."""
-    return sorted(instances, key=lambda i: (i.generation, i.id))
-
-
-def _progress(instance: Instance, observed: Observed) -> tuple[bool, bool, bool]:
-    return (
-        observed.is_healthy(instance, instance.generation),
-        observed.is_serving(instance),
-        instance.state is InstanceState.RUNNING,
-    )
+from stager.domain.environment import Desired, Instance, InstanceState, Observed, Service
+from stager.domain.generation import Generation, generations_of, has_passed, in_order, is_usable
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,19 +128,21 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> Action | None:
 def _take_down(observed: Observed) -> Action | None:
     if observed.published:
         return Unpublish(frozenset(observed.published))
-    return _retire(observed.instances) if observed.instances else None
+    stateless = [i for i in observed.instances if not _is_stateful(i, observed)]
+    return _retire(stateless or observed.instances) if observed.instances else None
 
 
 def _bring_up(desired: Desired, observed: Observed, now: datetime) -> Action | None:
-    generations = generations_of(observed, desired.generation)
+    generations = generations_of(observed, desired)
     if (repair := _repair_routes(generations, observed)) is not None:
         return repair
-    target = _target(generations, desired, observed)
-    others = _superseded(target, generations, observed)
-    useless = [i for i in others if not observed.is_healthy(i, i.generation)]
+    target = _target(generations, desired)
+    serving = [g for g in generations if g.is_serving and g is not target]
+    others = _superseded(target, serving, observed)
+    useless = [i for i in others if not has_passed(i, observed)]
     if useless:
         return _retire(useless)
-    action = _advance(target, desired, observed, now)
+    action = _advance(target, serving, desired, now)
     if others and (action is None or isinstance(action, Wait)):
         return _retire(others)
     return action
@@ -230,69 +160,133 @@ def _repair_routes(generations: Sequence[Generation], observed: Observed) -> Pub
     return Unpublish(frozenset(dead)) if dead else None
 
 
-def _target(generations: Sequence[Generation], desired: Desired, observed: Observed) -> Generation:
+def _target(generations: Sequence[Generation], desired: Desired) -> Generation:
     """The generation to bring up: the desired one; once that is given up, the newest that serves, or else the
     newest of which all services exist."""
-
-    def is_final(generation: Generation) -> bool:
-        return observed.attempt(generation.number).final
-
     wanted = next(g for g in generations if g.number == desired.generation)
-    if not is_final(wanted):
+    if not wanted.attempt.final:
         return wanted
     serving = [g for g in generations if g.is_serving]
-    candidates = serving or [g for g in generations if g.is_complete and not is_final(g)]
-    return max(candidates, key=lambda g: (not is_final(g), g.number), default=wanted)
+    candidates = serving or [g for g in generations if g.is_complete and not g.attempt.final]
+    return max(candidates, key=lambda g: (not g.attempt.final, g.number), default=wanted)
 
 
-def _superseded(target: Generation, generations: Sequence[Generation], observed: Observed) -> list[Instance]:
-    """The instances that neither the target nor a generation that serves needs."""
-    needed = [target, *(g for g in generations if g.is_serving)]
-    kept = {i.id for g in needed for i in g.instances.values()} | {i.id for i in observed.serving}
-    return [i for i in observed.instances if i.id not in kept]
+def _superseded(target: Generation, serving: Sequence[Generation], observed: Observed) -> list[Instance]:
+    """The instances that neither the target nor a generation that serves uses. While the target isn't
+    prepared, it may use those of services that are kept."""
+    used = {i.id for g in (target, *serving) for i in g.instances.values()}
+    used |= {i.id for i in observed.serving}
+    if not target.is_prepared:
+        used |= {i.id for i in observed.instances if _may_be_kept(i, target)}
+    return [i for i in observed.instances if i.id not in used]
 
 
-def _advance(target: Generation, desired: Desired, observed: Observed, now: datetime) -> Action | None:
+def _may_be_kept(instance: Instance, target: Generation) -> bool:
+    service = target.observed.service(instance.generation, instance.service)
+    is_kept = service.is_kept and not target.attempt.final
+    return (is_kept or service.is_stateful) and is_usable(instance, target.observed)
+
+
+def _is_stateful(instance: Instance, observed: Observed) -> bool:
+    return observed.service(instance.generation, instance.service).is_stateful
+
+
+def _advance(
+    target: Generation, serving: Sequence[Generation], desired: Desired, now: datetime
+) -> Action | None:
     """The next action towards a target that is healthy and published."""
-    if observed.attempt(target.number).final:
-        is_useless = target.instances and not target.is_serving
-        return _retire(target.instances.values()) if is_useless else None
-    actions = [_advance_service(service, target, desired, observed, now) for service in target.services]
-    pending = [action for action in actions if action is not None]
-    if pending:
-        return min(pending, key=_urgency)
+    if target.attempt.final:
+        return _clear(target)
+    if target.number == desired.generation and not target.is_prepared:
+        return _wait(target.attempt.retry_at, now) or Prepare(target.number)
+    pending: list[Action | None] = [_advance_service(s, target, desired, now) for s in target.services]
+    pending += [_join(s, g, now) for g in serving for s in g.services if not g.attempt.final]
+    actions = [action for action in pending if action is not None]
+    if actions:
+        return min(actions, key=lambda action: _urgency(action, target))
     return _publish(target) if target.is_healthy and not target.is_published else None
 
 
-def _advance_service(
-    service: Service, target: Generation, desired: Desired, observed: Observed, now: datetime
-) -> Start | Resume | Check | Record | Wait | None:
-    """The next action towards a healthy instance of a service. Only the desired generation gets new ones."""
-    attempt = observed.attempt(target.number)
-    wait = Wait(attempt.retry_at) if attempt.retry_at is not None and attempt.retry_at > now else None
+def _clear(generation: Generation) -> Retire | None:
+    """Retire what a generation that was given up leaves behind, unless it serves."""
+    observed = generation.observed
+    left = [
+        i for i in generation.instances.values() if not (observed.is_serving(i) or _is_stateful(i, observed))
+    ]
+    return _retire(left) if left and not generation.is_serving else None
+
+
+def _advance_service(service: Service, target: Generation, desired: Desired, now: datetime) -> Action | None:
+    """The next action towards a healthy instance of a service, or a job that is done."""
+    if target.is_settled(service):
+        return None
     instance = target.instances.get(service.name)
     if instance is None:
-        return (wait or Start(target.number, service.name)) if target.number == desired.generation else None
+        return _begin(service, target, desired, now)
+    if not target.is_reached(service):
+        return _join(service, target, now)
     if instance.state is not InstanceState.RUNNING:
-        return _revive(instance, attempt, wait)
-    return None if observed.is_healthy(instance, target.number) else Check(instance, target.number)
+        return _revive(service, instance, target, now)
+    if target.is_service_healthy(service) or not target.may_start(service):
+        return None
+    return Check(instance, target.number)
 
 
-def _revive(instance: Instance, attempt: Attempt, wait: Wait | None) -> Record | Wait | Resume:
-    if instance.state is InstanceState.STOPPED and attempt.retry_at is None:
-        return Record(instance, attempt.generation)
-    return wait or Resume(instance, attempt.generation)
+def _begin(service: Service, target: Generation, desired: Desired, now: datetime) -> Action | None:
+    """The next action towards an instance of a service that has none. An older generation gets none, except
+    to bring back what was stopped for the desired one."""
+    is_restored = service.is_stateful and target.is_serving
+    if not (target.number == desired.generation or is_restored) or not target.may_start(service):
+        return None
+    if (wait := _wait(target.failure(service).retry_at, now)) is not None:
+        return wait
+    before = [i for i in target.observed.instances if service.is_stateful and i.service == service.name]
+    return _retire(before) if before else Start(target.number, service.name)
 
 
-def _urgency(action: Action) -> int:
+def _join(service: Service, generation: Generation, now: datetime) -> Join | Wait | None:
+    instance = generation.instances.get(service.name)
+    if instance is None or generation.is_reached(service) or generation.is_settled(service):
+        return None
+    return _wait(generation.failure(service).retry_at, now) or Join(instance, generation.number)
+
+
+def _revive(
+    service: Service, instance: Instance, target: Generation, now: datetime
+) -> Record | Wait | Resume | None:
+    retry_at = target.failure(service).retry_at
+    if instance.state is InstanceState.STOPPED and retry_at is None:
+        return Record(instance, target.number)
+    if not target.may_start(service):
+        return None
+    return _wait(retry_at, now) or Resume(instance, target.number)
+
+
+def _wait(until: datetime | None, now: datetime) -> Wait | None:
+    return Wait(until) if until is not None and until > now else None
+
+
+def _urgency(action: Action, target: Generation) -> tuple[int, float]:
     """All services are started before any is checked, because a check lasts as long as the application takes
-    to boot."""
-    return 2 if isinstance(action, Wait) else int(isinstance(action, Check))
+    to boot; those that others wait for are checked first."""
+    match action:
+        case Join():
+            return 0, 0
+        case Record():
+            return 1, 0
+        case Check(instance, _):
+            waiting = (s for s in target.services if not target.may_start(s))
+            return 4, -sum(instance.service in service.depends_on for service in waiting)
+        case Wait(until):
+            return 5, until.timestamp()
+        case Retire():
+            return 3, 0
+        case _:
+            return 2, 0
 
 
 def _publish(generation: Generation) -> Publish:
-    routed = (generation.instances[service.name] for service in generation.services if service.is_routed)
-    return Publish(generation.number, tuple(routed))
+    return Publish(generation.number, tuple(i for i in generation.routed.values() if i is not None))
 
 
 def _retire(instances: Iterable[Instance]) -> Retire:
@@ -309,9 +303,9 @@ def continues(running: Action, planned: Action | None) -> bool:
     about to end may end if its effect shows before.
     """
     if planned is None:
-        return isinstance(running, Publish | Unpublish | Retire | Record)
+        return isinstance(running, Join | Publish | Unpublish | Retire | Record)
     match running, planned:
-        case (Start() | Resume(), Start() | Resume() | Check()):
+        case (Prepare() | Start() | Join() | Resume(), Start() | Join() | Resume() | Check()):
             return _leads_to(running, planned)
         case (Check(before, of), Check(instance, generation)) | (
             Record(before, of),
@@ -326,21 +320,27 @@ def continues(running: Action, planned: Action | None) -> bool:
             return running == planned
 
 
-def _leads_to(running: Start | Resume, planned: Start | Resume | Check) -> bool:
-    """Whether both bring the same generation up, and the planned one doesn't begin again with the service of
-    the running one."""
-    if _generation_and_service(running)[0] != _generation_and_service(planned)[0]:
+def _leads_to(running: Prepare | Start | Join | Resume, planned: Start | Join | Resume | Check) -> bool:
+    """Whether both bring the same generation up, or let an older one reach the same service, and the planned
+    one doesn't begin again with the service of the running one."""
+    service, next_service = _service(running), _service(planned)
+    if isinstance(planned, Join) and not isinstance(running, Prepare) and service == next_service:
+        return planned.generation <= running.generation
+    if running.generation != planned.generation:
         return False
-    is_same_service = _generation_and_service(running) == _generation_and_service(planned)
-    if isinstance(running, Start) or not is_same_service:
+    if isinstance(running, Prepare | Start) or service != next_service:
         return True
     return not isinstance(planned, Start) and planned.instance.id == running.instance.id
 
 
-def _generation_and_service(action: Start | Resume | Check) -> tuple[int, str]:
-    if isinstance(action, Start):
-        return action.generation, action.service
-    return action.generation, action.instance.service
+def _service(action: Prepare | Start | Join | Resume | Check) -> str:
+    match action:
+        case Prepare():
+            return ""
+        case Start(_, service):
+            return service
+        case _:
+            return action.instance.service
 
 
 def _ids(instances: Iterable[Instance]) -> set[str]:

@@ -20,6 +20,8 @@ class Recipe:
         secrets: BuildKit secrets by their ids. They are only available to `RUN --mount=type=secret`, and are
             never in a layer, a process's arguments or a file of Stager's.
         auto: whether another Dockerfile is used, or one is generated, if the context has no `Dockerfile`.
+        variables: build arguments of a generated Dockerfile only: the application's variables that its
+            framework writes into pages.
     """
 
     context: str = "."
@@ -28,6 +30,7 @@ class Recipe:
     arguments: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
     auto: bool = False
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

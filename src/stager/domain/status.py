@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from stager.domain.deployment import UNRESPONSIVE, Deployment, Phase, phase_of
+from stager.domain.deployment import UNRESPONSIVE, Deployment, Phase, degraded, phase_of
 from stager.domain.environment import BY_POLICY, Environment, Suspension
 from stager.domain.errors import Outcome
 from stager.domain.route import Page, PageState
@@ -25,6 +25,8 @@ class State(StrEnum):
     LIVE = "live"
     UNRESPONSIVE = "unresponsive"
     """Live, but its application no longer answers."""
+    DEGRADED = "degraded"
+    """Live, but a service other than the main one failed."""
     UPDATING = "updating"
     """Live with an older revision while a newer one comes up."""
     FAILED = "failed"
@@ -40,6 +42,7 @@ _PAGES: dict[State, PageState] = {
     State.BUILDING: "starting",
     State.LIVE: "starting",
     State.UNRESPONSIVE: "starting",
+    State.DEGRADED: "starting",
     State.UPDATING: "starting",
     State.FAILED: "failed",
     State.FAILED_UPDATE: "failed",
@@ -99,7 +102,9 @@ def summary_of(
         return status.message
     commit, older = environment.desired.revision.sha[:7], serving.revision.sha[:7] if serving else ""
     progress = _PROGRESS[status.state]
-    if status.state in (State.FAILED, State.FAILED_UPDATE) and deployment is not None:
+    if status.state is State.DEGRADED and deployment is not None:
+        progress = f"is live, but {_failed_services(deployment)}"
+    elif status.state in (State.FAILED, State.FAILED_UPDATE) and deployment is not None:
         progress = _FAILURES[deployment.stage]
     elif (
         status.state is State.UPDATING and deployment and phase_of(deployment, environment) is Phase.BUILDING
@@ -111,8 +116,17 @@ def summary_of(
     return f"{text} Visitors still see {older if older not in ('', commit) else 'the previous deployment'}."
 
 
+def _failed_services(deployment: Deployment) -> str:
+    """The services that failed, as the words after "is live, but"."""
+    names = list(degraded(deployment.attempt))
+    if len(names) == 1:
+        return f"the service {names[0]} isn't running"
+    return f"the services {', '.join(names[:-1])} and {names[-1]} aren't running"
+
+
 _PROGRESS = {
     State.LIVE: "is live",
+    State.DEGRADED: "is live, but degraded",
     State.UNRESPONSIVE: "is live, but the application doesn't respond",
     State.BUILDING: "is being built",
     State.STARTING: "is starting",
@@ -172,11 +186,25 @@ def _failed(environment: Environment, deployment: Deployment) -> Status:
     )
 
 
+def _degraded(failures: list[Outcome]) -> Status:
+    """The status of a live preview, some of whose services failed. The first one's log is shown."""
+    first = failures[0]
+    return Status(
+        State.DEGRADED,
+        " ".join(failure.message for failure in failures),
+        first.hint,
+        first.reason,
+        tuple(lines_on_screen(first.detail)[-LINES_SHOWN:]),
+    )
+
+
 def _in_progress(environment: Environment, deployment: Deployment | None) -> Status:
     if environment.serving == environment.desired.generation:
         outcome = deployment.attempt.outcome if deployment else None
         if outcome is not None and outcome.reason == UNRESPONSIVE:
             return Status(State.UNRESPONSIVE, outcome.message, outcome.hint, outcome.reason)
+        if deployment is not None and (failures := degraded(deployment.attempt)):
+            return _degraded(list(failures.values()))
         note = deployment.manifest.note if deployment else ""
         return Status(State.LIVE, "The preview is live.", note)
     is_building = deployment is not None and phase_of(deployment, environment) is Phase.BUILDING

@@ -46,12 +46,14 @@ class ImageFacts:
             there is no `EXPOSE` line.
         others: other exposed ports, such as `53/udp`.
         has_healthcheck: whether it has a `HEALTHCHECK`.
+        health_path: the path of the framework's health check, if the Dockerfile was generated; else empty.
     """
 
     ports: tuple[int, ...] = ()
     first: int | None = None
     others: tuple[str, ...] = ()
     has_healthcheck: bool = False
+    health_path: str = ""
 
 
 class Builder(Protocol):

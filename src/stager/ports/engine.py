@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import asdict, dataclass, field, replace
@@ -12,6 +13,7 @@ from typing import Protocol
 
 from stager.domain.application import Container
 from stager.domain.environment import Instance, InstanceLabels
+from stager.domain.errors import Fault
 from stager.domain.profile import Egress, Profile, ProfileName
 from stager.domain.route import Endpoint
 
@@ -53,6 +55,7 @@ class InstanceSpec:
             generation's number for the network of its generation.
         fresh_volumes: the named volumes that belong to its generation instead of the environment.
         content: files of the commit.
+        dependencies: the digests of the services that it depends on and that may outlive its generation.
     """
 
     labels: InstanceLabels
@@ -66,6 +69,7 @@ class InstanceSpec:
     network: int = 0
     fresh_volumes: frozenset[str] = frozenset()
     content: tuple[Content, ...] = ()
+    dependencies: tuple[str, ...] = ()
 
     @property
     def inputs(self) -> str:
@@ -81,6 +85,7 @@ class InstanceSpec:
             self.aliases,
             sorted(self.fresh_volumes),
             [(each.target, each.digest) for each in self.content],
+            self.dependencies,
         ]
         text = json.dumps(inputs, sort_keys=True, default=_plain)
         return hashlib.sha256(text.encode()).hexdigest()
@@ -88,6 +93,26 @@ class InstanceSpec:
 
 def _plain(value: object) -> object:
     return dict(value) if isinstance(value, Mapping) else str(value)
+
+
+VOLUME_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}")
+"""The names of volumes. Docker's, with a limit so that a file may have the name with Stager's prefix."""
+
+
+def check_volume_names(spec: InstanceSpec) -> None:
+    """Check the names of an instance's volumes.
+
+    Raises:
+        Fault: `volume-invalid`: one of them is impossible.
+    """
+    for mount in spec.container.mounts:
+        if mount.volume and not VOLUME_NAME.fullmatch(mount.volume):
+            raise Fault(
+                f"The service {spec.labels.service} has a volume with the name {mount.volume[:200]!r}, which "
+                "isn't possible.",
+                hint="Use letters, digits, `_`, `.` and `-`, with a letter or a digit first.",
+                reason="volume-invalid",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +232,7 @@ class Instances(Protocol):
         environment's network joins its own generation.
 
         Raises:
-            Fault: the engine rejects these parameters.
+            Fault: the engine rejects these parameters; `volume-invalid`, `volume-foreign`, `content-refused`.
         """
 
     async def join(self, instance: str, generation: int) -> Instance:

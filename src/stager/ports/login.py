@@ -95,11 +95,11 @@ class SignIn(Protocol):
     def redirect_path(self) -> str:
         """The path of the redirect URI."""
 
-    async def address(self, asked: AuthorizationRequest) -> str:
+    async def address(self, request: AuthorizationRequest) -> str:
         """The URL to send the browser to. Raises `Refused` when the provider can't be used, `Retry` when it
         doesn't answer."""
 
-    async def exchange(self, code: str, asked: AuthorizationRequest) -> Identity:
+    async def exchange(self, code: str, request: AuthorizationRequest) -> Identity:
         """Exchange an authorization code for the user's identity.
 
         Raises:

@@ -14,6 +14,7 @@ from stager.project.dockerfile import exposed, first_port, instructions
 from stager.project.tree import Tree
 
 MOST_DOCKERFILES = 200
+"""Maximum number of Dockerfiles that are read."""
 
 PATTERNS = ("Dockerfile", "*.Dockerfile", "*.dockerfile", "Dockerfile.*", "Dockerfile-*", "Containerfile")
 
@@ -90,16 +91,25 @@ def read_dockerfile(tree: Tree, path: str, context: str | None = None) -> Docker
     sources = tuple(_sources(text))
     if context is None:
         context = _context(tree, path, sources)
-    keywords = [keyword for keyword, _ in instructions(text)]
-    last = len(keywords) - next((n for n, word in enumerate(reversed(keywords)) if word == "FROM"), 0)
     return Dockerfile(
         path=path,
         context=context,
         port=first_port(exposed(text, {}), {}),
-        has_command=bool({"CMD", "ENTRYPOINT"} & set(keywords[last:])),
+        has_command=_has_command(text),
         is_secondary=_rank(path)[0],
         missing=tuple(source for source in sources if not _exists(tree, context, source)),
     )
+
+
+def _has_command(text: str) -> bool:
+    """Whether the last stage has a `CMD` or an `ENTRYPOINT`."""
+    has_command = False
+    for keyword, _ in instructions(text):
+        if keyword == "FROM":
+            has_command = False
+        elif keyword in ("CMD", "ENTRYPOINT"):
+            has_command = True
+    return has_command
 
 
 def _is_application(path: str) -> bool:

@@ -35,7 +35,7 @@ class Variable:
         value: the declared value; empty for none.
         source: the file that declares it.
         required: whether the application needs a value. In a sample: the variable has none.
-        generated: whether a random value is asked for (`generator: secret` of `app.json`).
+        generated: whether a random value is requested (`generator: secret` of `app.json`).
         description: what the file says about it.
     """
 
@@ -48,7 +48,7 @@ class Variable:
 
     @property
     def is_secret(self) -> bool:
-        """Whether a random value is asked for, or the name is that of a secret."""
+        """Whether a random value is requested, or the name is that of a secret."""
         return self.generated or _SECRET.search(self.name) is not None
 
     @property

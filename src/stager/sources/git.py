@@ -108,7 +108,7 @@ class GitSources(Sources):
             if entry.size > LARGEST_FILE:
                 raise Fault(
                     f"{path[:200]} of commit {sha[:12]} is larger than 1 MB.",
-                    hint="Make it smaller: Stager reads this file itself.",
+                    hint="Reduce its size: this is the limit for the files that Stager itself reads.",
                     reason="source-too-large",
                 )
             return (await mirror.run("cat-file", "blob", entry.object_id)).output

@@ -41,6 +41,6 @@ def units(program: Program) -> dict[str, str]:
 
 def _text(name: str, changes: dict[str, Path]) -> str:
     text = (files("stager.systemd") / "units" / Path(name).name).read_text("utf-8")
-    for written, wanted in changes.items():
-        text = text.replace(written, str(wanted))
+    for default, actual in changes.items():
+        text = text.replace(default, str(actual))
     return text

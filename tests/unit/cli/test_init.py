@@ -111,6 +111,15 @@ def test_the_generated_dockerfile_is_written(repository: Repository) -> None:
     assert repository.file == "build: .\nport: 8000"
 
 
+def test_the_generated_dockerfile_of_a_workspace_is_built_at_its_root(repository: Repository) -> None:
+    repository.add({**below("apps/web", VITE), "package.json": '{"workspaces": ["apps/*"]}'})
+    assert repository.run("--yes").exit_code == 0
+    assert repository.file == "build:\n  auto: true\n  context: apps/web\nport: 8080"
+    assert repository.run("--yes", "--force", "--dockerfile").exit_code == 0
+    assert repository.file == "build:\n  context: .\n  dockerfile: apps/web/Dockerfile\nport: 8080"
+    assert (repository.folder / "apps" / "web" / "Dockerfile.dockerignore").is_file()
+
+
 @pytest.mark.parametrize("name", ["Dockerfile", ".stager.yml", ".dockerignore"])
 def test_nothing_is_overwritten(repository: Repository, name: str) -> None:
     repository.add({**FLASK, name: "mine"})

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from stager.testing.fakes.clock import START
+
+T = TypeVar("T")
 
 BUSY = 50_000
 """So many turns of the loop without a pause are no work any more."""
@@ -22,6 +25,17 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self.passed
+
+    def run_in_executor(  # type: ignore[override]
+        self, executor: object, func: Callable[..., T], *args: Any
+    ) -> asyncio.Future[T]:
+        """Run it at once: a thread would take real time, in which this loop has nothing to do."""
+        done: asyncio.Future[T] = self.create_future()
+        try:
+            done.set_result(func(*args))
+        except Exception as error:
+            done.set_exception(error)
+        return done
 
 
 class _ImpatientSelector(selectors.DefaultSelector):

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from dataclasses import replace
 from typing import cast
 
 from stager.cli.reference_page import page
 from stager.control.control_plane import ControlPlane
-from stager.control.reconciler.rollout import of_instance
+from stager.control.reconciler.variables import Launch, of_service
 from stager.domain.application import Application
+from stager.domain.deployment import DeployedService
 from stager.domain.profile import Limits
+from stager.domain.service import ServiceSpec
 from stager.domain.status import State, status_of
 from stager.settings.plugins.available import NOT_YET, ROUTING, built_in
 from stager.web.api import compat, device_login, diagnostics, environments, identity, share_links
@@ -39,8 +42,18 @@ def test_every_reason_has_an_entry_and_every_entry_a_reason() -> None:
 def test_every_variable_of_an_instance_is_described() -> None:
     application = Application("stager-demo", "stager-demo", 3000, Limits(1, 1, 1, 1), owner="your-account")
     url = "http://warm-welcome.demo.example.org"
+    web = DeployedService(ServiceSpec("web", port=3000), "sha256:1", is_main=True)
     of_change, by_hand = (
-        of_instance(application, environment, environment.desired.revision, url)
+        of_service(
+            Launch(
+                environment,
+                replace(a_live_deployment(), services=(web,)),
+                application,
+                {"web": url},
+                b"key",
+            ),
+            web,
+        ).all
         for environment in (an_environment(a_change()), an_environment(None))
     )
     text = sections(DOCS / "reference" / "environment-variables.md")

@@ -96,6 +96,7 @@ class TestState:
             State.BUILDING: "starting",
             State.LIVE: "starting",
             State.UNRESPONSIVE: "starting",
+            State.DEGRADED: "starting",
             State.UPDATING: "starting",
             State.FAILED: "failed",
             State.FAILED_UPDATE: "failed",

@@ -1,12 +1,16 @@
-"""A simulated environment for `plan`: it carries actions out, well or badly, and checks the promises."""
+"""A simulated environment for `plan`: what each action may lead to, and the promises that each must keep.
+
+The promises are checked without the code of `stager.domain.generation`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from stager.domain import plan as planning
+from stager.domain.deployment import Ending, after_answer, after_error, after_exit, after_start
 from stager.domain.environment import (
     WEB_SERVICE,
     Attempt,
@@ -16,171 +20,410 @@ from stager.domain.environment import (
     Observed,
     Service,
 )
-from stager.domain.errors import Outcome
+from stager.domain.errors import Fault, Outcome
 from stager.domain.route import Endpoint
+from stager.domain.service import Condition
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+DUE = START - timedelta(seconds=5)
 BROKEN = Outcome("fault", "broken", "It is broken.")
-WEB, API, DATABASE = WEB_SERVICE, Service("api", is_main=True), Service("database", is_routed=False)
-ALL = ("web", "api", "database")
+WEB = WEB_SERVICE
 
 
-def endpoint(number: int) -> Endpoint:
-    return Endpoint(f"10.200.0.{number}", 3000)
+def endpoint(instance: str, run: str) -> Endpoint:
+    return Endpoint(f"{instance}-{run}", 3000)
 
 
-def services_of(observed: Observed, generation: int) -> tuple[Service, ...]:
-    return observed.services.get(generation, (WEB,))
+def instance_of(service: str, generation: int, state: str, inputs: str = "", **more: object) -> Instance:
+    """An instance in its first run, or created."""
+    id_, run = f"{service}.{generation}.0", "" if state == "created" else "t1"
+    is_running = state == "running"
+    return replace(
+        Instance(id_, "e", service, f"d{generation}", generation, InstanceState(state), run),
+        exit_code=1 if state == "stopped" else None,
+        endpoint=endpoint(id_, run) if is_running else None,
+        inputs=inputs,
+        **more,  # type: ignore[arg-type]
+    )
 
 
+@dataclass(frozen=True)
 class World:
-    """One environment whose actions take effect at once.
+    """One environment.
 
     Args:
-        starts: the services whose instances can be started at all.
-        answers: the services whose started instances pass the health check.
+        declared: the services that `Prepare` finds.
+        live: the generations that have been live.
     """
 
-    def __init__(
-        self,
-        desired: Desired,
-        observed: Observed,
-        *,
-        starts: Collection[str] = ALL,
-        answers: Collection[str] = ALL,
-    ) -> None:
-        self.desired = desired
-        self.observed = observed
-        self.starts = starts
-        self.answers = answers
-        self.now = START
-        self.made = 100
+    desired: Desired
+    observed: Observed
+    declared: tuple[Service, ...] = (WEB,)
+    live: frozenset[int] = frozenset()
 
-    def rest(self, limit: int = 60) -> list[planning.Action]:
-        """Plan and act until there is nothing to do; the actions taken."""
-        taken: list[planning.Action] = []
-        for _ in range(limit):
-            action = planning.plan(self.desired, self.observed, self.now)
-            if action is None:
-                return taken
-            self._check_promises(action)
+    def plan(self) -> planning.Action | None:
+        return planning.plan(self.desired, self.observed, START)
+
+    def rest(self, limit: int = 60) -> tuple[World, list[planning.Action]]:
+        """Plan and act, always with success, until there is nothing to do; the actions taken."""
+        world, taken = self, list[planning.Action]()
+        while (action := world.plan()) is not None:
+            world.check(action)
             taken.append(action)
-            self.act(action)
-        raise AssertionError(f"no rest after {limit} actions: {taken[-6:]}")
+            assert len(taken) < limit, f"no rest: {taken[-6:]}"
+            world = next(world.outcomes(action))
+        return world, taken
 
-    def healthy(self, generation: int) -> set[str]:
-        """The services of which this generation has a healthy instance."""
-        of_generation = (i for i in self.observed.instances if i.generation == generation)
-        return {i.service for i in of_generation if self.observed.is_healthy(i, generation)}
+    @property
+    def key(self) -> object:
+        """Equal for equal worlds."""
+        attempts = tuple(
+            (
+                *(a.generation, a.failures, a.retry_at, a.final, a.outcome is None),
+                frozenset(a.healthy_runs.items()),
+                frozenset(a.failed_services.items()),
+            )
+            for a in sorted(self.observed.attempts, key=lambda a: a.generation)
+        )
+        return (
+            frozenset(self.observed.instances),
+            frozenset(self.observed.published.items()),
+            attempts,
+            frozenset(self.observed.services),
+            self.live,
+        )
 
-    def _check_promises(self, action: planning.Action) -> None:
+    # What actions lead to.
+
+    def outcomes(self, action: planning.Action) -> Iterator[World]:  # noqa: C901 (one case an action)
+        """What the action may lead to; success first."""
         match action:
-            case planning.Publish(_, instances):
-                self._check_published(instances)
+            case planning.Prepare(generation):
+                services = {**self.observed.services, generation: self.declared}
+                yield self._with(replace(self.observed, services=services))
+                yield self._failed(generation, None)
+            case planning.Start(generation, name):
+                yield from self._started(generation, self.observed.service(generation, name))
+            case planning.Resume(instance, generation):
+                yield self._running(instance, generation)
+                yield self._failed(generation, instance)
+            case planning.Join(instance, generation):
+                joined = replace(instance, generations=instance.generations | {generation})
+                yield self._replaced(instance, joined)
+                yield self._failed(generation, instance)
+            case planning.Check(instance, generation):
+                yield from self._checked(instance, generation)
+            case planning.Record(instance, generation):
+                yield self._recorded(instance, generation)
+            case planning.Publish(generation, instances):
+                published = {i.service: i.endpoint for i in instances if i.endpoint}
+                observed = replace(self.observed, published=published)
+                yield replace(self, observed=observed, live=self.live | {generation})
+            case planning.Unpublish(services):
+                left = {s: to for s, to in self.observed.published.items() if s not in services}
+                yield self._with(replace(self.observed, published=left))
             case planning.Retire(instances):
-                self._check_retired(instances)
+                yield self._instances(i for i in self.observed.instances if i not in instances)
+            case planning.Wait(until):
+                yield self._later(until)
+
+    def _started(self, generation: int, service: Service) -> Iterator[World]:
+        taken = {i.id for i in self.observed.instances}
+        id_ = next(id_ for n in range(9) if (id_ := f"{service.name}.{generation}.{n}") not in taken)
+        created = Instance(
+            *(id_, "e", service.name, f"d{generation}", generation, InstanceState.CREATED),
+            inputs=service.inputs,
+            generations=frozenset() if service.is_kept else frozenset({generation}),
+        )
+        before = self._instances((*self.observed.instances, created))
+        yield before._running(created, generation)
+        yield before  # it was killed in between
+        yield before._failed(generation, replace(created, id=""))
+        yield self._failed(generation, replace(created, id=""))
+
+    def _running(self, instance: Instance, generation: int) -> World:
+        run = f"t{int(instance.started_at[1:] or 0) + 1}"
+        running = replace(
+            instance,
+            state=InstanceState.RUNNING,
+            started_at=run,
+            endpoint=endpoint(instance.id, run),
+            exit_code=None,
+        )
+        service = self.observed.service(generation, instance.service)
+        attempt = after_start(self.observed.attempt(generation), service)
+        return self._replaced(instance, running)._attempt(attempt)
+
+    def _checked(self, instance: Instance, generation: int) -> Iterator[World]:
+        service = self.observed.service(generation, instance.service)
+        if service.is_job:
+            for code in (0, 1):
+                yield self._replaced(instance, stopped(instance, code))
+        else:
+            attempt = self.observed.attempt(generation)
+            yield self._attempt(after_answer(attempt, instance, service))
+        yield self._failed(generation, instance)
+
+    def _recorded(self, instance: Instance, generation: int) -> World:
+        service = self.observed.service(generation, instance.service)
+        ending = Ending(instance, self.observed.has_been_healthy(instance))
+        is_live = generation in self.live
+        return self._attempt(
+            after_exit(self.observed.attempt(generation), service, ending, START, is_live=is_live)
+        )
+
+    def _failed(self, generation: int, instance: Instance | None) -> World:
+        """The action failed for good."""
+        attempt, fault = self.observed.attempt(generation), Fault("It is broken.", reason="broken")
+        if instance is None:
+            return self._attempt(after_error(attempt, fault, START))
+        service, run = (
+            self.observed.service(generation, instance.service),
+            instance.run if instance.id else "",
+        )
+        is_live = generation in self.live
+        return self._attempt(after_error(attempt, fault, START, service, run=run, is_live=is_live))
+
+    def _later(self, until: datetime) -> World:
+        """When it is `until`. The clock stays where it is, so that equal worlds are found to be equal."""
+
+        def due(retry_at: datetime | None) -> datetime | None:
+            return DUE if retry_at is not None and retry_at <= until else retry_at
+
+        assert until > START, "waits for the past"
+        attempts = tuple(
+            replace(
+                a,
+                retry_at=due(a.retry_at),
+                failed_services={
+                    name: replace(f, retry_at=due(f.retry_at)) for name, f in a.failed_services.items()
+                },
+            )
+            for a in self.observed.attempts
+        )
+        return self._with(replace(self.observed, attempts=attempts))
+
+    def _replaced(self, old: Instance, new: Instance) -> World:
+        return self._instances(new if i.id == old.id else i for i in self.observed.instances)
+
+    def _instances(self, instances: Iterable[Instance]) -> World:
+        return self._with(replace(self.observed, instances=tuple(instances)))
+
+    def _attempt(self, attempt: Attempt) -> World:
+        others = tuple(a for a in self.observed.attempts if a.generation != attempt.generation)
+        return self._with(replace(self.observed, attempts=(*others, attempt)))
+
+    def _with(self, observed: Observed) -> World:
+        return replace(self, observed=observed)
+
+    # What actions must keep to.
+
+    def check(self, action: planning.Action) -> None:
+        """The promises that don't depend on what the action leads to."""
+        match action:
+            case planning.Prepare(generation):
+                assert generation == self.desired.generation
+                assert generation not in self.observed.services, "prepared twice"
+            case planning.Start(generation, name):
+                self._check_start(generation, self.observed.service(generation, name))
+            case planning.Resume(instance, generation):
+                assert instance.state is not InstanceState.RUNNING
+                service = self.observed.service(generation, instance.service)
+                assert not (service.is_job and self._is_done(service, generation)), "ran a job twice"
+                assert self._unmet(generation, service) <= self.given_up(generation), "too early"
+            case planning.Publish(generation, instances):
+                self._check_publish(generation, instances)
+            case planning.Retire(instances):
+                assert len({i.generation for i in instances}) == 1
+                if self.desired.should_run:
+                    for instance in instances:
+                        self._check_retire(instance)
             case planning.Unpublish(services) if self.desired.should_run:
                 serving = {i.service for i in self.observed.serving}
                 assert not serving & services, "took a serving instance out of the table"
 
-    def _check_published(self, instances: tuple[Instance, ...]) -> None:
-        [generation] = {i.generation for i in instances}
-        services = services_of(self.observed, generation)
-        assert {i.service for i in instances} == {s.name for s in services if s.is_routed}
-        assert all(self.observed.is_healthy(i, generation) for i in instances), "published what isn't healthy"
-        assert self.healthy(generation) >= {s.name for s in services}, "published without what it needs"
+    def check_step(self, after: World) -> None:
+        """What must be so whatever an action leads to. A broken push never takes down a good preview."""
+        if not self.desired.should_run:
+            return
+        before, serves = self.whole_generation, after.whole_generation
+        if before is None:
+            return
+        is_changed = after.given_up(before) != self.given_up(before)
+        if not is_changed and self._lost_stateful(after) is None:
+            assert serves is not None, "a preview went down"
+            assert serves >= before, "went back to an older revision"
+        assert "web" in {i.service for i in after.observed.serving}, "the application went down"
 
-    def _check_retired(self, instances: tuple[Instance, ...]) -> None:
-        assert len({i.generation for i in instances}) == 1
-        assert not set(map(id_of, instances)) & set(map(id_of, self.observed.serving)), "stopped what serves"
-        generation = instances[0].generation
-        if generation in {i.generation for i in self.observed.serving}:
-            needed = {s.name for s in services_of(self.observed, generation)} & self.healthy(generation)
-            left = [
-                i
+    def check_rest(self) -> None:
+        """What must be so when there is nothing left to do."""
+        observed = self.observed
+        serving = {i.service for i in observed.serving}
+        assert observed.published.keys() == serving, "a route leads nowhere"
+        generations = {i.generation for i in observed.serving}
+        for name in {i.service for i in observed.instances}:
+            left = [i for i in observed.instances if i.service == name]
+            idle = [i for i in left if not observed.is_serving(i)]
+            assert len(left) <= max(1, len(generations)) or len(idle) <= 1, "left over"
+        attempt = observed.attempt(self.desired.generation)
+        if self.desired.should_run and not attempt.final:
+            assert self.whole_generation == self.desired.generation or attempt.failed_services, "stuck"
+
+    @property
+    def whole_generation(self) -> int | None:
+        """The generation that serves with all its routed services, and alone."""
+        mains = {i.generation for i in self.observed.serving if self._is_main(i)}
+        if len(mains) != 1:
+            return None
+        [generation] = mains
+        given_up = self.given_up(generation)
+        routed = {s.name for s in self.services(generation) if s.is_routed} - given_up
+        fits = all(self._fits(i, generation) for i in self.observed.serving)
+        is_whole = self.observed.published.keys() == {i.service for i in self.observed.serving} == routed
+        return generation if fits and is_whole else None
+
+    def services(self, generation: int) -> tuple[Service, ...]:
+        return self.observed.services.get(generation, (WEB,))
+
+    def ready(self, generation: int) -> set[str]:
+        """The services of this generation that are healthy in it, or done."""
+        return {
+            s.name
+            for s in self.services(generation)
+            if self._is_done(s, generation)
+            or any(
+                self._fits(i, generation) and self.observed.is_healthy(i, generation)
                 for i in self.observed.instances
-                if i not in instances and self.observed.is_healthy(i, i.generation)
-            ]
-            still = {i.service for i in left if i.generation == generation}
-            assert still >= needed, "stopped what the serving instances need"
-
-    def act(self, action: planning.Action) -> None:  # noqa: C901 (one case an action)
-        match action:
-            case planning.Start(generation, service) if service in self.starts:
-                self._start(generation, service)
-            case planning.Start(generation):
-                self._give_up(generation)
-            case planning.Resume(instance):
-                self._resume(instance)
-            case planning.Check(instance) if instance.service in self.answers:
-                attempt = self.observed.attempt(instance.generation)
-                healthy_runs = {**attempt.healthy_runs, instance.service: instance.run}
-                self._set_attempt(replace(attempt, healthy_runs=healthy_runs))
-            case planning.Check(instance):
-                self._give_up(instance.generation)
-            case planning.Publish(_, instances):
-                published = {i.service: i.endpoint for i in instances if i.endpoint}
-                self.observed = replace(self.observed, published=published)
-            case planning.Unpublish(services):
-                left = {s: to for s, to in self.observed.published.items() if s not in services}
-                self.observed = replace(self.observed, published=left)
-            case planning.Retire(instances):
-                self._set_instances(i for i in self.observed.instances if i not in instances)
-            case planning.Record(instance):
-                self._record(instance)
-            case planning.Wait(until):
-                assert until > self.now, "waits for the past"
-                self.now = until
-
-    def _start(self, generation: int, service: str) -> None:
-        self.made += 1
-        made = Instance(
-            f"i{self.made}",
-            "e",
-            service,
-            "d",
-            generation,
-            InstanceState.RUNNING,
-            started_at="t0",
-            endpoint=endpoint(self.made),
-        )
-        self._set_instances((*self.observed.instances, made))
-
-    def _resume(self, instance: Instance) -> None:
-        self.made += 1
-        running = replace(
-            instance,
-            state=InstanceState.RUNNING,
-            started_at=f"t{self.made}",
-            endpoint=endpoint(self.made),
-            exit_code=None,
-        )
-        self._set_instances(running if i == instance else i for i in self.observed.instances)
-        self._set_attempt(replace(self.observed.attempt(instance.generation), retry_at=None))
-
-    def _give_up(self, generation: int) -> None:
-        self._set_attempt(replace(self.observed.attempt(generation), final=True, outcome=BROKEN))
-
-    def _record(self, instance: Instance) -> None:
-        attempt = self.observed.attempt(instance.generation)
-        failures = attempt.failures + 1
-        self._set_attempt(
-            replace(
-                attempt,
-                failures=failures,
-                final=failures >= 3,
-                retry_at=self.now + timedelta(seconds=failures),
-                outcome=BROKEN,
+                if i.service == s.name
             )
+        }
+
+    def _check_start(self, generation: int, service: Service) -> None:
+        assert generation in self.observed.services, "started what isn't prepared"
+        assert not self._is_done(service, generation), "ran a job twice"
+        is_needed = generation == self.desired.generation or (
+            service.is_stateful and generation in {i.generation for i in self.observed.serving}
+        )
+        assert is_needed, "started an old revision"
+        assert self._unmet(generation, service) <= self.given_up(generation), "started too early"
+        others = [i for i in self.observed.instances if i.service == service.name]
+        assert not any(i.generation == generation for i in others), "started twice"
+        assert not (service.is_stateful and others), "two instances write to the same volume"
+        for used in self.services(generation):
+            if used.is_kept and used != service and used.name not in self.given_up(generation):
+                found = (i for i in self.observed.instances if i.service == used.name)
+                fitting = [i for i in found if self._is_kept_for(i, generation)]
+                assert not fitting or any(generation in i.generations for i in fitting), "not joined yet"
+
+    def _check_publish(self, generation: int, instances: tuple[Instance, ...]) -> None:
+        given_up, services = self.given_up(generation), self.services(generation)
+        assert {i.service for i in instances} == {s.name for s in services if s.is_routed} - given_up
+        assert all(self._fits(i, generation) for i in instances)
+        healthy = all(self.observed.is_healthy(i, generation) for i in instances)
+        assert healthy, "published what isn't healthy"
+        assert not given_up or generation in self.live, "published what never was whole"
+        missing = {s.name for s in services} - self.ready(generation) - given_up
+        assert not missing, "published without what it needs"
+        for instance in instances:
+            is_kept = self.observed.service(generation, instance.service).is_kept
+            assert not is_kept or generation in instance.generations
+
+    def _check_retire(self, instance: Instance) -> None:
+        """What a generation that serves, or the desired one, uses isn't stopped. Only a stateful instance is
+        whose successor has other inputs, or that is broken."""
+        assert not (self.observed.is_serving(instance) and self._is_main(instance)), "stopped what serves"
+        if self._may_be_stopped_first(instance):
+            return
+        assert not self.observed.is_serving(instance), "stopped what serves"
+        others = [i for i in self.observed.instances if i != instance and i.service == instance.service]
+        for generation in self._in_use:
+            is_used = self._has_passed_for(instance, generation)
+            is_replaced = any(self._has_passed_for(i, generation) for i in others)
+            assert not is_used or is_replaced, "stopped what another generation uses"
+
+    def _may_be_stopped_first(self, instance: Instance) -> bool:
+        if not self.observed.service(instance.generation, instance.service).is_stateful:
+            return False
+        successors = {self.desired.generation, *self._mains} & self.observed.services.keys()
+        return any(
+            self.observed.service(g, instance.service).is_stateful
+            and not self._is_kept_for(instance, g)
+            and instance.generation != g
+            for g in successors
         )
 
-    def _set_instances(self, instances: Iterable[Instance]) -> None:
-        self.observed = replace(self.observed, instances=tuple(instances))
+    @property
+    def _mains(self) -> set[int]:
+        return {i.generation for i in self.observed.serving if self._is_main(i)}
 
-    def _set_attempt(self, attempt: Attempt) -> None:
-        others = tuple(a for a in self.observed.attempts if a.generation != attempt.generation)
-        self.observed = replace(self.observed, attempts=(*others, attempt))
+    @property
+    def _in_use(self) -> set[int]:
+        wanted = self.desired.generation
+        return self._mains | ({wanted} if not self.observed.attempt(wanted).final else set())
+
+    def _lost_stateful(self, after: World) -> Instance | None:
+        """A stateful instance that serves and was stopped for its successor."""
+        ids = {i.id for i in after.observed.instances}
+        lost = (i for i in self.observed.serving if i.id not in ids)
+        return next((i for i in lost if self._may_be_stopped_first(i)), None)
+
+    def _fits(self, instance: Instance, generation: int) -> bool:
+        """Whether the generation may use this instance."""
+        if instance.generation == generation:
+            return True
+        is_prepared = generation in self.observed.services
+        services = self.services(generation) if is_prepared else self.declared
+        service = next((s for s in services if s.name == instance.service), None)
+        if service is None:
+            return False
+        is_same = service.is_kept and service.inputs == instance.inputs
+        return is_same or (service.is_stateful and generation != self.desired.generation)
+
+    def _is_kept_for(self, instance: Instance, generation: int) -> bool:
+        """Whether the generation uses this instance of another one rather than one of its own."""
+        service = self.observed.service(generation, instance.service)
+        is_same = service.is_kept and service.inputs == instance.inputs
+        return instance.generation == generation or (is_same and not self._is_broken(instance))
+
+    def _is_broken(self, instance: Instance) -> bool:
+        failures = (a.failed_services.get(instance.service) for a in self.observed.attempts)
+        if any(f and f.final and f.run == instance.run for f in failures):
+            return True
+        is_running = instance.state is InstanceState.RUNNING
+        return not is_running and not self.observed.has_been_healthy(instance)
+
+    def _has_passed_for(self, instance: Instance, generation: int) -> bool:
+        """Whether the generation may use this instance, which passed its health check in any generation."""
+        attempts = self.observed.attempts
+        passed = any(self.observed.is_healthy(instance, a.generation) for a in attempts)
+        is_sound = instance.generation == generation or not self._is_broken(instance)
+        is_given_up = instance.service in self.given_up(generation)
+        return passed and is_sound and not is_given_up and self._fits(instance, generation)
+
+    def _is_main(self, instance: Instance) -> bool:
+        return self.observed.service(instance.generation, instance.service).is_main
+
+    def _is_done(self, service: Service, generation: int) -> bool:
+        return service.is_job and service.name in self.observed.attempt(generation).healthy_runs
+
+    def given_up(self, generation: int) -> set[str]:
+        failed = self.observed.attempt(generation).failed_services
+        return {name for name, failure in failed.items() if failure.final}
+
+    def _unmet(self, generation: int, service: Service) -> set[str]:
+        """The dependencies whose condition isn't met."""
+        ready = self.ready(generation)
+        running = {
+            i.service
+            for i in self.observed.instances
+            if i.state is InstanceState.RUNNING and self._fits(i, generation)
+        }
+        return {
+            name
+            for name, condition in service.depends_on.items()
+            if name not in (running if condition is Condition.STARTED else ready)
+        }
 
 
-def id_of(instance: Instance) -> str:
-    return instance.id
+def stopped(instance: Instance, exit_code: int) -> Instance:
+    return replace(instance, state=InstanceState.STOPPED, exit_code=exit_code, endpoint=None)

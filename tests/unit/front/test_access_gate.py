@@ -18,7 +18,8 @@ from stager.domain.identity.access_policy import (
     digest_of,
     sign_token,
 )
-from stager.front.http.head import RequestHead, parse_request
+from stager.front.http.head import RequestHead
+from stager.front.http.request_parser import parse_request
 from stager.front.proxy.access_gate import AccessGate
 from stager.front.proxy.error_pages import PlainResponse
 

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stager.front.http.body import Chunked, Framing, Length, UntilClose, response_length
-from stager.front.http.head import MessageError, parse_response
+from stager.front.http.head import MessageError
+from stager.front.http.response_parser import parse_response
 
 GOOD = b"5\r\nhello\r\n6;name=value\r\n world\r\n0\r\nX-Sum: abc\r\n\r\n"
 

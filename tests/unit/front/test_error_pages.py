@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from stager.domain.route import Page
-from stager.front.http.head import parse_request
+from stager.front.http.request_parser import parse_request
 from stager.front.proxy.error_pages import STATES, ErrorPage, refuse, respond
 
 HTML = parse_request(b"GET / HTTP/1.1\r\nHost: x.test\r\nAccept: text/html,*/*")

@@ -2,8 +2,9 @@
 
 import pytest
 
-from stager.front.http.head import RequestHead, parse_request
+from stager.front.http.head import RequestHead
 from stager.front.http.headers import Forwarding
+from stager.front.http.request_parser import parse_request
 
 PROXY = Forwarding("127.0.0.1", "http", trusted=True)
 SECURE_PROXY = Forwarding("10.0.0.9", "https", trusted=True)

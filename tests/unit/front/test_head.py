@@ -4,14 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stager.front.http.head import (
-    CHUNKED,
-    MessageError,
-    check_incomplete,
-    parse_request,
-    parse_response,
-    read_response,
-)
+from stager.front.http.head import CHUNKED, MessageError
+from stager.front.http.request_parser import check_incomplete, parse_request
+from stager.front.http.response_parser import parse_response, read_response
 
 
 def request(*lines: str, first: str = "GET / HTTP/1.1", host: str | None = "x.test") -> bytes:

@@ -1,6 +1,6 @@
 """The rewriting of headers."""
 
-from stager.front.http.head import CHUNKED, UNTIL_CLOSE, RequestHead, parse_request, parse_response
+from stager.front.http.head import CHUNKED, UNTIL_CLOSE, RequestHead
 from stager.front.http.headers import (
     Forwarding,
     request_head,
@@ -9,6 +9,8 @@ from stager.front.http.headers import (
     stays_open,
     switching_head,
 )
+from stager.front.http.request_parser import parse_request
+from stager.front.http.response_parser import parse_response
 
 
 def head(*lines: str, first: str = "GET /a HTTP/1.1") -> RequestHead:

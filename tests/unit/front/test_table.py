@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 
 from stager.domain.route import Endpoint, Page, RouteTable, target_to_wire
-from stager.front.table import live_table as tables
-from stager.front.table.live_table import LiveTable, TableFile, changes_to_wire
+from stager.front.table import table_file
+from stager.front.table.live_table import LiveTable, changes_to_wire
+from stager.front.table.table_file import TableFile
 from tests.unit.domain.test_route import tables as any_table
 
 A, B = Endpoint("127.0.0.1", 1), Endpoint("127.0.0.1", 2)
@@ -134,7 +135,7 @@ async def test_replaying_what_the_snapshot_has_does_no_harm(tmp_path: Path) -> N
 
 
 async def test_the_journal_is_compacted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "_MAX_JOURNAL_BYTES", 2000)
+    monkeypatch.setattr(table_file, "_MAX_JOURNAL_BYTES", 2000)
     file = opened(tmp_path)
     table = TABLE
     for number in range(500):

@@ -3,11 +3,12 @@ reviewed Dockerfile of each; `python -m tests.unit.project.applications` writes 
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from stager.project.frameworks.detect import detect
+from stager.project.frameworks.detect import detect_all
 from stager.project.tree import Tree
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -84,6 +85,20 @@ source = { virtual = "." }
 """
 LAYOUT = "export default function Layout({children}) { return <html><body>{children}</body></html> }\n"
 
+WORKSPACE_LOCK = json.dumps(
+    {
+        "lockfileVersion": 3,
+        "requires": True,
+        "packages": {
+            "": {"workspaces": ["apps/*", "packages/*"]},
+            "apps/web": {"name": "web", "version": "1.0.0", "dependencies": {"greeting": "*"}},
+            "packages/greeting": {"name": "greeting", "version": "1.0.0"},
+            "node_modules/web": {"resolved": "apps/web", "link": True},
+            "node_modules/greeting": {"resolved": "packages/greeting", "link": True},
+        },
+    }
+)
+
 BUILT: Mapping[str, Files] = {
     "django": {
         "requirements.txt": "django>=5,<6\ngunicorn\n",
@@ -129,6 +144,16 @@ BUILT: Mapping[str, Files] = {
         "package.json": '{"scripts": {"start": "TITLE=x node server.js"}, "engines": {"node": ">=20"}}',
         "yarn.lock": "# yarn lockfile v1\n",
         "server.js": HTTP_JS,
+    },
+    "node-workspace": {
+        "package.json": '{"private": true, "workspaces": ["apps/*", "packages/*"]}',
+        "package-lock.json": WORKSPACE_LOCK,
+        "apps/web/package.json": '{"name": "web", "version": "1.0.0", "scripts": {"start": "node server.js"},'
+        ' "dependencies": {"greeting": "*"}}',
+        "apps/web/server.js": 'const text = require("greeting");\n'
+        'require("http").createServer((_, answer) => answer.end(text)).listen(process.env.PORT || 3000);\n',
+        "packages/greeting/package.json": '{"name": "greeting", "version": "1.0.0"}',
+        "packages/greeting/index.js": 'module.exports = "it works\\n";\n',
     },
     "vite": {
         "package.json": '{"type": "module", "scripts": {"build": "vite build"},'
@@ -239,8 +264,7 @@ def main() -> None:
     """Write the Dockerfiles of all applications."""
     for name, files in APPLICATIONS.items():
         with tempfile.TemporaryDirectory() as folder:
-            found = detect(make(Path(folder), files))
-            assert found is not None, name
+            [found] = detect_all(make(Path(folder), files))
             (GOLDEN / f"{name}.Dockerfile").write_text(found.dockerfile)
 
 

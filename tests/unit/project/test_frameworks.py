@@ -24,6 +24,7 @@ DETECTED = {
     "django-in-folder": ("Django", "pip", 8000),
     "streamlit": ("Streamlit", "pip", 8501),
     "express": ("Express", "npm", 5000),
+    "node-workspace": ("Node.js", "npm", 3000),
     "node-pnpm": ("Node.js", "pnpm", 4000),
     "node-yarn": ("Node.js", "yarn", 4000),
     "node-bun": ("Hono", "bun", 3000),
@@ -48,14 +49,75 @@ DETECTED = {
 
 @pytest.mark.parametrize("name", APPLICATIONS)
 def test_an_application(tmp_path: Path, name: str) -> None:
-    found = detect(make(tmp_path, APPLICATIONS[name]))
-    assert found is not None
+    [found] = detect_all(make(tmp_path, APPLICATIONS[name]))
     assert (found.framework, found.package_manager, found.port) == DETECTED[name]
     assert found.dockerfile == (GOLDEN / f"{name}.Dockerfile").read_text()
     assert first_port(exposed(found.dockerfile, {}), {}) == found.port
     arguments = [rest for keyword, rest in instructions(found.dockerfile) if keyword == "ARG"]
     assert arguments == [f"{name}={base}" for name, base in found.bases.items()]
     assert found.why
+
+
+NPM = {"package.json": '{"workspaces": ["apps/*", "!apps/old"]}', "package-lock.json": "{}"}
+PNPM = {
+    "package.json": '{"packageManager": "pnpm@9.1.0", "engines": {"node": "20"}}',
+    "pnpm-workspace.yaml": "packages: ['apps/**']\n",
+    "pnpm-lock.yaml": "lockfileVersion: '9.0'\n",
+}
+YARN = {"package.json": '{"workspaces": {"packages": ["apps/*"]}}', "yarn.lock": "# yarn lockfile v1\n"}
+NEXT = '{"scripts": {"build": "next build"}, "dependencies": {"next": "15"}}'
+VITE = '{"scripts": {"build": "vite build"}, "devDependencies": {"vite": "5"}}'
+
+
+class TestWorkspace:
+    """An application below a folder with the lock file of all."""
+
+    @pytest.mark.parametrize(
+        ("root", "installed"),
+        [
+            (NPM, "npm ci --no-audit --no-fund"),
+            (PNPM, "pnpm install --frozen-lockfile"),
+            (YARN, "yarn install --frozen-lockfile"),
+        ],
+        ids=["npm", "pnpm", "yarn"],
+    )
+    def test_is_installed_by_the_lock_file_of_the_root(
+        self, tree: MakeTree, root: Files, installed: str
+    ) -> None:
+        [found] = detect_all(tree({**root, "apps/web/package.json": NEXT}))
+        assert (found.folder, found.context) == ("apps/web", ".")
+        assert f" {installed}\n" in found.dockerfile
+        assert "RUN cd apps/web && " in found.dockerfile
+        assert "WORKDIR /app/apps/web\n" in found.dockerfile
+        assert found.command[-1].endswith('exec next start --hostname 0.0.0.0 --port "$PORT"')
+        assert "lock file of the workspace." in " ".join(found.why)
+
+    def test_the_node_version_is_the_roots_if_it_has_none(self, tree: MakeTree) -> None:
+        [found] = detect_all(tree({**PNPM, "apps/web/package.json": NEXT}))
+        assert found.bases["NODE_BASE"] == "node:20-slim"
+        own = tree({**PNPM, "apps/web/package.json": NEXT, "apps/web/.nvmrc": "18"})
+        assert detect_all(own)[0].bases["NODE_BASE"] == "node:18-slim"
+
+    def test_a_site_is_copied_from_its_folder(self, tree: MakeTree) -> None:
+        [found] = detect_all(tree({**NPM, "apps/web/package.json": VITE}))
+        assert "COPY --from=build /app/apps/web/dist /site\n" in found.dockerfile
+
+    @pytest.mark.parametrize("folder", ["apps/old", "other", "apps2/web"])
+    def test_a_folder_outside_of_it_has_its_own_context(self, tree: MakeTree, folder: str) -> None:
+        [found] = detect_all(tree({**NPM, f"{folder}/package.json": NEXT}))
+        assert (found.folder, found.context) == (folder, "")
+        assert "npm install" in found.dockerfile
+
+    @pytest.mark.parametrize("broken", ['{"workspaces": 1}', '{"workspaces": [1, {}]}', "[", "[]"])
+    def test_a_broken_root_has_none(self, tree: MakeTree, broken: str) -> None:
+        files = {"package.json": broken, "pnpm-workspace.yaml": "- [", "apps/web/package.json": NEXT}
+        [found] = detect_all(tree(files))
+        assert found.context == ""
+
+    def test_a_folder_chosen_as_the_context_is_in_it(self, tree: MakeTree) -> None:
+        found = detect(tree({**NPM, "apps/web/package.json": NEXT}).below("apps/web"))
+        assert found is not None
+        assert (found.folder, found.context) == (".", ".")
 
 
 def test_every_dockerfile_is_of_an_application() -> None:
@@ -196,8 +258,7 @@ def test_a_file_injects_nothing(tmp_path: Path, name: str) -> None:
     for path, text in files.items():
         for poison in poisoned(text):
             (tmp_path / path).write_bytes(poison.encode())
-            found = detect(tree)
-            if found is not None:
+            for found in detect_all(tree):
                 assert harmful(found.dockerfile) == [], (path, poison)
                 reached += 1
         (tmp_path / path).write_text(text)
@@ -215,6 +276,7 @@ def test_a_file_injects_nothing(tmp_path: Path, name: str) -> None:
         ("go-in-cmd", "cmd"),
         ("go-in-cmd", "server"),
         ("static", "public"),
+        ("node-workspace", "web"),
     ],
 )
 def test_a_name_injects_nothing(tmp_path: Path, name: str, old: str, payload: str) -> None:

@@ -217,8 +217,12 @@ ERRORS = [
     Mistake(app("port: 80", "volumes: [data:/data]"), 4, "should be a mapping", "{uploads: fresh}"),
     Mistake(app("port: 80", "volumes: {data: fresh}"), 4, "isn't mounted by any service", "[data:/data]"),
     Mistake(app("port: 80", "volumes: {data: forever}"), 4, 'not "forever"', '"keep" or "fresh"'),
-    Mistake(app("port: 80", "compose: true"), 4, "needs the repository's code", "add `build: .`"),
-    Mistake(services("a: {build: x}"), 5, "needs the repository's code", "add `build: .`", "a.build"),
+    Mistake(
+        app("image: x", "port: 80", "compose: true"), 5, "needs the repository's code", "with `build: .`"
+    ),
+    Mistake(
+        app("image: x", "port: 80", "services: {a: {build: x}}"), 5, "needs the repository's code", "a.build"
+    ),
     Mistake(services("a: {image: x, volumes: ['./a:/b']}"), 5, "needs the repository's code", "volumes[0]"),
     Mistake(app("build: .", "compose: /etc/x.yml"), 4, "should be a path within the repository", "compose"),
     Mistake(app("build: .", "compose: 3"), 4, "should be true, or a path", '"compose.yaml"'),

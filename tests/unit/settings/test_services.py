@@ -297,6 +297,14 @@ def test_a_circle_over_both_files_is_found_before_anything_starts(load_text: Loa
         _ = application.with_declared(file.declared).stack
 
 
+@pytest.mark.parametrize("text", ["compose: true", "services: {admin: {build: admin}}"])
+def test_services_of_the_repositorys_code_imply_a_build(load_text: LoadText, text: str) -> None:
+    settings = load_text(f"images: {{shop: {{{text}}}}}").settings
+    application = settings.applications.get("shop")
+    assert (application.build, application.needs_commit, application.port) == (Recipe(), True, None)
+    assert load_text(f"images: {{shop: {{{text}}}}}\nlocal_forge: repos").settings.local_forge
+
+
 def test_an_application_of_a_prebuilt_image_has_services(load_text: LoadText) -> None:
     settings = load_text("images: {shop: {port: 80, services: {database: postgres}}}").settings
     application = settings.applications.get("shop")

@@ -306,6 +306,7 @@ class TestDescription:
             (ENVIRONMENTS + "/{environment}/build-log", "get"),
             (ENVIRONMENTS + "/{environment}/deployments", "get"),
             (ENVIRONMENTS + "/{environment}/log", "get"),
+            (ENVIRONMENTS + "/{environment}/volumes", "get"),
             ("/api/v1/audit", "get"),
             ("/api/v1/login/device", "post"),
             ("/api/v1/login/device/poll", "post"),

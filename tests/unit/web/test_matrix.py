@@ -124,6 +124,7 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
         Action.READ_LOGS,
         asking("GET", ID + "/build-log"),
     ),
+    ("GET", "/api/v1/environments/{environment}/volumes"): (Action.READ_LOGS, asking("GET", ID + "/volumes")),
     ("GET", "/previews/{environment}"): (Action.SEE, asking("GET", "/previews/{id}")),
     ("POST", "/previews/{environment}/redeploy"): (
         Action.REDEPLOY,

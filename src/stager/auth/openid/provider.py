@@ -75,7 +75,7 @@ class Provider:
         self._published = _Cached(self._discovered, clock)
         self._keys = _Cached(self._fetched_keys, clock)
 
-    async def address(self, asked: AuthorizationRequest) -> str:
+    async def address(self, request: AuthorizationRequest) -> str:
         """The authorization URL for a browser.
 
         Raises:
@@ -83,13 +83,16 @@ class Provider:
             Retry: it doesn't answer, or its response is invalid.
         """
         published = await self._published.get()
-        async with self._oauth(scope=self._client.scope, redirect_uri=asked.redirect) as oauth:
+        async with self._oauth(scope=self._client.scope, redirect_uri=request.redirect) as oauth:
             url, _ = oauth.create_authorization_url(
-                published.authorization, state=asked.state, code_verifier=asked.verifier, nonce=asked.nonce
+                published.authorization,
+                state=request.state,
+                code_verifier=request.verifier,
+                nonce=request.nonce,
             )
         return str(url)
 
-    async def claims(self, code: str, asked: AuthorizationRequest, enough: Enough) -> dict[str, Any]:
+    async def claims(self, code: str, request: AuthorizationRequest, enough: Enough) -> dict[str, Any]:
         """Exchange a code for the person's claims.
 
         Args:
@@ -100,16 +103,16 @@ class Provider:
             Retry: it doesn't answer, or its response is invalid.
         """
         published = await self._published.get()
-        how = {"redirect_uri": asked.redirect, "token_endpoint_auth_method": published.method}
+        how = {"redirect_uri": request.redirect, "token_endpoint_auth_method": published.method}
         async with self._oauth(**how) as oauth:
             answer = await oauth.fetch_token(
                 published.token,
                 grant_type="authorization_code",
                 code=code,
-                code_verifier=asked.verifier,
+                code_verifier=request.verifier,
                 headers={"Accept": "application/json"},
             )
-        claims = await self._verified(answer, asked.nonce)
+        claims = await self._verified(answer, request.nonce)
         if enough(claims) or not published.userinfo:
             return claims
         return {**await self._userinfo(published.userinfo, answer, claims["sub"]), **claims}

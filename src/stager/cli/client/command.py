@@ -38,6 +38,15 @@ EndpointOption = Annotated[
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+ServiceOption = Annotated[
+    str,
+    typer.Option(
+        "--service",
+        "-s",
+        metavar="NAME",
+        help="A service of the preview; by default the main one. `stager show` lists them.",
+    ),
+]
 Image = Annotated[
     str,
     typer.Argument(metavar="IMAGE", help="The application: its entry in `images:`.", autocompletion=images),

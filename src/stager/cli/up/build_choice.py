@@ -38,6 +38,16 @@ class BuildChoice:
     target: str = ""
     service: ServiceSpec | None = None
 
+    @property
+    def built(self) -> tuple[str, str]:
+        """The build context, and the Dockerfile relative to it."""
+        if self.dockerfile is not None:
+            return self.context, self.dockerfile.dockerfile
+        if self.detected is not None and self.detected.context:
+            path = posixpath.join(self.context, "Dockerfile")
+            return self.detected.context, posixpath.relpath(path, self.detected.context)
+        return self.context, "Dockerfile"
+
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:

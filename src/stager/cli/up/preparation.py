@@ -18,6 +18,7 @@ from stager.cli.up.run_choice import RunChoice, RunChooser
 from stager.cli.up.terminal import Terminal, listed
 from stager.cli.up.variables import Given, SecretGenerator, Variables, completed, given_variables
 from stager.project.compose import Reading
+from stager.project.detected import IN_PAGES
 from stager.project.dockerfile import declared
 from stager.project.last_stage import read_last_stage
 from stager.project.survey import Project, survey
@@ -29,11 +30,7 @@ from stager.settings.sections.applications import RepositoryKey
 REPOSITORY_FILE = ".stager.yml"
 KEYS = frozenset(get_args(RepositoryKey))
 
-IN_PAGES = ("NEXT_PUBLIC_", "NUXT_PUBLIC_", "VITE_", "REACT_APP_", "GATSBY_", "PUBLIC_", "VUE_APP_")
-"""Prefixes of variables that frameworks write into pages when they build them."""
-
 WORD = re.compile(r"\w+")
-FROM_LINE = re.compile(r"^FROM .*$", re.MULTILINE)
 
 VALUE = "STAGER_UP_VALUE_{}"
 """The name under which the configuration refers to a variable's value, which no file has."""
@@ -157,14 +154,19 @@ def _application(
     arguments = {name: values[name] for name in values.keys() & declared(text)}
     # A secret is masked in the build's log, also where it is passed as an argument.
     wanted = read_last_stage(text, {}).secrets | (arguments.keys() & confidential)
+    context, dockerfile = build.built
     built: dict[str, Any] = {
-        "context": _literal(build.context),
-        "dockerfile": _literal(build.dockerfile.dockerfile) if build.dockerfile else "Dockerfile",
+        "context": _literal(context),
+        "dockerfile": _literal(dockerfile),
         "target": build.target,
         "args": arguments,
         "secrets": {name: values[name] for name in values.keys() & wanted},
     }
-    given = {"port": run.port, "command": [_literal(word) for word in run.command]}
+    given = {
+        "port": run.port,
+        "command": [_literal(word) for word in run.command],
+        "health_path": build.detected.health_path if build.detected and not build.dockerfile else "",
+    }
     return {
         "build": built,
         **{key: value for key, value in given.items() if value},
@@ -196,10 +198,10 @@ def _dockerfile(tree: Tree, build: BuildChoice, variables: Variables, given: Var
     those that a framework's build puts into pages."""
     if build.dockerfile is not None:
         return tree.text(build.dockerfile.path)
-    text = build.detected.dockerfile if build.detected else ""
+    if build.detected is None:
+        return ""
     names = [name for name in variables.values if name in given.values or name.startswith(IN_PAGES)]
-    lines = "".join(f"\nARG {name}" for name in names if name not in declared(text))
-    return FROM_LINE.sub(lambda found: found[0] + lines, text)
+    return build.detected.with_arguments(names).dockerfile
 
 
 def _generated(tree: Tree, build: BuildChoice, text: str) -> dict[str, bytes]:
@@ -208,7 +210,10 @@ def _generated(tree: Tree, build: BuildChoice, text: str) -> dict[str, bytes]:
     below = tree.below(build.context)
     prefix = "" if build.context == "." else f"{build.context}/"
     files = {f"{prefix}Dockerfile": text.encode()}
-    if not below.has(".dockerignore"):
+    if build.detected.context:
+        # BuildKit reads it instead of the `.dockerignore` of the build context, another folder.
+        files[f"{prefix}Dockerfile.dockerignore"] = build.detected.dockerignore.encode()
+    elif not below.has(".dockerignore"):
         files[f"{prefix}.dockerignore"] = build.detected.dockerignore.encode()
     return files
 

@@ -95,7 +95,7 @@ class RunChooser:
             arguments: the values of build arguments.
 
         Raises:
-            Refused: `app-port-unknown`: nothing says the port, and there is no terminal to ask.
+            Refused: `app-port-unknown`: no file specifies the port, and there is no terminal.
         """
         dockerfile = build.dockerfile
         if dockerfile is None:
@@ -163,7 +163,7 @@ class RunChooser:
     def _asked(self, path: str) -> int:
         if not self._terminal.is_interactive:
             raise Refused(
-                f"{path} has no EXPOSE line, and nothing else says on which port the application listens.",
+                f"{path} has no EXPOSE line, and no other file specifies the application's port.",
                 hint="Add --app-port with the port, such as --app-port 8000, or an EXPOSE line.",
                 reason="app-port-unknown",
             )

@@ -50,6 +50,23 @@ class StandardTerminal:
         return typer.confirm(plain(question), default=True)
 
 
+class SilentTerminal:
+    """A `Terminal` that prints nothing, and on which nobody can answer."""
+
+    is_interactive = False
+
+    def say(self, text: str) -> None:
+        """See `Terminal.say`."""
+
+    def ask(self, question: str, default: str = "", *, is_hidden: bool = False) -> str:  # noqa: ARG002
+        """See `Terminal.ask`."""
+        return default
+
+    def confirm(self, question: str) -> bool:  # noqa: ARG002
+        """See `Terminal.confirm`."""
+        return True
+
+
 def choose(terminal: Terminal, question: str, options: Sequence[str]) -> int:
     """Return the index of the chosen option; the first one is the default."""
     for number, option in enumerate(options, 1):

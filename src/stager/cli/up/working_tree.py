@@ -73,8 +73,9 @@ class WorkingTree:
         Returns:
             The change as a line of a post-receive hook, or None if nothing has changed.
 
-        Raises: Fault: `folder-unreadable`: git can't read the files, for example because one was removed
-            meanwhile.
+        Raises:
+            Fault: `folder-unreadable`: git can't read the files, for example because one was removed
+                meanwhile.
         """
         tree = await self._with_files(await self._snapshot(self.folder), self._overlay())
         if tree == self._tree:
@@ -114,7 +115,11 @@ class WorkingTree:
         return await self._with_trees(tree, trees)
 
     async def _with_trees(self, tree: str, inner: Mapping[str, str]) -> str:
-        """Return a tree in which trees are at these paths instead of repositories."""
+        """Replace repositories in a tree by their files.
+
+        Args:
+            inner: the path of each repository, and the id of the tree with its files.
+        """
         if not inner:
             return tree
         await self._git("read-tree", tree)
@@ -125,6 +130,7 @@ class WorkingTree:
         return (await self._git("write-tree")).text
 
     async def _with_files(self, tree: str, files: Mapping[str, bytes]) -> str:
+        """Add files to a tree, or replace them. Returns the new tree's id."""
         if not files:
             return tree
         await self._git("read-tree", tree)

@@ -20,7 +20,7 @@ class GarbageCollection:
         self._queue = queue
 
     async def collect(self) -> None:
-        """Remove what isn't needed. Images that have just been built are kept whatever the store says.
+        """Remove what isn't needed. Images that have just been built are kept regardless of the store.
 
         Raises:
             Retry: the engine or the store doesn't answer.
@@ -69,7 +69,7 @@ def _needed(tx: Transaction) -> tuple[set[str], set[str], set[str]]:
         if environment.change:
             repositories.add(environment.change.repository_id)
     for deployment in tx.all_deployments():
-        logs.add(deployment.build)
+        logs |= {deployment.build, *(service.build for service in deployment.services)}
         if (deployment.environment_id, deployment.generation) in needed:
-            images.add(deployment.image)
+            images |= deployment.images
     return images, logs, repositories

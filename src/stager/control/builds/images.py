@@ -1,107 +1,167 @@
-"""Resolves a deployment's image: the commit, the repository's own file, and the build or the prebuilt
-image."""
+"""Resolves the services of a deployment with their images: the commit, the repository's own file, and the
+builds or the prebuilt images."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any, TypeVar
 
+from stager.control.builds.code import Code, CodeReader, no_source
 from stager.control.builds.queue import BuildQueue, BuildRequest
+from stager.control.builds.stacks import Declared, Request, StackReader
 from stager.control.environments.records import Records
 from stager.control.ports import Ports
 from stager.domain.application import SHA_PLACEHOLDER, Application
-from stager.domain.deployment import Deployment
-from stager.domain.environment import Environment
-from stager.domain.errors import Fault, Refused, Retry
-from stager.domain.pull_requests.git_refs import BRANCHES
+from stager.domain.deployment import DeployedService, Deployment
+from stager.domain.errors import Fault, Retry, StagerError
 from stager.domain.recipe import Manifest, Recipe
-from stager.domain.source import Repository, Revision, Trust
-from stager.ports.builder import Builder, ImageFacts
-from stager.ports.source import Origin, Sources
-from stager.settings.repository_file import ParsedFile, names_of, read_file
+from stager.domain.service import ServiceSpec, VolumePolicy, with_generated
+from stager.domain.source import Trust
+from stager.ports.builder import ImageFacts
+from stager.ports.engine import Content
+from stager.project.detected import IN_PAGES
 
-OnProgress = Callable[[], None]
-
-ASK_SECONDS = 10.0
-"""Seconds that a manual launch waits for the repository's answer whether the branch exists."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class _Code:
-    """The repository of an environment's code, and how to fetch it."""
+class Resolved:
+    """A deployment whose images are there.
 
-    repository: Repository
-    origin: Origin
+    Args:
+        deployment: with the image, commit and manifest of the main service, without the services.
+        services: all services, without their inputs and hosts.
+        contents: the files of the commit that services mount, by the name of the service.
+    """
+
+    deployment: Deployment
+    services: tuple[DeployedService, ...]
+    contents: Mapping[str, tuple[Content, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A request with what its commit declares."""
+
+    request: Request
+    declared: Declared
+    code: Code | None
 
 
 class ImageResolver:
-    """Resolves images of deployments, built or prebuilt."""
+    """Resolves the services of deployments, with images that are built or prebuilt."""
 
-    def __init__(self, ports: Ports, records: Records, queue: BuildQueue | None) -> None:
-        self._store, self._images, self._clock = ports.store, ports.images, ports.clock
-        self._forges = ports.forges
-        self._sources = ports.builds.sources if ports.builds else None
+    def __init__(self, ports: Ports, records: Records, code: CodeReader, queue: BuildQueue | None) -> None:
+        self._images, self._clock = ports.images, ports.clock
         self._builder = ports.builds.builder if ports.builds else None
-        self._memory = records
+        self._records = records
+        self._code = code
+        self.stacks = StackReader(code)
         self.builds = queue
 
-    async def resolve(
-        self,
-        environment: Environment,
-        deployment: Deployment,
-        application: Application,
-        on_progress: OnProgress,
-    ) -> Deployment:
-        """Resolve the image. Returns the deployment with the image, commit and manifest.
-
-        Args:
-            on_progress: called at each change of a build's log or queue position.
+    async def resolve(self, request: Request) -> Resolved:
+        """Resolve the services of a deployment.
 
         Raises:
-            Fault: the image can't be resolved; also what `Sources` and `Builder` raise.
+            Fault: a service or an image can't be resolved; also what `Sources` and `Builder` raise.
             Retry: a dependency doesn't answer, or a prebuilt image doesn't exist yet.
         """
+        environment, application = request.environment, request.application
         if application.needs_commit:
-            deployment = await self._with_commit(environment, deployment, application)
-        if application.build is None:
-            image = await self._found(deployment, application)
-        else:
-            deployment, image = await self._built(environment, deployment, application, on_progress)
-        return await self._memory.save(deployment.id, lambda d: replace(d, image=image))
+            deployment = await self._code.with_commit(environment, request.deployment, application)
+            request = replace(request, deployment=deployment)
+        code = None
+        if application.build is not None:
+            if self.builds is None:
+                raise no_source(application)
+            code = await self._code.code(environment, request.deployment.revision.sha, application)
+        declared = await self.stacks.declared(request, code)
+        return await self._resolved(_Job(request, declared, code))
 
-    async def _with_commit(
-        self, environment: Environment, deployment: Deployment, application: Application
-    ) -> Deployment:
-        """Resolve the branch or tag of a manual launch to its current commit."""
-        if deployment.revision.sha:
-            return deployment
-        code = await self._code(environment, application)
-        ref = deployment.revision.ref or environment.name
-        sha = await self._build_ports()[0].resolve(code.origin, ref)
-        return await self._memory.save(deployment.id, lambda d: replace(d, revision=Revision(sha, ref)))
+    async def _resolved(self, job: _Job) -> Resolved:
+        declared = job.declared
+        services = await _together(self._deployed(job, spec) for spec in declared.stack.services)
+        main = next(service for service in services if service.is_main)
+        manifest = declared.manifest
+        if declared.recipe is not None or main.spec.image:
+            manifest = await self._completed(manifest, main, job.request.application)
+        deployment = await self._records.save(
+            job.request.deployment.id,
+            lambda d: replace(d, image=main.image, build=main.build, manifest=manifest),
+        )
+        checked = replace(main, has_healthcheck=manifest.has_healthcheck)
+        return Resolved(
+            deployment,
+            tuple(checked if each.is_main else each for each in services),
+            declared.contents,
+        )
 
-    async def check_branch(self, application: Application, name: str) -> None:
-        """Check the branch of a manual launch before anything is stored. Other errors are left to the launch,
-        which retries.
+    async def exists(self, image: str) -> bool:
+        """Whether the engine still has this image. Raises `Retry` while the engine doesn't answer."""
+        try:
+            await self._images.resolve(image)
+        except Fault:
+            return False
+        return True
 
-        Raises:
-            Refused: `branch-missing`: the application's repository has no such branch or tag.
-        """
-        if not application.needs_commit or self._sources is None:
-            return
-        with suppress(Retry, OSError):  # Includes the timeout.
-            async with asyncio.timeout(ASK_SECONDS):
-                try:
-                    repository = await self._repository_of(application)
-                    await self._sources.resolve(await self._origin(repository, None), name)
-                except Fault as error:
-                    if error.reason == "ref-missing":
-                        raise Refused(
-                            error.message, hint=error.hint, reason="branch-missing", status=404
-                        ) from error
+    async def _deployed(self, job: _Job, spec: ServiceSpec) -> DeployedService:
+        stack = job.declared.stack
+        is_main = spec.name == stack.main
+        image, build = await self._image(job, spec, is_main=is_main)
+        has_check = not is_main and spec.check is None and await self._has_healthcheck(image)
+        fresh = {name for name, policy in stack.volumes.items() if policy is VolumePolicy.FRESH}
+        return DeployedService(
+            _storable(spec),
+            image,
+            build=build,
+            is_main=is_main,
+            has_healthcheck=has_check,
+            fresh_volumes=frozenset(fresh & {mount.volume for mount in spec.mounts}),
+        )
+
+    async def _image(self, job: _Job, spec: ServiceSpec, *, is_main: bool) -> tuple[str, str]:
+        """The id of a service's image, and the key of its build, if it is built."""
+        if spec.image:
+            return await self._images.resolve(spec.image), ""
+        recipe = job.declared.recipe if is_main or spec.build is None else spec.build
+        if recipe is None:
+            return await self._found(job.request.deployment, job.request.application), ""
+        return await self._built(job, recipe, is_main=is_main)
+
+    async def _built(self, job: _Job, recipe: Recipe, *, is_main: bool) -> tuple[str, str]:
+        request, application = job.request, job.request.application
+        if self.builds is None or job.code is None:
+            raise no_source(application)
+        is_ours = request.environment.desired.trust is Trust.TRUSTED
+        secrets = application.build.secrets if application.build and is_ours else {}
+        arguments = {k: with_generated(v, request.secret_of) for k, v in recipe.arguments.items()}
+        build = BuildRequest(
+            application.name,
+            job.code.repository.id,
+            job.code.origin,
+            job.code.sha,
+            _with_variables(replace(recipe, secrets=secrets, arguments=arguments), job.declared.application),
+            application.build_timeout,
+        )
+        if is_main:
+            await self._begin_build(request.deployment, build.key)
+        try:
+            return await self.builds.image(build, request.on_progress), build.key
+        except StagerError:
+            await self._begin_build(request.deployment, build.key)  # its log is the one to show
+            raise
+
+    async def _begin_build(self, deployment: Deployment, key: str) -> None:
+        now = self._clock.now()
+        await self._records.save(
+            deployment.id, lambda d: replace(d, build=key, building_at=d.building_at or now)
+        )
+
+    async def _has_healthcheck(self, image: str) -> bool:
+        return self._builder is not None and (await self._builder.facts(image)).has_healthcheck
 
     async def _found(self, deployment: Deployment, application: Application) -> str:
         if SHA_PLACEHOLDER not in application.image:
@@ -122,106 +182,47 @@ class ImageResolver:
     def _is_late(self, deployment: Deployment, seconds: float) -> bool:
         return self._clock.now() - deployment.created_at > timedelta(seconds=seconds)
 
-    async def _built(
-        self,
-        environment: Environment,
-        deployment: Deployment,
-        application: Application,
-        on_progress: OnProgress,
-    ) -> tuple[Deployment, str]:
-        if self.builds is None:
-            raise _no_source(application)
-        if deployment.image:
-            found = await self._build_ports()[1].find(application.name, deployment.build)
-            if found == deployment.image:  # An instance was lost; forge and repository aren't needed.
-                return deployment, found
-        code = await self._code(environment, application)
-        sha = deployment.revision.sha
-        file = await self._repository_file(environment, code, sha, application)
-        recipe = file.recipe(application.build or Recipe())
-        origin = code.origin
-        if environment.desired.trust is Trust.FORK:
-            recipe, origin = replace(recipe, secrets={}), replace(origin, untrusted=True)
-        request = BuildRequest(
-            application.name, code.repository.id, origin, sha, recipe, application.build_timeout
-        )
-        deployment = await self._memory.save(
-            deployment.id,
-            lambda d: replace(d, build=request.key, building_at=d.building_at or self._clock.now()),
-        )
-        image = await self.builds.image(request, on_progress)
-        manifest = await self._completed(file.manifest, image, application)
-        deployment = await self._memory.save(deployment.id, lambda d: replace(d, manifest=manifest))
-        return deployment, image
-
-    async def _repository_file(
-        self, environment: Environment, code: _Code, sha: str, application: Application
-    ) -> ParsedFile:
-        """The repository's own file. For code from a fork it is read from the base branch, so that a fork
-        can't change settings."""
-        sources, _ = self._build_ports()
-        if not application.repository_file:
-            return ParsedFile()
-        if environment.desired.trust is Trust.FORK and environment.change is not None:
-            base = await self._origin(code.repository, None)
-            code = replace(code, origin=base)
-            sha = await sources.resolve(base, f"{BRANCHES}{environment.change.base_ref}")
-        found = {
-            name: content
-            for name in names_of(application.repository_file)
-            if (content := await sources.read(code.repository.id, code.origin, sha, name)) is not None
-        }
-        if len(found) > 1:
-            raise Fault(
-                f"The commit has both {' and '.join(found)}; only one of them is allowed.",
-                hint="Delete one of them.",
-                reason="repository-file-ambiguous",
-            )
-        for name, content in found.items():
-            return read_file(content, name, application.repository_file_keys)
-        return ParsedFile()
-
-    async def _completed(self, manifest: Manifest, image: str, application: Application) -> Manifest:
-        """The file's manifest, completed with the image's own port and health check."""
-        _, builder = self._build_ports()
-        facts = await builder.facts(image)
+    async def _completed(
+        self, manifest: Manifest, main: DeployedService, application: Application
+    ) -> Manifest:
+        """The manifest, completed with the image's own port and health check."""
+        if self._builder is None:
+            return manifest
+        facts = await self._builder.facts(main.image)
         port = manifest.port if manifest.port or application.port else port_of(facts)
-        uses_image_check = not (manifest.health_path or application.health_path)
-        return replace(manifest, port=port, has_healthcheck=facts.has_healthcheck and uses_image_check)
+        if manifest.health_path or application.health_path or main.spec.check is not None:
+            return replace(manifest, port=port, has_healthcheck=False)
+        path = facts.health_path or None
+        return replace(
+            manifest, port=port, health_path=path, has_healthcheck=facts.has_healthcheck and not path
+        )
 
-    async def _code(self, environment: Environment, application: Application) -> _Code:
-        repository = await self._repository(environment, application)
-        number = environment.change.number if environment.change else None
-        return _Code(repository, await self._origin(repository, number))
 
-    async def _origin(self, repository: Repository, number: int | None) -> Origin:
-        forge = self._forges.of(repository.id)
-        if forge is None:
-            raise Fault(
-                f"The code of {repository.full_name} can't be fetched: its forge isn't configured.",
-                hint="Configure `github.outgoing_auth`, a GitHub App or `local_forge`.",
-                reason="forge-missing",
-            )
-        return await forge.origins.origin(repository, number)
+def _storable(spec: ServiceSpec) -> ServiceSpec:
+    """The service without values that aren't stored: its build may have any."""
+    if spec.build is None:
+        return spec
+    return replace(spec, build=replace(spec.build, secrets={}, arguments={}, variables={}))
 
-    async def _repository(self, environment: Environment, application: Application) -> Repository:
-        link = environment.change
-        if link is not None:
-            return Repository(link.repository_id, link.owner, link.repository)
-        return await self._repository_of(application)
 
-    async def _repository_of(self, application: Application) -> Repository:
-        seen = await self._store.read(lambda tx: tx.repositories())
-        known = next((s.repository for s in seen if s.app == application.name), None)
-        found = known or await self._forges.repository(application.owner, application.repository_name)
-        if found is None:
-            raise _no_source(application)
-        return found
+async def _together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results of all, in order. If one fails, the others are cancelled."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _build_ports(self) -> tuple[Sources, Builder]:
-        if self._sources is None or self._builder is None:
-            raise Fault("No builder is configured.", reason="builder-missing")
-        return self._sources, self._builder
+
+def _with_variables(recipe: Recipe, application: Application) -> Recipe:
+    """The recipe with the variables that the framework of a generated Dockerfile writes into pages. Secrets
+    aren't among them, whatever their names."""
+    if not recipe.auto:
+        return recipe
+    found = {name: value for name, value in application.variables.items() if name.startswith(IN_PAGES)}
+    return replace(recipe, variables=found)
 
 
 def port_of(facts: ImageFacts) -> int:
@@ -250,11 +251,3 @@ def port_of(facts: ImageFacts) -> int:
             reason="port-unknown",
         )
     return facts.ports[0]
-
-
-def _no_source(application: Application) -> Fault:
-    return Fault(
-        f'The repository of "{application.name}" is unknown, so it can\'t be built.',
-        hint=f"Set `images.{application.name}.repo_owner`, or `local_forge`, in the configuration.",
-        reason="source-unknown",
-    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from stager.control.builds.code import CodeReader
 from stager.control.builds.gc import GarbageCollection
 from stager.control.builds.images import ImageResolver
 from stager.control.builds.queue import BuildQueue
@@ -15,8 +16,8 @@ GC_INTERVAL = timedelta(minutes=10)
 
 
 class Builds:
-    """Images of deployments: `images` resolves them, `queue` builds them, `gc` removes what is left over.
-    `queue` and `gc` are None if no application is built."""
+    """Images of deployments: `images` resolves them, `code` reads the commits, `queue` builds them, `gc`
+    removes what is left over. `queue` and `gc` are None if no application is built."""
 
     def __init__(self, ports: Ports, records: Records) -> None:
         builds = ports.builds
@@ -26,7 +27,8 @@ class Builds:
             else None
         )
         self.gc = GarbageCollection(ports.store, builds, self.queue) if builds and self.queue else None
-        self.images = ImageResolver(ports, records, self.queue)
+        self.code = CodeReader(ports, records)
+        self.images = ImageResolver(ports, records, self.code, self.queue)
 
     def loops(self) -> list[Loop]:
         """Garbage collection, if images are built."""

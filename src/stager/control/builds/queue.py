@@ -56,7 +56,7 @@ class BuildRequest:
         token doesn't change the image."""
         recipe = {**asdict(self.recipe), "secrets": sorted(self.recipe.secrets)}
         if not recipe.pop("auto"):
-            return self._digest(recipe)
+            return self._digest({**recipe, "variables": {}})
         return self._digest({**recipe, "auto": GENERATOR_EDITION})
 
     def _digest(self, recipe: dict[str, Any]) -> str:

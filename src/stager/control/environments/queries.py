@@ -6,17 +6,18 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from stager.control.environments.attach import newest_of
+from stager.control.environments.attach import newest_of, service_name
 from stager.control.environments.lookup import existing, find_named, unknown
 from stager.control.identity.authorizer import Authorizer
 from stager.control.plugins.lifecycle import notes_of
 from stager.domain.deployment import Deployment
-from stager.domain.environment import Environment
+from stager.domain.environment import Environment, Instance
 from stager.domain.errors import Refused, StagerError
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Action, may
+from stager.domain.service_status import ServiceStatus, service_statuses
 from stager.domain.status import status_of
-from stager.ports.engine import Instances
+from stager.ports.engine import Instances, Volume
 from stager.ports.firewall import Blocked, Firewall
 from stager.ports.store import Store, Transaction
 
@@ -42,16 +43,18 @@ class Row:
     Args:
         deployment: of its desired generation.
         serving: of the generation that visitors see, if that is another one.
+        services: those of the deployment, or of the one that visitors see while it isn't prepared.
     """
 
     environment: Environment
     deployment: Deployment | None
     visibility: Visibility
     serving: Deployment | None = None
+    services: tuple[ServiceStatus, ...] = ()
 
 
-_Stored = tuple[Environment, Deployment | None, Deployment | None]
-"""An environment, the deployment of its desired generation, and `Row.serving`."""
+_Stored = tuple[Environment, Deployment | None, Deployment | None, tuple[ServiceStatus, ...]]
+"""An environment, the deployment of its desired generation, `Row.serving` and `Row.services`."""
 
 
 class Queries:
@@ -73,11 +76,11 @@ class Queries:
             gone: include those that were removed.
         """
         found = await self._store.read(lambda tx: _all(tx, app=app, gone=gone))
-        apps = {environment.app for environment, _, _ in found}
+        apps = {environment.app for environment, *_ in found}
         visible = {each: await self.visibility(actor, each) for each in apps}
         return [
-            Row(environment, deployment, visible[environment.app], serving)
-            for environment, deployment, serving in found
+            Row(environment, deployment, visible[environment.app], serving, services)
+            for environment, deployment, serving, services in found
             if visible[environment.app]
         ]
 
@@ -85,8 +88,8 @@ class Queries:
         """One environment as in a listing. Raises `Refused` (404) unless the actor may see it."""
         found = await self.visible(environment_id, actor)
         visibility = await self.visibility(actor, found.app)
-        environment, deployment, serving = await self._store.read(lambda tx: _one(tx, environment_id))
-        return Row(environment, deployment, visibility, serving)
+        stored = await self._store.read(lambda tx: _one(tx, environment_id))
+        return Row(*stored[:2], visibility, *stored[2:])
 
     async def unfiltered(self, environment_ids: Collection[str]) -> dict[str, Row]:
         """The environments of these ids, as far as they exist, by id. Not filtered by permission: the caller
@@ -95,7 +98,7 @@ class Queries:
         def read(tx: Transaction) -> dict[str, Row]:
             found = (tx.environment(each) for each in environment_ids)
             rows = (_with_deployments(tx, each) for each in found if each is not None)
-            return {row[0].id: Row(row[0], row[1], Visibility(any=False), row[2]) for row in rows}
+            return {row[0].id: Row(*row[:2], Visibility(any=False), *row[2:]) for row in rows}
 
         return await self._store.read(read)
 
@@ -140,41 +143,63 @@ class Queries:
         await self.visible(environment_id, actor)
         return await self._store.read(lambda tx: _history(tx, environment_id))
 
-    async def build_of(self, environment_id: str, actor: Actor) -> str:
+    async def build_of(self, environment_id: str, actor: Actor, service: str = "") -> str:
         """The key of the newest build; empty if there is none.
 
+        Args:
+            service: only builds of this service; empty for that of the main one, or the one that failed.
+
         Raises:
-            Refused: 404 unless the actor may see it, 403 unless they may read its logs.
+            Refused: 404 unless the actor may see it and it has the service, 403 unless they may read its
+                logs.
         """
         await self.readable(environment_id, actor)
         deployments = await self._store.read(lambda tx: tx.deployments(environment_id))
-        return next((d.build for d in deployments if d.build), "")
+        if not service:
+            return next((d.build for d in deployments if d.build), "")
+        name = await self._store.read(lambda tx: service_name(tx, environment_id, service))
+        found = (deployment.service(name) for deployment in deployments)
+        return next((each.build for each in found if each and each.build), "")
 
-    async def log_of(self, environment_id: str, lines: int, actor: Actor, deployment: str = "") -> list[str]:
-        """The last lines of the newest instance's output; if there is no instance, of the newest deployment.
-
-        Args:
-            deployment: id of a deployment whose last lines are wanted instead; those of its build if that
-                failed.
+    async def volumes(self, environment_id: str, actor: Actor) -> list[Volume]:
+        """The named volumes, with their sizes. Expensive: it may take seconds.
 
         Raises:
             Refused: 404 unless the actor may see it, 403 unless they may read its logs.
             Retry: the engine doesn't answer.
         """
+        return await self._instances.volumes((await self.readable(environment_id, actor)).id)
+
+    async def log_of(
+        self, environment_id: str, lines: int, actor: Actor, deployment: str = "", service: str = ""
+    ) -> list[str]:
+        """The last lines of the newest instance's output; if there is no instance, of the newest deployment.
+
+        Args:
+            deployment: id of a deployment whose last lines are wanted instead; those of its build if that
+                failed.
+            service: empty for the main one.
+
+        Raises:
+            Refused: 404 unless the actor may see it and it has the service, 403 unless they may read its
+                logs.
+            Retry: the engine doesn't answer.
+        """
         environment = await self.readable(environment_id, actor)
         deployments = await self._store.read(lambda tx: tx.deployments(environment_id))
+        name = await self._store.read(lambda tx: service_name(tx, environment_id, service))
         wanted = next((d for d in deployments if d.id == deployment), None)
         if deployment and wanted is None:
             raise Refused(
                 f'This preview has no deployment "{deployment}".', reason="deployment-unknown", status=404
             )
-        instances = await self._instances.find(environment.id)
-        newest = newest_of([i for i in instances if wanted is None or i.generation == wanted.generation])
+        instances = [i for i in await self._instances.find(environment.id) if i.service == name]
+        newest = newest_of([i for i in instances if wanted is None or _is_of(i, wanted)])
         log = await self._instances.logs(newest.id, lines) if newest is not None else ""
         if log:  # empty also if the instance was removed meanwhile
             return log.splitlines()
         stored = wanted or next(iter(deployments), None)
-        return stored.log.splitlines()[-lines:] if stored else []
+        return _stored_log(stored, name).splitlines()[-lines:] if stored else []
 
     async def blocked(self) -> Mapping[str, list[Blocked]]:
         """Connections that the firewall has blocked, by environment; empty while the firewall doesn't answer,
@@ -195,22 +220,50 @@ class Queries:
         return await self._store.read(lambda tx: _count_by_state(tx, apps))
 
 
+def _is_of(instance: Instance, deployment: Deployment) -> bool:
+    return deployment.generation in {instance.generation, *instance.generations}
+
+
+def _stored_log(deployment: Deployment, service: str) -> str:
+    """The last lines of a service's output that were stored when it failed or was removed."""
+    found = deployment.service(service)
+    if found is None or found.is_main:
+        return deployment.log
+    failed = deployment.attempt.failed_services.get(service)
+    return failed.outcome.detail if failed and failed.outcome else ""
+
+
 def _one(tx: Transaction, environment_id: str) -> _Stored:
     return _with_deployments(tx, existing(tx, environment_id))
 
 
 def _with_deployments(tx: Transaction, environment: Environment) -> _Stored:
-    deployment = tx.deployment_of(environment.id, environment.desired.generation)
-    return environment, deployment, _serving(tx, environment)
+    return _row(tx, environment, tx.deployment_of(environment.id, environment.desired.generation))
 
 
 def _all(tx: Transaction, *, app: str, gone: bool) -> list[_Stored]:
     pairs = tx.environments_with_deployments(present=None if gone else True)
     return [
-        (environment, deployment, _serving(tx, environment))
-        for environment, deployment in pairs
-        if app in ("", environment.app)
+        _row(tx, environment, deployment) for environment, deployment in pairs if app in ("", environment.app)
     ]
+
+
+def _row(tx: Transaction, environment: Environment, deployment: Deployment | None) -> _Stored:
+    serving = _serving(tx, environment)
+    return environment, deployment, serving, _services(tx, environment, deployment, serving)
+
+
+def _services(
+    tx: Transaction, environment: Environment, deployment: Deployment | None, serving: Deployment | None
+) -> tuple[ServiceStatus, ...]:
+    shown = deployment if deployment and deployment.services else serving
+    if shown is None:
+        return ()
+    earlier = None
+    if any(service.is_kept for service in shown.services):
+        before = (d for d in tx.deployments(environment.id) if d.generation < shown.generation and d.services)
+        earlier = next(before, None)
+    return service_statuses(environment, shown, earlier)
 
 
 def _serving(tx: Transaction, environment: Environment) -> Deployment | None:

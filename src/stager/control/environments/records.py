@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 
+from stager.control.routing.urls import hosts_of
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.errors import Fault
@@ -26,23 +27,56 @@ class Records:
 
     async def with_current(self, environment_id: str) -> tuple[Environment, Deployment | None] | None:
         """The environment and the deployment of its desired generation."""
-        return await self._store.read(lambda tx: _with_current(tx, environment_id))
+        found = await self.with_hosts(environment_id)
+        return None if found is None else found[:2]
 
-    async def deployments(
+    async def generations(
         self, environment: Environment, generations: Iterable[int]
-    ) -> dict[int, Deployment]:
-        """The deployments of these generations, by generation; those that don't exist are left out."""
+    ) -> tuple[dict[int, Deployment], dict[str, str]]:
+        """The deployments of these generations, by generation; those that don't exist are left out. And the
+        environment's hosts, see `hosts_of`."""
         wanted = set(generations)
-        return await self._store.read(lambda tx: _of_generations(tx, environment.id, wanted))
+        return await self._store.read(
+            lambda tx: (_of_generations(tx, environment.id, wanted), hosts_of(tx, environment))
+        )
 
-    async def has_its_host(self, environment: Environment) -> bool:
-        """Whether the host still belongs to this environment. Another one may take it once it is removed."""
-        holder = await self._store.read(lambda tx: tx.environment_by_host(environment.host))
-        return holder is not None and holder.id == environment.id
+    async def with_hosts(
+        self, environment_id: str
+    ) -> tuple[Environment, Deployment | None, dict[str, str]] | None:
+        """The environment, the deployment of its desired generation, and its hosts, see `hosts_of`."""
+        return await self._store.read(lambda tx: _with_hosts(tx, environment_id))
 
     async def save(self, deployment_id: str, change: Callable[[Deployment], Deployment]) -> Deployment:
         """Change a deployment and return it."""
         return await self._store.write(lambda tx: _change(tx, deployment_id, change))
+
+    async def allot_hosts(
+        self, environment_id: str, allot: Callable[[Transaction], Mapping[str, str]]
+    ) -> Mapping[str, str]:
+        """Store hosts of an environment's services beside those that it has, and return them."""
+
+        def work(tx: Transaction) -> Mapping[str, str]:
+            hosts = allot(tx)
+            if hosts:
+                tx.save_service_hosts(environment_id, {**tx.service_hosts(environment_id), **hosts})
+            return hosts
+
+        return await self._store.write(work)
+
+    async def keep_hosts(self, environment_id: str, services: Collection[str]) -> None:
+        """Give up the hosts of an environment's other services."""
+
+        def work(tx: Transaction) -> None:
+            hosts = tx.service_hosts(environment_id)
+            kept = {service: host for service, host in hosts.items() if service in services}
+            if kept != hosts:
+                tx.save_service_hosts(environment_id, kept)
+
+        await self._store.write(work)
+
+    async def keeping_volumes(self) -> set[str]:
+        """The ids of the environments whose volumes stay while nothing of them runs."""
+        return await self._store.read(lambda tx: {e.id for e in tx.environments() if e.keeps_volumes})
 
     async def serving(self, environment_id: str, generation: int | None) -> None:
         """Store which generation the front sends requests to."""
@@ -53,11 +87,14 @@ class Records:
         await self._store.write(lambda tx: _mark_live(tx, environment_id, deployment_id, now))
 
 
-def _with_current(tx: Transaction, environment_id: str) -> tuple[Environment, Deployment | None] | None:
+def _with_hosts(
+    tx: Transaction, environment_id: str
+) -> tuple[Environment, Deployment | None, dict[str, str]] | None:
     environment = tx.environment(environment_id)
     if environment is None:
         return None
-    return environment, tx.deployment_of(environment_id, environment.desired.generation)
+    current = tx.deployment_of(environment_id, environment.desired.generation)
+    return environment, current, hosts_of(tx, environment)
 
 
 def _of_generations(tx: Transaction, environment_id: str, generations: set[int]) -> dict[int, Deployment]:

@@ -47,8 +47,8 @@ class ShareLinks:
             now = self._clock.now().replace(microsecond=0)
             link = ShareLink(self._ids.new(), environment_id, str(actor), note, now, now + lifetime)
             await self._store.write(lambda tx: self._save(tx, link))
-            await self._visitor_access.renew(environment.host)
-        return link, self._visitor_access.share_url(environment, link)
+            await self._visitor_access.renew(environment)
+        return link, self._visitor_access.share_url(environment.host, link)
 
     async def links(self, environment_id: str, actor: Actor) -> list[ShareLink]:
         """The valid links of a preview, oldest first. Raises `Refused` as `create` does."""
@@ -65,7 +65,7 @@ class ShareLinks:
         environment = await self._queries.visible(environment_id, actor)
         async with self._authorizer.authorized(actor, Action.SHARE, environment.app, _subject(environment)):
             await self._store.write(lambda tx: self._revoke(tx, environment_id, link_id))
-            await self._visitor_access.renew(environment.host)
+            await self._visitor_access.renew(environment)
 
     def _check(self, environment: Environment, lifetime: timedelta) -> None:
         privacy = self._visitor_access.privacy(environment)

@@ -70,7 +70,12 @@ class Tokens:
             Refused: the actor used a token; the lifetime is too long or too short; there are too many tokens.
         """
         if not actor.strategy or actor.role is not None:
-            raise Refused("A token can't create other tokens.", reason="token-by-token", status=403)
+            raise Refused(
+                "A token can't create other tokens.",
+                hint="Sign in to create one.",
+                reason="token-by-token",
+                status=403,
+            )
         if not MIN_LIFETIME <= lifetime <= MAX_LIFETIME:
             raise Refused(
                 f"A token's lifetime must be between one minute and {MAX_LIFETIME.days} days.",

@@ -6,7 +6,6 @@ Each action may be repeated, and may be cancelled at any line: the worker observ
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -14,12 +13,15 @@ import structlog
 
 from stager.control.reconciler.context import ObservedState, WorkerContext, observe
 from stager.control.reconciler.health_check import LOG_LINES
-from stager.control.reconciler.rollout import Rollout, run_hooks
+from stager.control.reconciler.preparation import Preparation
+from stager.control.reconciler.publication import Publication
+from stager.control.reconciler.retirement import Retirement
+from stager.control.reconciler.rollout import Rollout
 from stager.control.reconciler.status_page import StatusPage
 from stager.domain import plan as planning
 from stager.domain.deployment import Deployment, Ending, after_error, after_exit
-from stager.domain.environment import WEB_SERVICE, Environment, Instance
-from stager.domain.errors import Fault, StagerError
+from stager.domain.environment import Environment, Instance, Service
+from stager.domain.errors import StagerError
 from stager.domain.unexpected import ending_of
 
 log = structlog.get_logger(__name__)
@@ -31,7 +33,9 @@ class Actions:
     def __init__(self, context: WorkerContext) -> None:
         self._context = context
         self.status_page = StatusPage(context)
-        self._rollout = Rollout(context, self.status_page)
+        self._rollout = Rollout(context, Preparation(context, self.status_page))
+        self._publication = Publication(context, self.status_page)
+        self._retirement = Retirement(context)
 
     def now(self) -> datetime:
         """The current time for plans."""
@@ -45,7 +49,7 @@ class Actions:
         """Bring the store and the visitor's page up to date with an environment that is at rest."""
         environment, generation = state.environment, state.serving_generation
         if not environment.desired.should_run and not state.observed.instances:
-            await self._clear_networks(environment)
+            await self._retirement.clear_networks(environment)
         deployment = state.deployments.get(generation) if generation is not None else None
         if deployment is not None and deployment.live_at is None:
             await self._context.records.live(environment.id, deployment.id, self.now())
@@ -94,89 +98,18 @@ class Actions:
 
     async def _dispatch(self, state: ObservedState, action: planning.Action) -> None:
         match action:
-            case planning.Start(_, service):
-                await self._rollout.start(state, service)
-            case planning.Resume(instance, generation):
-                await self._rollout.resume(state, instance, generation)
-            case planning.Check(instance, generation):
-                await self._rollout.check(state, instance, generation)
             case planning.Publish(generation, instances):
-                await self._publish(state, generation, instances)
-            case planning.Unpublish():
-                await self._unpublish(state)
+                await self._publication.publish(state, generation, instances)
+            case planning.Unpublish(services):
+                await self._publication.unpublish(state, services)
             case planning.Retire(instances):
-                await self._retire(state, instances)
+                await self._retirement.retire(state, instances)
             case planning.Record(instance, generation):
                 await self._record_exit(state, instance, generation)
             case planning.Wait(until):
                 await asyncio.sleep(max(0.0, (until - self.now()).total_seconds()))
-
-    async def _publish(self, state: ObservedState, generation: int, instances: Sequence[Instance]) -> None:
-        web = next(i for i in instances if i.service == WEB_SERVICE.name)
-        if web.endpoint is None:
-            return
-        deployment = state.deployments[generation]
-        is_first = deployment.live_at is None
-        await self._context.visitor_access.route(state.environment, web.endpoint)
-        await self._context.records.live(state.environment.id, deployment.id, self.now())
-        log.info(
-            "published",
-            environment=state.environment.id,
-            deployment=deployment.id,
-            url=self._context.urls.url(state.environment.host),
-        )
-        if is_first:
-            self._context.metrics.live(state.environment.app, self.now() - deployment.created_at)
-
-    async def _unpublish(self, state: ObservedState) -> None:
-        environment = state.environment
-        if not environment.desired.should_run:
-            deployment = state.deployments.get(environment.serving or environment.desired.generation)
-            await self._context.lifecycle.killing(environment, deployment)
-            for instance in state.observed.serving:
-                await self._run_before_kill(state, instance)
-        await self._context.records.serving(environment.id, None)
-        await self.status_page.show(environment.id, over_instance=True)
-
-    async def _run_before_kill(self, state: ObservedState, instance: Instance) -> None:
-        """Run the `before_kill` hooks. They delay the removal, and can't prevent it."""
-        try:
-            application = self._context.application(state.environment, state.deployments[instance.generation])
-            await run_hooks(self._context.instances, instance, "before_kill", application.hooks.before_kill)
-        except Fault as error:
-            log.warning(
-                "hook_failed", environment=state.environment.id, error=error.message, detail=error.detail
-            )
-
-    async def _retire(self, state: ObservedState, instances: Sequence[Instance]) -> None:
-        environment = state.environment
-        timeout = self._drain_timeout(environment)
-        endpoints = [i.endpoint for i in instances if i.endpoint is not None]
-        cut = sum(await asyncio.gather(*(self._context.routes.drain(e, timeout) for e in endpoints)))
-        if cut:
-            log.info("requests_cut", environment=environment.id, requests=cut)
-        for instance in instances:
-            await self._remove(state, instance)
-        is_last = {i.id for i in state.observed.instances} == {i.id for i in instances}
-        if not environment.desired.should_run and is_last:
-            await self._clear_networks(environment)
-
-    async def _remove(self, state: ObservedState, instance: Instance) -> None:
-        """Remove an instance; its deployment keeps the end of its log."""
-        deployment = state.deployments.get(instance.generation)
-        text = await self._context.instances.logs(instance.id, LOG_LINES)
-        if deployment is not None:
-            await self._context.records.save(
-                deployment.id, lambda d: replace(d, ended_at=self.now(), log=text or d.log)
-            )
-        await self._context.instances.remove(instance.id)
-
-    async def _clear_networks(self, environment: Environment) -> None:
-        """Remove the networks that no instance uses. The full reconciliation repeats what fails here."""
-        try:
-            await self._context.instances.sweep()
-        except StagerError as error:
-            log.warning("networks_left", environment=environment.id, reason=error.reason, error=error.message)
+            case _:
+                await self._rollout.carry_out(state, action)
 
     async def _record_exit(self, state: ObservedState, instance: Instance, generation: int) -> None:
         text = await self._context.instances.logs(instance.id, LOG_LINES)
@@ -207,12 +140,6 @@ class Actions:
         if saved.attempt.final and outcome is not None:
             self._context.metrics.failed(state.environment.app, outcome.reason)
 
-    def _drain_timeout(self, environment: Environment) -> float:
-        try:
-            return self._context.application(environment).drain_timeout
-        except Fault:
-            return 0.0
-
     async def _record_error(self, state: ObservedState, action: planning.Action, error: StagerError) -> None:
         """Record the failure in the deployment that the action brings up. Raise that of any other action: the
         worker tries it again."""
@@ -220,12 +147,15 @@ class Actions:
         deployment = state.deployments.get(generation) if generation is not None else None
         if deployment is None:
             raise error
-        saved = await self._context.records.save(
-            deployment.id,
-            lambda d: replace(
-                d, attempt=after_error(d.attempt, error, self.now()), log=error.detail or d.log
-            ),
-        )
+        service, instance = _service_of(state, action), getattr(action, "instance", None)
+        run = instance.run if instance is not None else ""
+
+        def failed(d: Deployment) -> Deployment:
+            is_live = d.live_at is not None
+            attempt = after_error(d.attempt, error, self.now(), service, run=run, is_live=is_live)
+            return replace(d, attempt=attempt, log=error.detail or d.log)
+
+        saved = await self._context.records.save(deployment.id, failed)
         if saved.attempt.final:
             self._context.metrics.failed(state.environment.app, error.reason)
 
@@ -233,9 +163,24 @@ class Actions:
 def _generation_of(action: planning.Action) -> int | None:
     """The generation that the action brings up; None for other actions."""
     match action:
-        case planning.Start(generation, _):
+        case planning.Prepare(generation) | planning.Start(generation, _):
             return generation
-        case planning.Resume(_, generation) | planning.Check(_, generation):
+        case planning.Join(_, generation) | planning.Resume(_, generation) | planning.Check(_, generation):
             return generation
+        case _:
+            return None
+
+
+def _service_of(state: ObservedState, action: planning.Action) -> Service | None:
+    """The service that the action brings up; None for all."""
+    match action:
+        case planning.Start(generation, service) if generation in state.observed.services:
+            return state.observed.service(generation, service)
+        case (
+            planning.Join(instance, generation)
+            | planning.Resume(instance, generation)
+            | planning.Check(instance, generation)
+        ):
+            return state.observed.service(generation, instance.service)
         case _:
             return None

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
 
 from stager.control.pull_requests.repositories import remember_adopted
-from stager.domain.deployment import Deployment
+from stager.domain.deployment import DeployedService, Deployment
 from stager.domain.environment import (
     Attempt,
     Desired,
@@ -22,6 +23,7 @@ from stager.domain.environment import (
     InstanceLabels,
     RunState,
 )
+from stager.domain.service import ServiceSpec
 from stager.domain.source import Repository
 from stager.ports.store import Transaction
 
@@ -76,12 +78,39 @@ def _adopt(tx: Transaction, found: list[Labelled], now: datetime) -> bool:
     if newest.change is not None:
         link = newest.change
         remember_adopted(tx, newest.app, Repository(link.repository_id, link.owner, link.repository))
+    _save_service_hosts(tx, environment, found)
     for generation in sorted({labels.generation for _, labels in found}):
-        of_one = [labels for _, labels in found if labels.generation == generation]
-        attempt = Attempt(
-            generation, healthy_runs=dict.fromkeys((each.service for each in of_one), EARLIER_RUN)
-        )
-        deployment = of_one[-1].deployment
-        tx.save_deployment(Deployment(deployment, newest.environment, of_one[-1].revision, attempt, now))
+        tx.save_deployment(_deployment(found, generation, now))
     log.info("environment_adopted", environment=newest.environment, app=newest.app, name=newest.name)
     return True
+
+
+def _deployment(found: list[Labelled], generation: int, now: datetime) -> Deployment:
+    """The deployment of a generation. That of several services is prepared again, because the labels don't
+    say what they depend on."""
+    of_one = [(instance, labels) for instance, labels in found if labels.generation == generation]
+    instance, labels = of_one[-1]
+    healthy_runs = dict.fromkeys((labels.service for _, labels in found), EARLIER_RUN)
+    deployment = Deployment(
+        labels.deployment,
+        labels.environment,
+        labels.revision,
+        Attempt(generation, healthy_runs=healthy_runs),
+        now,
+    )
+    if instance.generations:
+        return deployment
+    service = DeployedService(ServiceSpec(labels.service), "", instance.inputs, is_main=True)
+    return replace(deployment, services=(service,))
+
+
+def _save_service_hosts(tx: Transaction, environment: Environment, found: list[Labelled]) -> None:
+    hosts = {
+        labels.service: labels.service_host
+        for _, labels in sorted(found, key=lambda one: one[1].generation)
+        if labels.service_host not in ("", labels.host)
+    }
+    try:
+        tx.save_service_hosts(environment.id, hosts)
+    except ValueError as error:
+        log.warning("adoption_refused", environment=environment.id, error=str(error))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from stager.control.builds.images import ImageResolver
 from stager.control.diagnostics import UnexpectedErrors
@@ -15,8 +16,9 @@ from stager.control.routing.urls import Urls
 from stager.control.routing.visitor_access import VisitorAccess
 from stager.domain.application import Application, Applications
 from stager.domain.deployment import Deployment
-from stager.domain.environment import WEB_SERVICE, Environment, Observed
+from stager.domain.environment import WEB_SERVICE, Environment, Instance, Observed, Service
 from stager.domain.errors import Fault, StagerError
+from stager.domain.generation import Generation
 from stager.domain.route import Endpoint
 from stager.ports.clock import Clock
 from stager.ports.engine import Instances, Prober
@@ -25,7 +27,11 @@ from stager.ports.firewall import Firewall
 
 @dataclass(frozen=True, slots=True)
 class WorkerContext:
-    """The ports and the parts of the control plane that actions use."""
+    """The ports and the parts of the control plane that actions use.
+
+    Args:
+        key: of the installation; generated secrets are derived from it.
+    """
 
     records: Records
     image_resolver: ImageResolver
@@ -40,6 +46,7 @@ class WorkerContext:
     metrics: Metrics
     lifecycle: Lifecycle
     unexpected_errors: UnexpectedErrors
+    key: bytes = field(repr=False)
     firewall: Firewall | None = None
 
     def warnings(self, environment: Environment) -> tuple[str, ...]:
@@ -68,12 +75,14 @@ class ObservedState:
     """An environment with its observed state.
 
     Args:
-        deployments: of the desired generation and of those that have instances, by generation.
+        deployments: of the desired generation and of those that have or reach instances, by generation.
+        hosts: the environment's hosts, by the name of the service as in `Observed.published`.
     """
 
     environment: Environment
     deployments: dict[int, Deployment]
     observed: Observed
+    hosts: Mapping[str, str]
 
     @property
     def current(self) -> Deployment | None:
@@ -83,11 +92,13 @@ class ObservedState:
     @property
     def serving_generation(self) -> int | None:
         """The generation that the front sends requests to; the newest if there are several."""
-        return max((i.generation for i in self.observed.serving), default=None)
+        numbers = {instance.generation for instance in self.observed.instances}
+        found = (Generation.of(self.observed, number, self.environment.desired) for number in numbers)
+        return max((g.number for g in found if g.is_serving), default=None)
 
 
 async def observe(environment_id: str, context: WorkerContext) -> ObservedState | None:
-    """Read an environment from the store, its instances from the engine and its route from the route table.
+    """Read an environment from the store, its instances from the engine and its routes from the route table.
     Returns None if there is no such environment.
 
     Raises:
@@ -97,15 +108,34 @@ async def observe(environment_id: str, context: WorkerContext) -> ObservedState 
     if environment is None:
         return None
     instances = await context.instances.find(environment_id)
-    generations = {environment.desired.generation, *(i.generation for i in instances)}
-    deployments = await context.records.deployments(environment, generations)
-    target = context.routes.table.routes.get(environment.host)
-    if not await context.records.has_its_host(environment):
-        target = None  # the environment is gone, and the host belongs to another one
+    desired = environment.desired.generation
+    reached = {number for i in instances for number in (i.generation, *i.generations)}
+    deployments, hosts = await context.records.generations(environment, {desired, desired - 1, *reached})
+    services = {n: tuple(s.planned for s in d.services) for n, d in deployments.items() if d.services}
+    named = {_name_of(host, service, instances, services, context): host for host, service in hosts.items()}
+    targets = {name: context.routes.table.routes.get(host) for name, host in named.items()}
     observed = Observed(
         instances=tuple(instances),
-        published={WEB_SERVICE.name: target} if isinstance(target, Endpoint) else {},
+        published={name: target for name, target in targets.items() if isinstance(target, Endpoint)},
         attempts=tuple(d.attempt for d in deployments.values()),
-        services=dict.fromkeys(generations, (WEB_SERVICE,)),
+        services=services,
     )
-    return ObservedState(environment, deployments, observed)
+    return ObservedState(environment, deployments, observed, named)
+
+
+def _name_of(
+    host: str,
+    service: str,
+    instances: Iterable[Instance],
+    services: Mapping[int, tuple[Service, ...]],
+    context: WorkerContext,
+) -> str:
+    """The name of the service at a host. The main one, which may have different names in different
+    generations, has that of the instance to which its host leads."""
+    if service:
+        return service
+    target = context.routes.table.routes.get(host)
+    at_host = (i.service for i in instances if i.endpoint is not None and i.endpoint == target)
+    newest = services[max(services)] if services else (WEB_SERVICE,)
+    main = (each.name for each in newest if each.is_main)
+    return next(at_host, next(main, WEB_SERVICE.name))

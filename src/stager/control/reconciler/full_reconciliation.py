@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import structlog
 
@@ -68,13 +68,15 @@ class FullReconciliation:
             if self._survey is None:
                 await self._retries.begin()
                 environments = await self._store.read(lambda tx: tx.environments())
-            await self._wake_changed(environments)
-            await self._instances.sweep()
+            hosts = await self._store.read(lambda tx: tx.all_service_hosts())
+            await self._wake_changed(environments, hosts)
+            await self._instances.sweep({each.id for each in environments if each.keeps_volumes})
         except Retry as error:
             self._readiness.report("engine", error.message)
             raise
         self._readiness.report("engine", "")
-        await self._drop_routes(routed - {environment.host for environment in environments})
+        of_services = {host for each in hosts.values() for host in each.values()}
+        await self._drop_routes(routed - {each.host for each in environments} - of_services)
         await self._routing.visitor_access.renew()
         await self._routing.routes.tidy()
         await self._front_events.read_health()
@@ -119,15 +121,22 @@ class FullReconciliation:
         else:
             self._readiness.report("firewall", "")
 
-    async def _wake_changed(self, environments: Sequence[Environment]) -> None:
+    async def _wake_changed(
+        self, environments: Sequence[Environment], hosts: Mapping[str, Mapping[str, str]]
+    ) -> None:
         """Wake the worker of each environment that has changed since the last run, or isn't in its desired
-        state."""
+        state.
+
+        Args:
+            hosts: of services, by the id of the environment.
+        """
         survey = await self._take_survey()
         before, self._survey = self._survey, survey
         routes = self._routing.routes.table.routes
         for environment in environments:
             has_changed = before is None or survey.get(environment.id) != before.get(environment.id)
-            has_no_route = environment.host not in routes
+            own_hosts = {environment.host, *hosts.get(environment.id, {}).values()}
+            has_no_route = not own_hosts <= routes.keys()
             is_paged = isinstance(routes.get(environment.host), Page)
             if _is_removed(environment) and environment.id not in survey and is_paged:
                 if before is None:

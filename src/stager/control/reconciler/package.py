@@ -34,7 +34,7 @@ class ReconcilerOptions:
     Args:
         interval: between two full reconciliations.
         keep_gone: how long records of removed environments are kept.
-        key: of the digests by which changes of the configuration are detected.
+        key: of the digests by which changes of the configuration are detected, and of generated secrets.
     """
 
     interval: timedelta
@@ -73,6 +73,7 @@ class Reconciler:
                 metrics=metrics,
                 lifecycle=plugins.lifecycle,
                 unexpected_errors=self.unexpected_errors,
+                key=options.key,
                 firewall=ports.firewall,
             )
         )

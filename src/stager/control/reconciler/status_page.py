@@ -1,7 +1,8 @@
-"""The page that visitors of an environment's host see while none of its instances serves."""
+"""The page that visitors of an environment's hosts see while no instance serves there."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -28,43 +29,53 @@ class StatusPage:
         finally:
             self._context.change_feed.changed(environment_id)
 
-    async def show(self, environment_id: str, *, over_instance: bool = False) -> None:
-        """Show the page of an environment of which no instance serves.
+    async def show(self, environment_id: str, *, over: Collection[str] = ()) -> None:
+        """Show the page on the hosts that lead to no instance.
 
         Args:
-            over_instance: also replace a route to an instance.
+            over: further hosts, of which the route to an instance is replaced.
         """
-        found = await self._context.records.with_current(environment_id)
+        found = await self._context.records.with_hosts(environment_id)
         if found is None:
             return
-        environment, deployment = found
-        if environment.serving is not None or (self._is_routed(environment) and not over_instance):
-            return
-        if not await self._context.records.has_its_host(environment):
+        environment, deployment, hosts = found
+        free = self._without_instance(environment, hosts, over)
+        if not free:
             return
         status = live_status(environment, deployment, self._context.image_resolver.builds)
         warnings = self._context.warnings(environment)
         status = replace(status, hint=sentences(status.hint, " ".join(warnings)))
-        await self._route(environment, status)
+        await self._route(environment, status, free)
 
     async def show_error(self, environment_id: str, error: StagerError) -> None:
         """Show on the page why nothing happens, while something that Stager needs doesn't answer."""
-        environment = await self._context.records.environment(environment_id)
-        if environment is None or environment.serving is not None or not environment.desired.should_run:
+        found = await self._context.records.with_hosts(environment_id)
+        if found is None:
+            return
+        environment, _, hosts = found
+        if environment.serving is not None or not environment.desired.should_run:
             return
         status = Status(State.STARTING, sentences(error.message, "Stager tries again."))
-        if not self._is_routed(environment):
+        if free := self._without_instance(environment, hosts):
             with suppress(Retry):
-                await self._route(environment, status)
+                await self._route(environment, status, free)
 
-    async def _route(self, environment: Environment, status: Status) -> None:
+    def _without_instance(
+        self, environment: Environment, hosts: Mapping[str, str], over: Collection[str] = ()
+    ) -> list[str]:
+        """The hosts that don't lead to an instance. Only the plan may change those that do: the database may
+        be behind, as after it was lost. While the environment serves, its own host is left alone."""
+        routes = self._context.routes.table.routes
+        return [
+            host
+            for host, service in hosts.items()
+            if (service or environment.serving is None)
+            and (host in over or not isinstance(routes.get(host), Endpoint))
+        ]
+
+    async def _route(self, environment: Environment, status: Status, hosts: Iterable[str]) -> None:
         page = page_of(environment, status, self._context.urls.page(environment.id))
-        await self._context.visitor_access.route(environment, page)
-
-    def _is_routed(self, environment: Environment) -> bool:
-        """Whether its host leads to an instance. Only the plan may change that: the database may be behind,
-        as after it was lost."""
-        return isinstance(self._context.routes.table.routes.get(environment.host), Endpoint)
+        await self._context.visitor_access.route(environment, dict.fromkeys(hosts, page))
 
 
 def live_status(environment: Environment, deployment: Deployment | None, builds: BuildQueue | None) -> Status:

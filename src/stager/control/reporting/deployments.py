@@ -25,6 +25,7 @@ PROGRESS: Mapping[State, Progress] = {
     State.UPDATING: Progress.IN_PROGRESS,
     State.LIVE: Progress.SUCCESS,
     State.UNRESPONSIVE: Progress.SUCCESS,
+    State.DEGRADED: Progress.SUCCESS,
     State.FAILED: Progress.FAILURE,
     State.FAILED_UPDATE: Progress.FAILURE,
     State.STOPPED: Progress.INACTIVE,

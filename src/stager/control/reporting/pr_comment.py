@@ -19,7 +19,7 @@ from stager.domain.status import State, Status
 from stager.ports.forge import Reports
 from stager.ports.store import StateKind, Store, Transaction
 
-COMMENTED_STATES = frozenset({State.LIVE, State.FAILED, State.FAILED_UPDATE})
+COMMENTED_STATES = frozenset({State.LIVE, State.DEGRADED, State.FAILED, State.FAILED_UPDATE})
 COMMENTED_REASONS = UNAPPROVED | {SuspensionReason.NO_ROOM}
 """Suspensions that create a comment: those that the author can't foresee and that somebody has to act on. The
 other reasons are configured rules, the author's own request, and checks in progress."""
@@ -71,6 +71,7 @@ class PullRequestCommentSink:
             self._addresses.page(environment.id),
             self._applications.withheld(environment.app, environment.desired.trust),
             self._applications.warnings(environment.app, environment.desired.trust),
+            self._urls_of_services(state),
         )
         digest = hashlib.sha256(body.encode()).hexdigest()
         if digest == await self._store.read(
@@ -82,6 +83,11 @@ class PullRequestCommentSink:
             change, marker=marker, body=f"{marker}\n{body}", known=environment.comment_id
         )
         await self._store.write(lambda tx: _remember(tx, environment.id, comment_id, digest))
+
+    def _urls_of_services(self, state: ReportState) -> dict[str, str]:
+        """The URLs of the routed services, without the main one, of the deployment that visitors reach."""
+        services = state.serving.services if state.serving else ()
+        return {each.name: self._addresses.url(each.host) for each in services if each.host}
 
     async def _remove(self, reports: Reports, environment: Environment, change: ChangeLink) -> None:
         if environment.comment_id:

@@ -32,6 +32,7 @@ HEADLINES = {
     State.BUILDING: "⏳ The preview is being built",
     State.LIVE: "✅ The preview is live",
     State.UNRESPONSIVE: "⚠️ The preview doesn't respond",
+    State.DEGRADED: "⚠️ The preview is live, but a service failed",
     State.UPDATING: "⏳ The preview is being updated",
     State.FAILED: "❌ The preview failed",
     State.FAILED_UPDATE: "⚠️ The newest commit failed; the preview still serves the previous one",
@@ -52,6 +53,7 @@ def comment_body(
     log_url: str = "",
     withheld: Sequence[str] = (),
     warnings: Sequence[str] = (),
+    services: Mapping[str, str] | None = None,
 ) -> str:
     """The comment's text.
 
@@ -60,11 +62,13 @@ def comment_body(
         log_url: Stager's page of the preview; empty while Stager's own domain is unknown.
         withheld: the names of the secrets that code from a fork doesn't get.
         warnings: sentences that are shown in every state.
+        services: the URLs of the other routed services, by name.
     """
     status = state.status
     parts = [
         f"### {_headline(status)}",
         f"**{url}**" if _is_up(state) else "",
+        _services(services or {}) if _is_up(state) else "",
         _warning(status.hint) if status.state is State.LIVE else _sentences(status),
         _facts(state, log_url),
         _note(state),
@@ -89,6 +93,10 @@ def _is_up(state: ReportState) -> bool:
 
 def _sentences(status: Status) -> str:
     return " ".join(filter(None, (_escaped(status.message), _escaped(status.hint))))
+
+
+def _services(urls: Mapping[str, str]) -> str:
+    return "\n".join(f"- {_escaped(name)}: {url}" for name, url in urls.items())
 
 
 def _warning(text: str) -> str:

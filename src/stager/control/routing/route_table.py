@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import replace
 
 import structlog
@@ -65,17 +65,25 @@ class Routes:
             await _uninterrupted(self._apply(self._tidy_ports))
 
     async def show(self, host: str, target: Target, policy: ReadPolicy | None = None) -> None:
-        """Route `host` to `target` with this access policy; no effect if it is so already.
+        """Route one host; see `show_all`."""
+        await self.show_all({host: target}, policy)
+
+    async def show_all(
+        self, targets: Mapping[str, Target], policy: ReadPolicy | None = None, *, drop: Collection[str] = ()
+    ) -> None:
+        """Route these hosts to their targets, all with this access policy, and remove the routes of others,
+        in one change; no effect if it is so already.
 
         Waits for the edge proxy, up to a limit, where the URL is reported to people next.
         """
-        await _uninterrupted(self._set(host, target, policy))
-        if self._edge_proxy and (isinstance(target, Endpoint) or not needs_ingress_port(target)):
-            await self._edge_proxy.wait(host)
+        await _uninterrupted(self._set(targets, drop, policy))
+        for host, target in targets.items():
+            if self._edge_proxy and (isinstance(target, Endpoint) or not needs_ingress_port(target)):
+                await self._edge_proxy.wait(host)
 
     async def drop(self, host: str) -> None:
         """Remove the route of `host`."""
-        await _uninterrupted(self._set(host, None))
+        await _uninterrupted(self._set({}, (host,)))
 
     async def set_policies(self, policies: ReadPolicies) -> None:
         """Set the access policies of these hosts, if they are in the table; no effect if they are set.
@@ -94,13 +102,25 @@ class Routes:
             closed = await self._router.apply(table)
             await self._applied(table, closed, force=True)
 
-    async def _set(self, host: str, target: Target | None, read: ReadPolicy | None = None) -> None:
+    async def _set(
+        self, targets: Mapping[str, Target], drop: Collection[str], read: ReadPolicy | None = None
+    ) -> None:
         async with self._lock:
             before, policy = self._table, await read() if read else None
-            if before.routes.get(host) == target and before.policies.get(host) == policy:
+            upserts = {
+                host: target
+                for host, target in targets.items()
+                if before.routes.get(host) != target or before.policies.get(host) != policy
+            }
+            deletes = frozenset(before.routes.keys() & set(drop))
+            if not upserts and not deletes:
                 return
-            table = before.upsert(host, target, policy) if target else before.delete(host)
-            table = self._edge_proxy.ports.assign(table, host) if self._edge_proxy else table
+            table = before
+            for host in deletes:
+                table = table.delete(host)
+            for host, target in upserts.items():
+                table = table.upsert(host, target, policy)
+                table = self._edge_proxy.ports.assign(table, host) if self._edge_proxy else table
             await self._applied(table, await self._router.update(before, table))
 
     async def _set_policies(self, read: ReadPolicies) -> None:

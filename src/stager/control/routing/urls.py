@@ -154,6 +154,14 @@ class Urls:
         return [self._template.format(slug=label, app=app, domain=self.domain) for label in labels]
 
 
+def hosts_of(tx: Transaction, environment: Environment) -> dict[str, str]:
+    """The services of an environment by host; its own host has an empty name. Hosts that belong to another
+    environment by now are left out."""
+    hosts = {environment.host: "", **{h: s for s, h in tx.service_hosts(environment.id).items()}}
+    holders = {host: tx.environment_by_host(host) for host in hosts}
+    return {host: hosts[host] for host, holder in holders.items() if holder and holder.id == environment.id}
+
+
 def _is_free(tx: Transaction, host: str, environment: Environment) -> bool:
     holder = tx.environment_by_host(host)
     return holder is None or holder.id == environment.id or not holder.desired.is_present

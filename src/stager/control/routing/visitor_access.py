@@ -3,11 +3,11 @@ links, and signed tokens. The front enforces the policies on every request."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from urllib.parse import quote, urlencode
 
 from stager.control.routing.route_table import Routes
-from stager.control.routing.urls import Urls
+from stager.control.routing.urls import Urls, hosts_of
 from stager.domain.application import Application, Applications
 from stager.domain.environment import Environment
 from stager.domain.identity.access_policy import (
@@ -57,14 +57,21 @@ class VisitorAccess:
         self._clock = clock
         self._key = key
 
-    async def route(self, environment: Environment, target: Target) -> None:
-        """Route an environment's host to this target, with its access policy; see `Routes.show`."""
-        await self._routes.show(environment.host, target, lambda: self._read_policy(environment))
+    async def route(
+        self, environment: Environment, targets: Mapping[str, Target], *, drop: Collection[str] = ()
+    ) -> None:
+        """Route hosts of an environment to these targets, with its access policy; see `Routes.show_all`."""
+        await self._routes.show_all(targets, lambda: self._read_policy(environment), drop=drop)
 
-    async def renew(self, host: str = "") -> None:
-        """Update the access policy of this host; of all hosts without one."""
-        if host:
-            await self._routes.set_policies(lambda: self._store.read(lambda tx: self._policy_at(tx, host)))
+    async def renew(self, environment: Environment | None = None) -> None:
+        """Update the access policies.
+
+        Args:
+            environment: whose hosts are updated; None for all environments.
+        """
+        if environment is not None:
+            id_ = environment.id
+            await self._routes.set_policies(lambda: self._store.read(lambda tx: self._policies_of(tx, id_)))
         elif self._routes.table.policies or any(a.privacy or a.index for a in self._applications):
             # Read while the table is locked: an older copy would overwrite what `route` has set since.
             await self._routes.set_policies(lambda: self._store.read(self._all_policies))
@@ -74,32 +81,37 @@ class VisitorAccess:
         application = self._applications.find(environment.app)
         return application.privacy if application else None
 
-    def grant_url(self, environment: Environment, way: Way, subject: str, to: str) -> str:
+    def grant_url(self, environment: Environment, host: str, way: Way, subject: str, to: str) -> str:
         """The URL that grants its visitor access to a private preview. Valid for one minute.
 
         Args:
-            way: how the visitor was authenticated, and `subject` as whom.
+            host: one of the environment's hosts, for which it is valid.
+            way: how the visitor was authenticated.
+            subject: the authenticated user; empty for the other ways.
             to: the path to redirect to.
         """
         privacy = self.privacy(environment)
         until = int(self._clock.now().timestamp()) + GRANT_SECONDS
         epoch = epoch_of(privacy, environment.id, self._key) if privacy else ""
-        grant = sign_token(AccessToken(environment.host, way, until, epoch, subject), "grant", self._key)
+        grant = sign_token(AccessToken(host, way, until, epoch, subject), "grant", self._key)
         query = urlencode({"grant": grant, "to": safe_path(to)}, quote_via=quote)
-        return f"{self._urls.url(environment.host)}{ACCESS_PATH}?{query}"
+        return f"{self._urls.url(host)}{ACCESS_PATH}?{query}"
+
+    def share_url(self, host: str, link: ShareLink) -> str:
+        """The URL of a share link at one of the environment's hosts."""
+        until = int(link.expires_at.timestamp())
+        token = sign_token(AccessToken(host, "link", until, "", link.id), "link", self._key)
+        return f"{self._urls.url(host)}/?{SHARE_PARAMETER}={token}"
 
     async def _read_policy(self, environment: Environment) -> AccessPolicy | None:
         return await self._store.read(lambda tx: self._policy_of(environment, tx.share_links(environment.id)))
 
-    def share_url(self, environment: Environment, link: ShareLink) -> str:
-        """The URL of a share link."""
-        until = int(link.expires_at.timestamp())
-        token = sign_token(AccessToken(environment.host, "link", until, "", link.id), "link", self._key)
-        return f"{self._urls.url(environment.host)}/?{SHARE_PARAMETER}={token}"
-
-    def _policy_at(self, tx: Transaction, host: str) -> Mapping[str, AccessPolicy | None]:
-        holder = tx.environment_by_host(host)
-        return {host: self._policy_of(holder, tx.share_links(holder.id))} if holder else {}
+    def _policies_of(self, tx: Transaction, environment_id: str) -> Mapping[str, AccessPolicy | None]:
+        environment = tx.environment(environment_id)
+        if environment is None:
+            return {}
+        policy = self._policy_of(environment, tx.share_links(environment_id))
+        return dict.fromkeys(hosts_of(tx, environment), policy)
 
     def _all_policies(self, tx: Transaction) -> Mapping[str, AccessPolicy | None]:
         links: dict[str, list[ShareLink]] = {}
@@ -107,7 +119,12 @@ class VisitorAccess:
             links.setdefault(link.environment_id, []).append(link)
         # If several environments had the same host, the present one has it now.
         in_order = sorted(tx.environments(), key=lambda e: (e.desired.is_present, e.updated_at))
-        return {e.host: self._policy_of(e, links.get(e.id, ())) for e in in_order}
+        hosts = tx.all_service_hosts()
+        policies: dict[str, AccessPolicy | None] = {}
+        for each in in_order:
+            policy = self._policy_of(each, links.get(each.id, ()))
+            policies |= dict.fromkeys((each.host, *hosts.get(each.id, {}).values()), policy)
+        return policies
 
     def _policy_of(self, environment: Environment, links: Sequence[ShareLink]) -> AccessPolicy | None:
         application = self._applications.find(environment.app)

@@ -39,6 +39,13 @@ def is_ours(row: Mapping[str, Any], installation: str) -> bool:
     return f"/{expected}" in (row["Names"] or ())
 
 
+def incomplete_names(row: Mapping[str, Any], installation: str) -> list[str]:
+    """The name of a container of Stager whose content isn't complete; see `INCOMPLETE`."""
+    names = row["Labels"]
+    expected = name_of(installation, names.get(labels.DEPLOYMENT, ""), names.get(labels.SERVICE, ""))
+    return [name[1:] for name in row["Names"] or () if name == f"/{expected}{INCOMPLETE}"]
+
+
 def joined(container: Mapping[str, Any]) -> frozenset[str]:
     """The networks of generations that a container has joined, in a row of Docker's list or an answer to its
     inspect call. It is in them once it runs."""

@@ -14,7 +14,11 @@ import aiodocker
 from stager.domain.errors import Fault
 from stager.engines.docker.client import engine_errors
 from stager.engines.docker.create_parameters import cleaned
+from stager.engines.docker.files import archive_of
 from stager.ports.engine import Content
+
+READ_ONLY = "read-only"
+"""Part of Docker's 500 answer for a target in a read-only file system."""
 
 FOLDER_MODE, FILE_MODE, PROGRAM_MODE = 0o755, 0o644, 0o755
 
@@ -24,7 +28,7 @@ async def copy_content(docker: aiodocker.Docker, container: str, content: Conten
 
     Raises:
         Fault: `content-refused`: Docker doesn't copy them, or the archive has other entries than files,
-            folders and links within it.
+            folders and symbolic links.
         Retry: the engine doesn't answer.
     """
     target = cleaned(content.target)
@@ -37,22 +41,15 @@ async def copy_content(docker: aiodocker.Docker, container: str, content: Conten
                 path = str(PurePosixPath(target).relative_to(folder))
                 await _put(docker, container, folder, _rewritten(content, path))
         except aiodocker.DockerError as error:
-            if error.status >= 500:
+            if error.status >= 500 and READ_ONLY not in error.message:
                 raise
             raise _refused(content, error.message) from error
 
 
 async def _existing(docker: aiodocker.Docker, container: str, path: str) -> str:
     """The deepest folder on the way to this path that the container has."""
-    while path != "/":
-        try:
-            async with docker._query(  # noqa: SLF001 (aiodocker doesn't have this call)
-                f"containers/{container}/archive", method="HEAD", params={"path": path}
-            ):
-                return path
-        except aiodocker.DockerError as error:
-            if error.status != 404:
-                raise
+    # Without the dot, a link to a missing folder would exist.
+    while path != "/" and await archive_of(docker, container, f"{path}/.", 1) is None:
         path = posixpath.dirname(path)
     return path
 
@@ -84,7 +81,7 @@ def _rewritten(content: Content, path: str) -> bytes:
                 archive.addfile(_folder(parent))
             for name, entry in _entries(content, source, path):
                 data = source.extractfile(entry) if entry.isfile() else None
-                archive.addfile(_plain(name, entry), data)
+                archive.addfile(_plain(name, entry, cleaned(content.target)), data)
     except tarfile.TarError as error:
         raise _refused(content, str(error)) from error
     return rewritten.getvalue()
@@ -99,7 +96,7 @@ def _entries(content: Content, source: tarfile.TarFile, path: str) -> Iterator[t
     links: set[PurePosixPath] = set()
     for entry in source:
         name = PurePosixPath(path or entry.name)
-        is_link = entry.issym() and not path and not _leaves(name.parent / entry.linkname)
+        is_link = entry.issym() and not path
         is_known = entry.isfile() or (entry.isdir() and not path) or is_link
         if not is_known or _leaves(name) or links & {name, *name.parents}:
             raise _refused(content, f"It has the entry {entry.name!r}.")
@@ -110,18 +107,22 @@ def _entries(content: Content, source: tarfile.TarFile, path: str) -> Iterator[t
 
 
 def _leaves(path: PurePosixPath) -> bool:
-    """Whether a path, or the target of a link, is outside the archive's folder."""
+    """Whether a path is outside the archive's folder."""
     normal = posixpath.normpath(path)
     return path.is_absolute() or normal == ".." or normal.startswith("../")
 
 
-def _plain(name: str, entry: tarfile.TarInfo) -> tarfile.TarInfo:
+def _plain(name: str, entry: tarfile.TarInfo, target: str) -> tarfile.TarInfo:
     if entry.isdir():
         return _folder(name)
     plain = tarfile.TarInfo(name)
     plain.mtime = entry.mtime
     if entry.issym():
-        plain.type, plain.linkname = tarfile.SYMTYPE, entry.linkname
+        link = PurePosixPath(name).parent / entry.linkname
+        # Docker refuses relative links out of the folder, so they become absolute.
+        leads_out = _leaves(link) and not link.is_absolute()
+        absolute = posixpath.normpath(PurePosixPath(target) / link)
+        plain.type, plain.linkname = tarfile.SYMTYPE, absolute if leads_out else entry.linkname
     else:
         plain.size = entry.size
         plain.mode = PROGRAM_MODE if entry.mode & 0o111 else FILE_MODE

@@ -15,13 +15,14 @@ import structlog
 from aiodocker.events import DockerEvents
 
 from stager.domain.environment import Instance, InstanceLabels, InstanceState
-from stager.domain.errors import Fault, Retry
+from stager.domain.errors import Fault, Retry, StagerError
 from stager.domain.profile import ProfileName
 from stager.engines.docker import containers, labels, seccomp
 from stager.engines.docker.client import engine_errors
 from stager.engines.docker.content import copy_content
 from stager.engines.docker.create_parameters import NO_CORE, OPEN_FILES, Storage, create_body, is_read_only
 from stager.engines.docker.exec_in_container import check, run_inside
+from stager.engines.docker.inspections import Inspections
 from stager.engines.docker.named_volumes import NamedVolumes, Owners
 from stager.engines.docker.network.listening_ports import listeners_of
 from stager.engines.docker.network.membership import Membership, Rows, network_of, usage_of
@@ -92,6 +93,9 @@ class DockerInstances:
         self._starting = asyncio.Semaphore(CONCURRENT_STARTS)
         self._image_volumes = ImageVolumes(docker, installation)
         self._volumes = NamedVolumes(docker, installation)
+        self._inspections = Inspections()
+        self._incomplete: set[str] = set()
+        """The names of containers that get their content now."""
         self._takes_profile: bool | None = None
         self._ulimits: Sequence[Mapping[str, Any]] = (NO_CORE, OPEN_FILES)
         self._is_cleaned = False
@@ -102,8 +106,21 @@ class DockerInstances:
         rows = await self._list(environment)
         if environment is None:
             return [containers.summary_of(row) for row in rows]
-        inspected = [await self._inspect(row["Id"]) for row in rows]
-        return [self._instance(container) for container in inspected if container]
+        found = await asyncio.gather(*(self._inspected(row) for row in rows))
+        return [instance for instance in found if instance]
+
+    async def _inspected(self, row: Mapping[str, Any]) -> Instance | None:
+        """The instance of a row of Docker's list, with what only an inspect call returns."""
+        if (known := self._inspections.get(row)) is not None:
+            return known
+        changes = self._inspections.changes
+        container = await self._inspect(row["Id"])
+        if container is None:
+            return None
+        instance = self._instance(container)
+        if container["State"]["Status"] == row["State"]:
+            self._inspections.add(row, instance, changes)
+        return instance
 
     async def find_with_labels(self) -> list[tuple[Instance, InstanceLabels]]:
         """See `ports.engine.Instances.find_with_labels`."""
@@ -186,10 +203,17 @@ class DockerInstances:
             return (await self._docker.containers.create(body, name=name)).id
         incomplete = f"{name}{containers.INCOMPLETE}"
         await self._delete(incomplete)
-        container = await self._docker.containers.create(body, name=incomplete)
-        for content in spec.content:
-            await copy_content(self._docker, container.id, content)
-        await container.rename(name)
+        self._incomplete.add(incomplete)
+        try:
+            container = await self._docker.containers.create(body, name=incomplete)
+            for content in spec.content:
+                await copy_content(self._docker, container.id, content)
+            await container.rename(name)
+        except StagerError:
+            await self._delete(incomplete)
+            raise
+        finally:
+            self._incomplete.discard(incomplete)
         return container.id
 
     async def join(self, instance: str, generation: int) -> Instance:
@@ -272,6 +296,7 @@ class DockerInstances:
         """See `ports.engine.Instances.start`."""
         if self._firewall is not None:
             await self._guard(instance)
+        self._inspections.forget(instance)
         with engine_errors():
             try:
                 async with self._starting:
@@ -280,6 +305,7 @@ class DockerInstances:
                 if error.status >= 500 and not any(part in error.message for part in (*USER_ERRORS, STUCK)):
                     raise
                 raise await self._start_error(instance, error) from error
+        self._inspections.forget(instance)
         container = await self._inspect(instance)
         if container is None:
             raise Retry("The container was removed while it started.", reason="instance-gone")
@@ -409,8 +435,22 @@ class DockerInstances:
         """See `ports.engine.Instances.sweep`."""
         outdated = 0 if self._is_cleaned else await remove_outdated(self._docker, self._installation)
         self._is_cleaned = True
+        outdated += await self._remove_incomplete()
         networks = await self._networks.sweep(self._network_usage)
         return outdated + networks + await self._volumes.sweep(self._volume_owners, present)
+
+    async def _remove_incomplete(self) -> int:
+        """Remove containers whose creation was interrupted before their content was complete."""
+        incomplete = frozenset(self._incomplete)
+        left = [
+            name
+            for row in await self._rows(None)
+            for name in containers.incomplete_names(row, self._installation)
+            if name not in incomplete | self._incomplete
+        ]
+        for name in left:
+            await self._delete(name)
+        return len(left)
 
     async def _network_usage(self) -> Usage:
         return usage_of(await self._list(None))
@@ -439,19 +479,24 @@ class DockerInstances:
         try:
             yield ""
             while (event := await subscriber.get()) is not None:
+                self._inspections.on_event(event["Actor"]["ID"])
                 yield event["Actor"]["Attributes"].get(labels.ENVIRONMENT, "")
         finally:
+            self._inspections.stop()
             if stream.task is not None:
                 stream.task.cancel()
                 await asyncio.gather(stream.task, return_exceptions=True)
 
     async def _list(self, environment: str | None) -> list[dict[str, Any]]:
+        rows = await self._rows(environment)
+        return [row for row in rows if containers.is_ours(row, self._installation)]
+
+    async def _rows(self, environment: str | None) -> list[dict[str, Any]]:
         with engine_errors():
             found = await self._docker.containers.list(
                 all=1, filters=labels.filters(self._installation, environment)
             )
-        rows = [container._container for container in found]  # noqa: SLF001 (aiodocker's only way to the answer)
-        return [row for row in rows if containers.is_ours(row, self._installation)]
+        return [container._container for container in found]  # noqa: SLF001 (aiodocker's only way to the answer)
 
     async def _inspect(self, container: str) -> dict[str, Any] | None:
         with engine_errors():

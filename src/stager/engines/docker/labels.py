@@ -38,6 +38,8 @@ APP = "stager.app"
 SUBJECT = "stager.subject"
 NAME = "stager.name"
 HOST = "stager.host"
+SERVICE_HOST = "stager.service-host"
+"""Containers from before there were several services have no such label."""
 SHA = "stager.sha"
 REF = "stager.ref"
 TRUST = "stager.trust"
@@ -52,6 +54,8 @@ HEALTHCHECK = "stager.healthcheck"
 """`image`: Stager runs the image's HEALTHCHECK; the container has none, so that Docker doesn't run it."""
 EXPOSE = "stager.expose"
 """Of an image: the arguments of the Dockerfile's `EXPOSE` lines in their order, which Docker doesn't keep."""
+HEALTH_PATH = "stager.health-path"
+"""Of an image: the path of the health check of the framework that its Dockerfile was generated for."""
 
 UNVERSIONED_INSTALLATION = "stager.instance"
 """The label of the installation before there was `SCHEMA`."""
@@ -78,6 +82,7 @@ def encode(labels: InstanceLabels) -> dict[str, str]:
         SUBJECT: labels.subject,
         NAME: labels.name,
         HOST: labels.host,
+        SERVICE_HOST: labels.service_host,
         SHA: labels.revision.sha,
         REF: labels.revision.ref,
         TRUST: labels.trust.value,
@@ -108,4 +113,5 @@ def decode(labels: Mapping[str, str]) -> InstanceLabels:
         profile=ProfileName(labels[PROFILE]),
         change=ChangeLink(**json.loads(change)) if change else None,
         parameters=json.loads(labels[PARAMETERS]),
+        service_host=labels.get(SERVICE_HOST, ""),
     )

@@ -8,27 +8,23 @@ another environment's volume.
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiodocker
+import structlog
 
 from stager.domain.errors import Fault
 from stager.domain.service import Mount
 from stager.engines.docker import labels
 from stager.engines.docker.client import engine_errors
-from stager.ports.engine import InstanceSpec, Volume
+from stager.ports.engine import InstanceSpec, Volume, check_volume_names
 
-NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,99}")
-"""The names that Docker accepts for volumes, shorter than the limit of file names."""
+log = structlog.get_logger(__name__)
 
 DRIVER = "local"
-SIZES_TIMEOUT = 50.0
-"""Seconds for the sizes of all volumes, which Docker computes by walking through them."""
-
 Owners = frozenset[tuple[str, int]]
 """The environments and generations that have instances."""
 
@@ -45,6 +41,7 @@ class NamedVolumes:
         self._installation = installation
         self._reserved: Counter[str] = Counter()
         self._lock = asyncio.Lock()
+        self._computing = asyncio.Lock()
 
     @asynccontextmanager
     async def reserved(self, spec: InstanceSpec) -> AsyncIterator[list[dict[str, Any]]]:
@@ -52,8 +49,10 @@ class NamedVolumes:
         Yields the mounts for the create call.
 
         Raises:
-            Fault: `volume-refused`: a volume has an impossible name, or exists and isn't this environment's.
+            Fault: `volume-invalid`, `volume-foreign`: a volume has an impossible name, or exists already and
+                isn't this environment's.
         """
+        check_volume_names(spec)
         names = Counter(self._name(spec, mount) for mount in spec.container.mounts if mount.volume)
         async with self._lock:
             self._reserved += names
@@ -74,13 +73,6 @@ class NamedVolumes:
         return created
 
     def _name(self, spec: InstanceSpec, mount: Mount) -> str:
-        if not NAME.fullmatch(mount.volume):
-            raise Fault(
-                f"The service {spec.labels.service} has a volume with the name {mount.volume[:200]!r}, which "
-                "isn't possible.",
-                hint="They have letters, digits, `_`, `.` and `-`, and begin with a letter or digit.",
-                reason="volume-refused",
-            )
         return (
             f"stager-{self._installation}-{spec.labels.environment}-{_generation(spec, mount)}-{mount.volume}"
         )
@@ -102,27 +94,36 @@ class NamedVolumes:
             raise Fault(
                 f'There is a volume with the name "{name}" that Stager didn\'t create.',
                 hint=f"Check it, and remove it: `docker volume rm {name}`.",
-                reason="volume-refused",
+                reason="volume-foreign",
             )
 
     async def sizes(self, environment: str) -> list[Volume]:
         """See `ports.engine.Instances.volumes`."""
         with engine_errors():
             listed = await self._list()
-            shown = await self._docker._query_json("system/df", timeout=SIZES_TIMEOUT)  # noqa: SLF001
-        sizes = {
-            each["Name"]: (each.get("UsageData") or {}).get("Size", -1) for each in shown["Volumes"] or ()
-        }
+        ours = [each for each in listed if each["Labels"][labels.ENVIRONMENT] == environment]
+        sizes = await self._sizes() if ours else {}
         found = [
-            (
-                each["Labels"][labels.VOLUME],
-                int(each["Labels"][labels.GENERATION]),
-                sizes.get(each["Name"], -1),
+            Volume(
+                each["Labels"][labels.VOLUME], int(each["Labels"][labels.GENERATION]), sizes.get(each["Name"])
             )
-            for each in listed
-            if each["Labels"][labels.ENVIRONMENT] == environment
+            for each in ours
         ]
-        return [Volume(name, number, None if size < 0 else size) for name, number, size in sorted(found)]
+        return sorted(found, key=lambda volume: (volume.name, volume.generation))
+
+    async def _sizes(self) -> dict[str, int | None]:
+        """The sizes of all volumes. Docker computes them, and those of everything else, for one caller at a
+        time, and rejects the others."""
+        async with self._computing:
+            try:
+                shown = await self._docker._query_json("system/df")  # noqa: SLF001
+            except (aiodocker.DockerError, TimeoutError) as error:
+                log.warning("volume_sizes_unknown", error=str(error))
+                return {}
+        usages = {each["Name"]: each.get("UsageData") or {} for each in shown["Volumes"] or ()}
+        return {
+            name: usage.get("Size") if usage.get("Size", -1) >= 0 else None for name, usage in usages.items()
+        }
 
     async def sweep(self, owners: Callable[[], Awaitable[Owners]], present: Collection[str] | None) -> int:
         """Remove the volumes of environments and generations without instances; returns their number.

@@ -34,7 +34,6 @@ RECEIVER = "/event_receiver"
 SLOWER_BY = 5.0
 """Seconds added by a `slow_down` without an interval (RFC 8628, 3.5)."""
 
-
 PAUSE = 0.2
 """Approximate seconds before the first retry: a person waits."""
 
@@ -86,20 +85,20 @@ class GithubSignIn:
         client = self._client()
         return client.redirect_path if client else LOGIN_PATH
 
-    async def address(self, asked: AuthorizationRequest) -> str:
-        async with self._oauth(asked.redirect) as oauth:
+    async def address(self, request: AuthorizationRequest) -> str:
+        async with self._oauth(request.redirect) as oauth:
             url, _ = oauth.create_authorization_url(
-                self._url(AUTHORIZE), state=asked.state, code_verifier=asked.verifier
+                self._url(AUTHORIZE), state=request.state, code_verifier=request.verifier
             )
         return str(url)
 
-    async def exchange(self, code: str, asked: AuthorizationRequest) -> Identity:
-        async with self._oauth(asked.redirect) as oauth:
+    async def exchange(self, code: str, request: AuthorizationRequest) -> Identity:
+        async with self._oauth(request.redirect) as oauth:
             token = await oauth.fetch_token(
                 self._url(TOKEN),
                 grant_type="authorization_code",
                 code=code,
-                code_verifier=asked.verifier,
+                code_verifier=request.verifier,
                 headers={"Accept": "application/json"},
             )
         return await self._identity(token)
@@ -114,7 +113,8 @@ class GithubSignIn:
             raise problems.unreadable(error, f"POST {DEVICE}") from None
         if not code.verification_uri.startswith(f"{self._server.web_url}/"):
             raise Refused(
-                "GitHub's device flow has a verification address outside GitHub.",
+                "GitHub's device flow returned a verification URL on another host.",
+                hint="Check `github.web_url`.",
                 reason="sign-in-failed",
                 status=403,
             )
@@ -126,8 +126,8 @@ class GithubSignIn:
         answer = await self._post(TOKEN, form)
         error = answer.get("error")
         if error in ("authorization_pending", "slow_down"):
-            asked = problems.number(str(answer.get("interval", "")))
-            return Pending(asked or 0.0, SLOWER_BY if error == "slow_down" and not asked else 0.0)
+            interval = problems.number(str(answer.get("interval", "")))
+            return Pending(interval or 0.0, SLOWER_BY if error == "slow_down" and not interval else 0.0)
         if error:
             raise _refused(str(error))
         return await self._identity(answer)

@@ -14,7 +14,9 @@ _SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:;[\t\x20-\x7e\x80-\xff]*)?")
 _TRAILER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[\t\x20-\x7e\x80-\xff]*")
 _NOT_IN_TRAILERS = frozenset({b"content-length", b"transfer-encoding", b"host", b"connection"})
 _MAX_SIZE_LINE = 256
+"""Bytes of a line with the size of a chunk."""
 _MAX_TRAILERS = 16_384
+"""Bytes of all trailers."""
 
 
 class Framing(Protocol):
@@ -37,14 +39,14 @@ class Length:
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """See `Framing`."""
-        mine = self.left
-        left = mine - len(data)
+        expected = self.left
+        left = expected - len(data)
         if left > 0:
             self.left = left
             return data, b""
         self.left = 0
         self.done = True
-        return (data, b"") if left == 0 else (data[:mine], data[mine:])
+        return (data, b"") if left == 0 else (data[:expected], data[expected:])
 
 
 class UntilClose:

@@ -10,8 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from stager.front.http.head import RequestHead, is_authority
+from stager.front.http.head import RequestHead
 from stager.front.http.lru_cache import LruCache
+from stager.front.http.request_parser import is_authority
 
 _DEFAULT_PORTS = {b"http": b"80", b"https": b"443"}
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from stager.front.http.fields import FORWARDING
 from stager.front.http.forwarded import OWN, Facts, facts_from_proxy
-from stager.front.http.head import CHUNKED, FORWARDING, UNTIL_CLOSE, RequestHead, ResponseHead
+from stager.front.http.head import CHUNKED, UNTIL_CLOSE, RequestHead, ResponseHead
 
 _LINE = b"\r\n"
 

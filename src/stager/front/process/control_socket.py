@@ -23,7 +23,7 @@ from stager.domain.route import (
     target_from_wire,
 )
 from stager.front.proxy.context import Context, Event
-from stager.front.table.live_table import TableFile
+from stager.front.table.table_file import TableFile
 from stager.version import __version__
 
 PROTOCOL = 5

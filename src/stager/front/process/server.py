@@ -33,7 +33,7 @@ from stager.front.proxy.access_log import AccessLog
 from stager.front.proxy.connections import Connections
 from stager.front.proxy.context import Context
 from stager.front.proxy.downstream import Downstream
-from stager.front.table.live_table import TableFile
+from stager.front.table.table_file import TableFile
 
 _RETIRE_SECONDS = 30.0
 """How long open requests may continue after a successor has taken over."""

@@ -12,8 +12,9 @@ from typing import Any
 
 from stager.domain.route import Endpoint, Target
 from stager.front.http.cookies import allowed_cookies
-from stager.front.http.head import RequestHead, ResponseHead, is_for_intermediaries
+from stager.front.http.head import RequestHead, ResponseHead
 from stager.front.http.limits import Limits
+from stager.front.http.response_parser import is_for_intermediaries
 from stager.front.proxy.access_gate import AccessGate
 from stager.front.proxy.access_log import AccessLog
 from stager.front.proxy.backends import Backends

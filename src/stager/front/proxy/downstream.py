@@ -3,31 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-import struct
 import time
 
-from stager.domain.identity.client_addresses import canonical
 from stager.domain.route import Endpoint
-from stager.front.http.head import MessageError, RequestHead, check_incomplete, parse_request
+from stager.front.http.head import MessageError, RequestHead
 from stager.front.http.headers import Forwarding, request_id_of
+from stager.front.http.request_parser import read_request
+from stager.front.proxy.client_connection import LINGER_SECONDS, ClientConnection, address_of
 from stager.front.proxy.context import Context
 from stager.front.proxy.error_pages import ErrorPage, PlainResponse, refuse, respond
-from stager.front.proxy.exchange import BACKPRESSURE, CONNECT_PENDING, Exchange
-from stager.front.proxy.late_body import IDLE_SECONDS, MAX_SECONDS, LateBody
-from stager.front.proxy.state import State
-
-_END = b"\r\n\r\n"
-_PIPELINED = 4
-"""A reason for a pause, besides those of exchanges: the next request arrived before the response was sent."""
-_LINGER = 3.0
-"""Seconds to read from a client after the last response, if no body is expected. If the connection were
-closed with unread data, the kernel would reset it, and the client could lose the response."""
-_RESET = struct.pack("ii", 1, 0)
+from stager.front.proxy.exchange import Exchange
+from stager.front.proxy.late_body import MAX_SECONDS, LateBody
+from stager.front.proxy.state import BACKPRESSURE, CONNECT_PENDING, PIPELINED, State
 
 
-class Downstream(asyncio.Protocol):
+class Downstream(ClientConnection):
     """One client connection.
 
     Args:
@@ -37,33 +27,24 @@ class Downstream(asyncio.Protocol):
         received: what the previous front has read of the connection before it passed it on.
     """
 
-    transport: asyncio.Transport
-
     def __init__(
         self, context: Context, scheme: str, *, ingress_port: int = 0, received: bytes = b""
     ) -> None:
-        self.blocked = False
-        self.deadline = 0.0
-        self._context = context
+        super().__init__(context)
         self._scheme = scheme
         self._ingress_port = ingress_port
         self._address = ""
         self._buffer = received
         self._exchange: Exchange | None = None
         self._head: RequestHead | None = None
-        self._pauses = 0
-        self._is_lingering = False
-        self._linger_end = 0.0
-        self._late_body: LateBody | None = None
         self._half_closed = False
-        self._unsent = 0
 
     @property
     def state(self) -> State:
         """The state of the connection, derived from its parts."""
         if self._exchange is not None:
             return self._exchange.state
-        if self._is_lingering or self.transport.is_closing():
+        if self._lingering is not None or self.transport.is_closing():
             return State.CLOSING
         return State.READING if self._buffer else State.IDLE
 
@@ -72,7 +53,7 @@ class Downstream(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """The client has connected."""
         self.transport = transport
-        self._address = _address(transport.get_extra_info("peername"))
+        self._address = address_of(transport.get_extra_info("peername"))
         connections = self._context.connections
         self._forwarding = Forwarding(self._address, self._scheme, trusted=connections.trusts(self._address))
         self.deadline = self._context.now + self._context.limits.head_seconds
@@ -87,8 +68,8 @@ class Downstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """More of a request, or of the next one, arrived."""
-        if self._is_lingering:
-            self._receive_late(data)
+        if self._lingering is not None:
+            self._lingering.receive(data)
             return
         exchange = self._exchange
         try:
@@ -99,7 +80,7 @@ class Downstream(asyncio.Protocol):
                 self._serve()
             elif exchange.is_request_complete() or self._buffer:
                 self._buffer += data
-                self.pause_reading(_PIPELINED)
+                self.pause_reading(PIPELINED)
             else:
                 self._buffer = exchange.send_body(data)
                 self.restart_timeout()
@@ -119,8 +100,8 @@ class Downstream(asyncio.Protocol):
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.client_lost()
-        if self._late_body is not None:
-            self._late_body.drop()
+        if self._lingering is not None:
+            self._lingering.client_lost()
 
     def pause_writing(self) -> None:
         """The client reads more slowly than the app sends."""
@@ -135,25 +116,11 @@ class Downstream(asyncio.Protocol):
         self.restart_timeout()
         if self._exchange is not None:
             self._exchange.resume_upstream()
-        elif self._buffer and not self._is_lingering:
-            self.resume_reading(_PIPELINED)
+        elif self._buffer and self._lingering is None:
+            self.resume_reading(PIPELINED)
             self._serve_safely()
 
-    # Called by the exchange, see `exchange.Client`
-
-    def write(self, data: bytes) -> None:
-        """Send data. On a closed connection it has no effect; `connection_lost` follows."""
-        if not self.transport.is_closing():
-            self.transport.write(data)
-
-    def end_writing(self) -> None:
-        """Close the sending side of the connection; with TLS, which has no half-closed state, both sides."""
-        if self.transport.is_closing():
-            return
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        else:
-            self.transport.close()
+    # Called by the exchange and the lingering close
 
     def restart_timeout(self) -> None:
         """Restart the timeout that applies to the state of the exchange."""
@@ -168,24 +135,14 @@ class Downstream(asyncio.Protocol):
 
     def pause_reading(self, reason: int) -> None:
         """Stop reading from the client until `resume_reading` is called with the same reason."""
-        if not self._pauses and not self.transport.is_closing():
-            self.transport.pause_reading()
-        self._pauses |= reason
+        super().pause_reading(reason)
         if self._exchange is not None:
             self.restart_timeout()
-
-    def resume_reading(self, reason: int) -> None:
-        """Remove one reason for the pause."""
-        if self._pauses & reason:
-            self._pauses &= ~reason
-            self.restart_timeout()
-            if not self._pauses and not self.transport.is_closing():
-                self.transport.resume_reading()
 
     def take_pipelined(self) -> bytes:
         """Return and remove the data that the client sent after the request."""
         early, self._buffer = self._buffer, b""
-        self.resume_reading(_PIPELINED)
+        self.resume_reading(PIPELINED)
         return early
 
     def send_error_page(self, page: ErrorPage, request_id: bytes) -> int:
@@ -205,16 +162,17 @@ class Downstream(asyncio.Protocol):
         if not keep:
             has_body = exchange is not None and not exchange.is_request_complete()
             self._close(
-                linger=bool(self._buffer) or has_body, max_seconds=MAX_SECONDS if has_body else _LINGER
+                linger=bool(self._buffer) or has_body, max_seconds=MAX_SECONDS if has_body else LINGER_SECONDS
             )
-            self._begin_late_body(late_body)
+            if late_body is not None:
+                self._forward_late(late_body)
             return
         self.deadline = self._context.now + self._context.limits.idle_seconds
         if self._context.pass_on is not None:
             self.pass_on()
             return
         if self._pauses:
-            self.resume_reading(BACKPRESSURE | CONNECT_PENDING | _PIPELINED)
+            self.resume_reading(BACKPRESSURE | CONNECT_PENDING | PIPELINED)
         if self._buffer:
             self._serve_safely()
         if self._half_closed and self._exchange is None:
@@ -223,30 +181,7 @@ class Downstream(asyncio.Protocol):
     def abort(self) -> None:
         """Reset the connection, so that the client doesn't take an incomplete response for a complete one."""
         self._exchange = None
-        sock = self.transport.get_extra_info("socket")
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        self.transport.abort()
-
-    # Called by the late body, see `late_body.Sender`
-
-    def pause_late_body(self) -> None:
-        """The app reads too slowly, or no longer."""
-        self.pause_reading(BACKPRESSURE)
-        self.deadline = self._context.now + IDLE_SECONDS
-
-    def resume_late_body(self) -> None:
-        """The app has caught up."""
-        self.resume_reading(BACKPRESSURE)
-        self.deadline = self._context.now + self._context.limits.body_seconds
-
-    def late_body_closed(self) -> None:
-        """The app reads no more; data from the client is discarded from now on."""
-        self._late_body = None
-        self.resume_reading(BACKPRESSURE)
-        self._linger_end = self._context.now + MAX_SECONDS
-        self.deadline = self._context.now + IDLE_SECONDS
+        self.reset()
 
     # Called by the server
 
@@ -279,12 +214,11 @@ class Downstream(asyncio.Protocol):
         """Close the connection if a timeout has expired. Called once a second."""
         if now < self.deadline:
             return
-        if self._has_sent():
+        if self.has_sent():
             self.deadline = now + self._context.limits.body_seconds
-        elif self._late_body is not None and self._pauses:
-            self._late_body.drop()
-            self.deadline = now + IDLE_SECONDS
-        elif self._is_lingering or self.transport.is_closing():
+        elif self._lingering is not None:
+            self._lingering.time_out()
+        elif self.transport.is_closing():
             self.transport.abort()
         elif self._exchange is not None:
             self._time_out(self._exchange)
@@ -304,22 +238,19 @@ class Downstream(asyncio.Protocol):
     def _serve(self) -> None:
         """Begin the next request, and those after it while each is answered without an app."""
         limits = self._context.limits
-        while self._buffer and self._exchange is None and not self._is_lingering:
+        while self._buffer and self._exchange is None and self._lingering is None:
             if self.blocked:
                 # The client sends requests without reading the responses.
-                self.pause_reading(_PIPELINED)
+                self.pause_reading(PIPELINED)
                 return
             if self._buffer.startswith(b"\r\n"):
                 self._buffer = self._buffer[2:]
                 continue
-            end = self._buffer.find(_END)
-            if end < 0 or end > limits.head_bytes:
-                check_incomplete(self._buffer, limits.head_bytes, limits.line_bytes)
+            request = read_request(self._buffer, limits)
+            if request is None:
                 return
-            head = self._head = parse_request(self._buffer[:end], limits.headers)
-            if end > limits.line_bytes and self._buffer.find(b"\r\n", 0, limits.line_bytes + 2) < 0:
-                raise MessageError(414, "The request line is too long.")
-            self._respond(head, self._buffer[end + 4 :])
+            self._head, rest = request
+            self._respond(self._head, rest)
 
     def _respond(self, head: RequestHead, rest: bytes) -> None:
         context, port = self._context, self._ingress_port
@@ -339,7 +270,7 @@ class Downstream(asyncio.Protocol):
         self.restart_timeout()
         if rest:
             self._buffer = rest
-            self.pause_reading(_PIPELINED)
+            self.pause_reading(PIPELINED)
 
     def _respond_locally(self, response: ErrorPage | PlainResponse, head: RequestHead) -> None:
         """Respond without an app. A body of the request isn't read, so the connection is then closed."""
@@ -363,15 +294,13 @@ class Downstream(asyncio.Protocol):
         else:
             has_body = head.length not in {None, 0}
             self._close(
-                linger=has_body or bool(self._buffer), max_seconds=MAX_SECONDS if has_body else _LINGER
+                linger=has_body or bool(self._buffer), max_seconds=MAX_SECONDS if has_body else LINGER_SECONDS
             )
 
-    def _begin_late_body(self, late_body: LateBody | None) -> None:
-        if late_body is not None and self._is_lingering:
-            self._late_body = late_body
-            self.deadline = self._context.now + self._context.limits.body_seconds
-            late_body.begin(self)
-        elif late_body is not None:
+    def _forward_late(self, late_body: LateBody) -> None:
+        if self._lingering is not None:
+            self._lingering.forward(late_body)
+        else:
             late_body.drop()
 
     def _time_out(self, exchange: Exchange) -> None:
@@ -381,11 +310,6 @@ class Downstream(asyncio.Protocol):
             self._refuse(408, "The body took too long to arrive.")
         else:
             exchange.time_out()
-
-    def _has_sent(self) -> bool:
-        """Whether a slow client has read a part of the unsent data since the last call."""
-        before, self._unsent = self._unsent, self.transport.get_write_buffer_size()
-        return self._unsent not in {0, before}
 
     def _reject(self, error: MessageError) -> None:
         exchange, self._exchange = self._exchange, None
@@ -399,45 +323,12 @@ class Downstream(asyncio.Protocol):
             exchange.reject()
             self._refuse(error.status, error.message, max_seconds=MAX_SECONDS)
 
-    def _refuse(self, status: int, message: str, *, max_seconds: float = _LINGER) -> None:
+    def _refuse(self, status: int, message: str, *, max_seconds: float = LINGER_SECONDS) -> None:
         self._buffer = b""
         self.write(refuse(status, message))
         self._close(linger=True, max_seconds=max_seconds)
 
-    def _close(self, *, linger: bool, max_seconds: float = _LINGER) -> None:
-        """Close the connection.
-
-        Args:
-            linger: close only the sending side, and read and discard what the client sends until it closes.
-            max_seconds: the maximum duration of that.
-        """
+    def _close(self, *, linger: bool, max_seconds: float = LINGER_SECONDS) -> None:
+        """Close the connection, and discard what was received; see `ClientConnection.close`."""
         self._buffer = b""
-        if self.transport.is_closing():
-            return
-        now = self._context.now
-        if not linger:
-            self.deadline = now + self._context.limits.body_seconds
-            self.transport.close()
-            return
-        self._is_lingering = True
-        self._linger_end = now + max_seconds
-        self.deadline = now + min(max_seconds, IDLE_SECONDS)
-        self._pauses = 0
-        if self.transport.can_write_eof():
-            self.transport.write_eof()
-        self.transport.resume_reading()
-
-    def _receive_late(self, data: bytes) -> None:
-        """Forward or discard data that arrives after the response."""
-        if self._late_body is not None:
-            self.deadline = self._context.now + self._context.limits.body_seconds
-            self._late_body.feed(data)
-        else:
-            self.deadline = min(self._context.now + IDLE_SECONDS, self._linger_end)
-
-
-def _address(peer: object) -> str:
-    """The address of a peer, as asyncio gives it; empty for a Unix socket or a closed connection."""
-    if not isinstance(peer, tuple) or not peer:
-        return ""
-    return canonical(str(peer[0]))
+        self.close(linger=linger, max_seconds=max_seconds)

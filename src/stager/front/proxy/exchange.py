@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from stager.domain.route import Endpoint
 from stager.front.http.body import NOTHING, Framing, UntilClose, request_framing
@@ -21,51 +21,15 @@ from stager.front.http.headers import (
 from stager.front.proxy.context import Context
 from stager.front.proxy.error_pages import ErrorPage
 from stager.front.proxy.late_body import LateBody
-from stager.front.proxy.state import State
+from stager.front.proxy.state import BACKPRESSURE, CONNECT_PENDING, State
 from stager.front.proxy.upstream import Upstream
+
+if TYPE_CHECKING:
+    from stager.front.proxy.downstream import Downstream
 
 # Seconds. A request that can't be retried uses a pooled connection only if that was in use a moment ago.
 _FRESH_SECONDS = 0.5
 _POOLED_SECONDS = 3600.0
-
-
-class Client(Protocol):
-    """The client's side of an exchange, implemented by `downstream.Downstream`."""
-
-    blocked: bool
-
-    def write(self, data: bytes) -> None:
-        """Send data to the client."""
-
-    def end_writing(self) -> None:
-        """Close the sending side of the connection."""
-
-    def restart_timeout(self) -> None:
-        """Restart the timeout, because data was transferred."""
-
-    def pause_reading(self, reason: int) -> None:
-        """Stop reading from the client until `resume_reading` is called with the same reason."""
-
-    def resume_reading(self, reason: int) -> None:
-        """Remove one reason for the pause."""
-
-    def take_pipelined(self) -> bytes:
-        """Return and remove the data that the client sent after the request."""
-
-    def send_error_page(self, page: ErrorPage, request_id: bytes) -> int:
-        """Respond with an error page and end the exchange; returns the size of the response."""
-
-    def exchange_complete(self, *, keep: bool, late_body: LateBody | None = None) -> None:
-        """The response has been sent. `late_body` is the rest of the request, if the app may still read
-        it."""
-
-    def abort(self) -> None:
-        """Reset the connection, so that the client doesn't take an incomplete response for a complete one."""
-
-
-BACKPRESSURE = 1
-CONNECT_PENDING = 2
-"""Reasons for a pause, as bits."""
 
 
 class Exchange:
@@ -104,7 +68,12 @@ class Exchange:
     )
 
     def __init__(
-        self, context: Context, client: Client, head: RequestHead, forwarding: Forwarding, endpoint: Endpoint
+        self,
+        context: Context,
+        client: Downstream,
+        head: RequestHead,
+        forwarding: Forwarding,
+        endpoint: Endpoint,
     ) -> None:
         self.method = head.method
         self.state = State.CONNECTING

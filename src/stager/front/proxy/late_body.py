@@ -20,7 +20,7 @@ MAX_SECONDS = 30.0
 
 
 class Sender(Protocol):
-    """The client that sends the body, implemented by `downstream.Downstream`."""
+    """The client that sends the body, implemented by `lingering_close.LingeringClose`."""
 
     def pause_late_body(self) -> None:
         """The app reads too slowly."""

@@ -1,8 +1,9 @@
-"""The states of a client connection."""
+"""The states of a client connection, and the reasons not to read from it."""
 
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 
 class State(enum.Enum):
@@ -20,3 +21,12 @@ class State(enum.Enum):
     """The app has switched protocols, for example to WebSocket."""
     CLOSING = "closing"
     """The last response has been sent, or the exchange was aborted."""
+
+
+# The reasons not to read from a client, as bits.
+BACKPRESSURE: Final = 1
+"""The app reads more slowly than the client sends."""
+CONNECT_PENDING: Final = 2
+"""The connection to the app isn't open yet."""
+PIPELINED: Final = 4
+"""The next request arrived before the response was sent."""

@@ -8,8 +8,9 @@ import os
 from typing import Protocol
 
 from stager.front.http.body import Framing, UntilClose, response_framing, response_length
-from stager.front.http.head import UNTIL_CLOSE, MessageError, ResponseHead, read_response
+from stager.front.http.head import UNTIL_CLOSE, MessageError, ResponseHead
 from stager.front.http.limits import Limits
+from stager.front.http.response_parser import read_response
 
 
 class ResponseHandler(Protocol):

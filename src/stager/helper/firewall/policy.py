@@ -19,9 +19,16 @@ TRUSTED, UNTRUSTED = "pvt", "pvf"
 TAG = 4
 """Length of a tag."""
 
-PORTS, GROUPS, BRIDGES, ALLOWED, POLICIES = 15, 256, 500, 64, 16
-"""Maximum number of public ports (the limit of iptables' `multiport`), of groups, of bridges and exceptions
-of a group, and of installations."""
+PORTS = 15
+"""Maximum number of public ports: the limit of iptables' `multiport`."""
+GROUPS = 256
+"""Maximum number of groups of a policy."""
+BRIDGES = 500
+"""Maximum number of bridges of a group."""
+ALLOWED = 64
+"""Maximum number of exceptions of a group, and of the builder."""
+POLICIES = 16
+"""Maximum number of policies, one for each installation."""
 
 ALLOW = list_of(fields(address=address(), port=integer(1, 65535)), ALLOWED)
 POLICY = fields(

@@ -16,7 +16,7 @@ def read_build(value: Value, tree: Tree, lookup: Lookup, findings: Findings) -> 
     """Return how a service's image is built. Raises `Refused`."""
     given = value.data if isinstance(value.data, dict) else {"context": value}
     findings.check(BUILD, given)
-    _check(given)
+    _check_network(given)
     context = _context(given, value)
     dockerfile = given["dockerfile"].text("`dockerfile`") if "dockerfile" in given else ""
     path = _dockerfile(given, context, dockerfile or DOCKERFILE)
@@ -32,14 +32,10 @@ def read_build(value: Value, tree: Tree, lookup: Lookup, findings: Findings) -> 
     )
 
 
-def _check(given: dict[str, Value]) -> None:
+def _check_network(given: dict[str, Value]) -> None:
     network = given["network"].text("`network`") if "network" in given else ""
     if network not in ("", "default", "none"):
         raise given["network"].refuse("The build must not use a network of the machine.", "Remove `network`.")
-    contexts = given.get("additional_contexts")
-    if contexts is not None and contexts.data:
-        hint = "Copy from the context, or from a stage of the Dockerfile."
-        raise contexts.refuse("`additional_contexts` isn't supported.", hint)
 
 
 def _context(given: dict[str, Value], value: Value) -> str:

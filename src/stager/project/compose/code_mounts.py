@@ -39,16 +39,17 @@ class BuiltImage:
 
     def __init__(self, tree: Tree, recipe: Recipe) -> None:
         path = posixpath.normpath(posixpath.join(recipe.context, recipe.dockerfile))
+        self._tree = tree
         self._copies = tuple(_copies(tree.text(path), recipe))[:MAX_COPIES]
 
     def holds(self, content: str, target: str) -> bool:
         """Whether the image has a folder of the repository at, above or below `target`: copied from the
-        context, or built in another stage."""
-        return any(
-            (copy.source is None or _is_below(content, copy.source) or _is_below(copy.source, content))
-            and (_is_below(target, copy.path) or _is_below(copy.path, target))
-            for copy in self._copies
-        )
+        context, at least one of its folders, or built in another stage."""
+        near = (copy for copy in self._copies if _is_below(target, copy.path) or _is_below(copy.path, target))
+        return any(copy.source is None or self._is_of(copy.source, content) for copy in near)
+
+    def _is_of(self, source: str, content: str) -> bool:
+        return _is_below(content, source) or (_is_below(source, content) and self._tree.has_folder(source))
 
 
 def _is_below(path: str, folder: str) -> bool:

@@ -134,14 +134,13 @@ class _Converter:
         merged: dict[str, Value] = {}
         for key, inner in node.value:
             place = self._place(key)
-            if not isinstance(key, yaml.ScalarNode):
-                raise Refused(place, "A key must be a text.")
+            if not isinstance(key, yaml.ScalarNode) or not isinstance(_scalar(key, place), str):
+                raise Refused(place, "A key must be a text.", "Quote it.")
             if key.value == _MERGE and key.style is None:
                 merged = {**self._merged(inner, place), **merged}
             elif key.value in own:
                 raise Refused(place, f"The key {key.value!r} is there twice.", "Remove one of them.")
             else:
-                _check_text(key.value, place)
                 own[key.value] = self.value(inner, place)
         return {**merged, **own}
 

@@ -81,13 +81,21 @@ class Files:
         found: Model = {}
         for name, value in services.mapping("`services`").items():
             with self.findings.about(name):
-                try:
-                    found[name] = environment.interpolation.value(value)
-                except Refused as error:
-                    self.findings.refuse(error)
-                    self._broken.add((path, name))
-                    found[name] = value.with_data({})
+                found[name] = self._service(name, value, path, environment)
         return services.with_data(found)
+
+    def _service(self, name: str, service: Value, path: str, environment: Environment) -> Value:
+        """A service without the keys whose variables can't be replaced."""
+        if not isinstance(service.data, dict):
+            return service
+        found: Model = {}
+        for key, value in service.data.items():
+            try:
+                found[key] = environment.interpolation.value(value)
+            except Refused as error:
+                self.findings.refuse(error)
+                self._broken.add((path, name))
+        return Value(found, service.place, service.folder, service.tag)
 
     def _include(self, model: Model, included: Value, environment: Environment) -> None:
         entries = self.findings.attempt([], included.items, "`include`")

@@ -10,7 +10,7 @@ DEFAULT_INTERVAL, DEFAULT_RETRIES = 30.0, 3
 """Docker's own, https://docs.docker.com/reference/dockerfile/#healthcheck."""
 DEFAULT_TIMEOUT = 10.0
 TRY_EVERY = 1.0
-"""Seconds between two tries. Compose's `interval` is for services that run; this is for those that start."""
+"""Seconds between two tries at most: `interval` is for services that run, this for those that start."""
 LEAST_TIMEOUT = 60.0
 """Seconds. A file that allows less is written for a machine that starts one application at a time."""
 
@@ -29,7 +29,7 @@ def read_check(value: Value) -> ServiceCheck | None:
     interval = _seconds(given, "interval") or DEFAULT_INTERVAL
     return ServiceCheck(
         command=command,
-        interval=_seconds(given, "start_interval") or min(interval, TRY_EVERY),
+        interval=min(_seconds(given, "start_interval") or interval, TRY_EVERY),
         timeout=_seconds(given, "timeout") or DEFAULT_TIMEOUT,
         start_timeout=_start_timeout(given, interval),
     )

@@ -104,7 +104,7 @@ class Interpolation:
         value = self.unset(name, place)
         if value:
             return value
-        said = f" The file says: {message[:200]}" if message else ""
+        said = f" The file says: {message[:200].rstrip('.')}." if message else ""
         raise Refused(
             place,
             f"The variable {name} must be set.{said}",

@@ -112,6 +112,8 @@ SERVICE = Keys(
         "pid": "empty or the container's own",
         "ipc": "`private`, `shareable` or `none`",
         "cgroup": "`private`",
+        "x-stager-job": "true: it runs to its end, like one that another waits for with"
+        " `service_completed_successfully`",
         "scale": "0 leaves the service out; other values are ignored",
     },
     ignored={
@@ -186,7 +188,6 @@ BUILD = Keys(
         "args": "mapping or list; one without a value is looked up like `${NAME}`",
         "target": "the stage",
         "network": "`default` or `none`; ignored",
-        "additional_contexts": "refused unless empty",
     },
     ignored={
         "cache_from": "Stager has a build cache of its own",
@@ -202,6 +203,7 @@ BUILD = Keys(
         "ulimits": "the builder's defaults apply",
     },
     refused={
+        "additional_contexts": "isn't supported; copy from the context, or from a stage of the Dockerfile",
         "dockerfile_inline": "isn't supported; write it to a file of the repository",
         "entitlements": "weakens the confinement of the build",
         "extra_hosts": "changes the names of hosts in the build",
@@ -218,7 +220,7 @@ HEALTHCHECK = Keys(
         "test": "the command",
         "timeout": "time for one try",
         "start_period": "added to the time after which the service has failed",
-        "start_interval": "time between two tries",
+        "start_interval": "time between two tries, if it is less than a second",
         "interval": "with `retries`: the time after which the service has failed",
         "retries": "with `interval`: the time after which the service has failed",
         "disable": "no check, not even the image's",
@@ -280,6 +282,3 @@ INCLUDE = Keys(
         "env_file": "files of the repository with variables for `${NAME}`",
     },
 )
-
-TABLES = (FILE, SERVICE, BUILD, HEALTHCHECK, MOUNT, DEPENDENCY, VOLUME, NETWORK, FILE_OBJECT, INCLUDE)
-"""In the order of the reference page."""

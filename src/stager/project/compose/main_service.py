@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from stager.project.compose.findings import Findings
 from stager.project.compose.images import kind_of, page_of
@@ -12,20 +12,23 @@ from stager.project.compose.service import Declared
 from stager.project.compose.value import Refused
 
 
-def main_service(services: Sequence[Declared], options: Options, path: str) -> tuple[Declared, str]:
+def main_service(
+    services: Sequence[Declared], names: Mapping[str, str], options: Options, path: str
+) -> tuple[Declared, str]:
     """Return the main service of those that run, and why it is that one; empty if it is configured.
 
     Args:
+        names: the names of the model by the file's own.
         path: the Compose file.
 
     Raises:
         Refused: it is ambiguous, or the configured one doesn't run.
     """
     if options.web:
-        found = next((each for each in services if each.name == options.web), None)
+        found = next((each for each in services if options.web in (each.name, names[each.name])), None)
         if found is None:
-            names = ", ".join(each.name for each in services) or "none"
-            raise Refused(Place(path), f"`web` is {options.web!r}, but the services that run are {names}.")
+            shown = ", ".join(each.name for each in services) or "none"
+            raise Refused(Place(path), f"`web` is {options.web!r}, but the services that run are {shown}.")
         return found, ""
     own = [each for each in services if not kind_of(each.spec.image)]
     rules = (
@@ -38,11 +41,9 @@ def main_service(services: Sequence[Declared], options: Options, path: str) -> t
         if len(candidates) == 1:
             return candidates[0], why
         if candidates:
-            names = ", ".join(each.name for each in candidates)
-            lines = candidates[0].value.place
-            raise Refused(
-                lines, f"The main service is one of {names}.", "Choose it with `web: NAME` in .stager.yml."
-            )
+            shown = ", ".join(each.name for each in candidates)
+            text = f"The main service is one of {shown}."
+            raise Refused(candidates[0].value.place, text, "Choose it with `web: NAME` in .stager.yml.")
     raise Refused(Place(path), "No service runs.", "Choose `profiles` in .stager.yml, or add a service.")
 
 

@@ -27,7 +27,7 @@ def merge(base: Value, over: Value, key: str = "") -> Value:
         return base
     earlier, later = _form(base, key), _form(over, key)
     if isinstance(earlier, dict) and isinstance(later, dict):
-        return over.with_data(merged(earlier, later))
+        return base.with_data(merged(earlier, later))
     if isinstance(earlier, list) and isinstance(later, list):
         return over.with_data(_joined(earlier, later, key))
     return over

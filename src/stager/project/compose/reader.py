@@ -23,7 +23,8 @@ OVERRIDES = (
     *("docker-compose.override.yml", "docker-compose.override.yaml"),
 )
 
-MAX_SERVICES = 50
+MAX_SERVICES = 30
+"""That run: as many as `.stager.yml` may have."""
 DRIVERS = {"volumes": ("", "local"), "networks": ("", "default", "bridge", "overlay")}
 SECTIONS = {"volumes": VOLUME, "networks": NETWORK, "configs": FILE_OBJECT, "secrets": FILE_OBJECT}
 
@@ -61,7 +62,9 @@ class _Reader:
         if len(active) > MAX_SERVICES:
             text = f"{len(active)} services run; at most {MAX_SERVICES} can."
             self._findings.refuse(Refused(Place(self._path), text))
-        fitted = self._fitted(model, {name: services[name] for name in active[:MAX_SERVICES]}, services)
+        fitted = Fitted((), "")
+        if active or not self._findings.refusals(()):
+            fitted = self._fitted(model, {name: services[name] for name in active[:MAX_SERVICES]}, services)
         for environment in self._files.environments.values():
             environment.report()
         return self._reading(fitted, frozenset(active))
@@ -74,11 +77,9 @@ class _Reader:
         return self._files.project(paths, folder, environment, Place(self._path))
 
     def _services(self, model: Model) -> dict[str, Value]:
-        if "services" not in model:
-            if not self._findings.refusals(()):
-                raise Refused(Place(self._path), "The file has no `services`.")
-            return {}
-        return model["services"].mapping("`services`")
+        if "services" not in model and not self._findings.refusals(()):
+            raise Refused(Place(self._path), "The file has no `services`.")
+        return {} if "services" not in model else model["services"].mapping("`services`")
 
     def _is_active(self, name: str, service: Value) -> bool:
         """Whether a service runs: it has none of the profiles or an active one, and isn't scaled to 0."""

@@ -89,12 +89,12 @@ class Proposal:
     generated: tuple[str, ...] = ()
 
     def __str__(self) -> str:
+        place = f"{self.place}: " if self.place.line else ""
         if not self.sample:
-            text = "isn't in the repository, nor a sample of it; it sets no variables"
-            return f"{self.place}: {self.file} {text}."
+            return f"{place}{self.file} isn't in the repository, nor a sample of it; it sets no variables."
         secrets = f" Generated: {', '.join(self.generated)}." if self.generated else ""
         text = f"{self.file} isn't in the repository; its variables are those of {self.sample}."
-        return f"{self.place}: {text}{secrets}"
+        return f"{place}{text}{secrets}"
 
 
 @dataclass(frozen=True, slots=True)

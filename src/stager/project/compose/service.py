@@ -53,6 +53,7 @@ class Declared:
         optional: dependencies that may be left out.
         links: aliases, each with the service that it stands for.
         tag: the name of the image that it builds; empty for none.
+        is_job: whether it is declared to run to its end.
     """
 
     spec: ServiceSpec
@@ -63,6 +64,7 @@ class Declared:
     optional: frozenset[str] = frozenset()
     links: tuple[tuple[str, str], ...] = ()
     tag: str = ""
+    is_job: bool = False
 
     @property
     def name(self) -> str:
@@ -131,6 +133,7 @@ class ServiceReader:
             optional,
             self._part("links", (), _links),
             self._image() if build else "",
+            self._part("x-stager-job", False, Value.flag, "`x-stager-job`"),
         )
 
     def _part(

@@ -7,8 +7,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from stager.domain import catalogue
 from stager.domain.recipe import Recipe
-from stager.domain.service import Condition, Mount, ServiceSpec
+from stager.domain.service import Condition, Mount, ServiceCheck, ServiceSpec
 from stager.project.compose.code_mounts import BuiltImage
 from stager.project.compose.findings import Findings
 from stager.project.compose.main_service import main_service, routed_port
@@ -57,6 +58,7 @@ class Fitter:
         self._findings = findings
         self._names = self._own_names()
         self._jobs = {name for each in services for name in _completed(each)} | options.jobs
+        self._jobs |= {each.name for each in services if each.is_job}
         self._tags = {each.tag: each.spec.build for each in services if each.tag}
 
     def fit(self) -> Fitted:
@@ -84,6 +86,7 @@ class Fitter:
                 for name, condition in spec.depends_on.items()
                 if name in self._names
             },
+            check=spec.check or _catalogue_check(spec),
             is_job=service.name in self._jobs,
             mounts=(*self._mounts(service, spec), *spec.mounts),
             aliases=tuple(each for each in aliases if each not in self._names.values()),
@@ -104,6 +107,8 @@ class Fitter:
             text = f"{service.name} runs the repository's own image, not {spec.image}: no service is built."
             self._findings.guess(place, text)
             return "", None
+        if any(entry.mount.content for entry in service.mounts):
+            return spec.image, None
         text = f"No service is built, so the preview runs {spec.image} and not this commit."
         self._findings.guess(place, f"{text} `web: {service.name}` in .stager.yml replaces it.")
         return spec.image, None
@@ -129,7 +134,7 @@ class Fitter:
 
     def _main(self) -> str:
         try:
-            service, why = main_service(self._services, self._options, self._path)
+            service, why = main_service(self._services, self._names, self._options, self._path)
         except Refused as error:
             self._findings.refuse(error)
             return ""
@@ -171,6 +176,13 @@ class Fitter:
             text = f"{service.name} depends on {name!r}, which doesn't run with these profiles."
             return Refused(place, text, "Choose its profile with `profiles` in .stager.yml.")
         return Refused(place, f"{service.name} depends on {name!r}, which isn't a service.")
+
+
+def _catalogue_check(spec: ServiceSpec) -> ServiceCheck | None:
+    """The check of a known database or broker: that its usual port accepts connections."""
+    entry = catalogue.find(spec.image) if spec.image else None
+    has_usual_port = not any("port" in word for word in spec.command or ())
+    return ServiceCheck(port=entry.port) if entry is not None and has_usual_port else None
 
 
 def _completed(service: Declared) -> Iterator[str]:

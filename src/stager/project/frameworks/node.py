@@ -124,7 +124,7 @@ def _server(
     start = with_port(command, port, *before)
     bases = {"NODE_BASE": packages.run_base, "NODE_BUILD_BASE": packages.build_base}
     is_built = "build" in packages.scripts
-    built = [f"RUN {packages.run('build')}", *prune(packages)] if is_built else []
+    built = [f"RUN {packages.inside(packages.run('build'))}", *prune(packages)] if is_built else []
     text = dockerfile(
         framework,
         packages.manager,
@@ -132,6 +132,7 @@ def _server(
         (
             "FROM ${NODE_BUILD_BASE} AS build",
             "WORKDIR /app",
+            *packages.paths(),
             *install(packages, production=not is_built),
             *built,
         ),
@@ -140,7 +141,8 @@ def _server(
             "ENV NODE_ENV=production",
             *_manager_of(packages, command),
             "COPY --from=build --chown=1000:1000 /app /app",
-            "WORKDIR /app",
+            f"WORKDIR {packages.folder}",
+            *packages.paths(),
             *running(start, port),
         ),
     )
@@ -153,6 +155,7 @@ def _server(
         why=_why(packages, framework, procfile),
         bases=bases,
         notes=_notes(packages),
+        context=packages.context,
     )
 
 
@@ -176,10 +179,11 @@ def _site(tree: Tree, packages: NodePackages, site: _Site) -> Detected:
         (
             "FROM ${NODE_BASE} AS build",
             "WORKDIR /app",
+            *packages.paths(),
             *install(packages, production=False),
-            f"RUN {packages.run(script) if script else site.build}",
+            f"RUN {packages.inside(packages.run(script) if script else site.build)}",
         ),
-        static_site(f"/app/{_output(tree, packages, site)}", is_single_page=site.is_single_page),
+        static_site(f"{packages.folder}/{_output(tree, packages, site)}", is_single_page=site.is_single_page),
     )
     return Detected(
         framework=site.name,
@@ -190,6 +194,7 @@ def _site(tree: Tree, packages: NodePackages, site: _Site) -> Detected:
         why=_why(packages, site.name, {}),
         bases=bases,
         notes=_notes(packages),
+        context=packages.context,
     )
 
 
@@ -229,7 +234,7 @@ def _command(tree: Tree, packages: NodePackages, procfile: dict[str, str], serve
     if node:
         return f"node {node[1]}"
     if server in _STARTS and (not start or server == "NestJS" or start == "next start"):
-        return _STARTS[server]
+        return _STARTS[server].removeprefix("node_modules/.bin/" if packages.workspace else "")
     if start:
         return f"{packages.manager} run start"
     entry = packages.main if is_safe_path(packages.main) and tree.has(packages.main) else ""
@@ -251,7 +256,8 @@ def _port(tree: Tree) -> int:
 def _why(packages: NodePackages, framework: str, procfile: dict[str, str]) -> tuple[str, ...]:
     named = f"package.json has {framework} among the dependencies."
     first = named if framework != "Node.js" else "package.json has a script or an entry that starts a server."
-    lock = f"{packages.lock} is {packages.manager}'s lock file." if packages.lock else ""
+    where = " of the workspace" if packages.workspace else ""
+    lock = f"{packages.lock} is {packages.manager}'s lock file{where}." if packages.lock else ""
     command = "Procfile has the command." if WEB in procfile else ""
     return tuple(filter(None, (first, lock, command)))
 

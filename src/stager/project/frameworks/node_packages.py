@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from stager.project.frameworks.node_workspaces import Workspace, find_workspace
 from stager.project.tree import Tree
 
 DEFAULT_NODE = 22
@@ -36,6 +37,8 @@ class NodePackages:
         dependencies: the names of the dependencies, with those for development.
         scripts: the scripts, by name.
         main: the entry of `main`; empty for none.
+        workspace: the application's place in a workspace; None outside of one. Manager, lock file and
+            configuration are those of the workspace then.
     """
 
     manager: str
@@ -47,6 +50,7 @@ class NodePackages:
     dependencies: frozenset[str]
     scripts: dict[str, str]
     main: str = ""
+    workspace: Workspace | None = None
 
     @property
     def run_base(self) -> str:
@@ -58,9 +62,30 @@ class NodePackages:
         """The public base image that the dependencies are installed in."""
         return f"node:{self.node}" if self.dependencies & COMPILED else self.run_base
 
+    @property
+    def folder(self) -> str:
+        """The application's folder in the image."""
+        return f"/app/{self.workspace.path}" if self.workspace else "/app"
+
+    @property
+    def context(self) -> str:
+        """The build context, relative to the repository's root; empty for the application's own folder."""
+        return self.workspace.tree.folder if self.workspace else ""
+
     def run(self, script: str) -> str:
         """The command that runs a script."""
         return f"{self.manager} run {script}"
+
+    def inside(self, command: str) -> str:
+        """The command that runs another one in the application's folder, from `/app`."""
+        return f"cd {self.workspace.path} && {command}" if self.workspace else command
+
+    def paths(self) -> list[str]:
+        """The instruction after which programs of the packages are found: those of a workspace are beside
+        its lock file, or beside the application."""
+        if self.workspace is None:
+            return []
+        return [f"ENV PATH={self.folder}/node_modules/.bin:/app/node_modules/.bin:$PATH"]
 
 
 def read_packages(tree: Tree) -> NodePackages | None:
@@ -68,7 +93,9 @@ def read_packages(tree: Tree) -> NodePackages | None:
     data = _json(tree.text("package.json"))
     if not data:
         return None
-    manager, version, lock = _manager(tree, data)
+    workspace = find_workspace(tree)
+    shared = workspace.tree if workspace else tree
+    manager, version, lock = _manager(shared, _json(shared.text("package.json")))
     configuration = (".npmrc", ".yarnrc.yml", ".yarnrc", "pnpm-workspace.yaml", ".pnpmfile.cjs")
     copied = [name for name in ("package.json", lock, *configuration) if name and tree.has(name)]
     scripts = _texts(data.get("scripts"))
@@ -77,11 +104,12 @@ def read_packages(tree: Tree) -> NodePackages | None:
         version=version,
         lock=lock,
         copied=tuple(copied),
-        needs_sources=_needs_sources(tree, data, scripts),
-        node=_node(tree, data),
+        needs_sources=bool(workspace) or _needs_sources(tree, data, scripts),
+        node=_node(tree, shared, data),
         dependencies=frozenset(_texts(data.get("dependencies")) | _texts(data.get("devDependencies"))),
         scripts=scripts,
         main=data["main"] if isinstance(data.get("main"), str) else "",
+        workspace=workspace,
     )
 
 
@@ -98,6 +126,8 @@ def install(packages: NodePackages, *, production: bool) -> list[str]:
 
 def prune(packages: NodePackages) -> list[str]:
     """Return the instructions that remove the dependencies for development after a build."""
+    if packages.manager == "pnpm" and packages.workspace:
+        return []  # `pnpm prune` doesn't support workspaces (https://pnpm.io/cli/prune)
     if packages.manager == "npm":
         return ["RUN npm prune --omit=dev --ignore-scripts --no-audit --no-fund"]
     return ["RUN CI=true pnpm prune --prod --ignore-scripts"] if packages.manager == "pnpm" else []
@@ -169,13 +199,14 @@ def _needs_sources(tree: Tree, data: dict[str, Any], scripts: dict[str, str]) ->
     return is_local or has_parts or has_patches or any(name in scripts for name in _LIFECYCLE)
 
 
-def _node(tree: Tree, data: dict[str, Any]) -> int:
-    engines = _texts(data.get("engines")).get("node", "")
-    for text in (tree.text(".nvmrc"), tree.text(".node-version")):
+def _node(tree: Tree, shared: Tree, data: dict[str, Any]) -> int:
+    engines = _texts(data.get("engines")) or _texts(_json(shared.text("package.json")).get("engines"))
+    files = [each.text(name) for each in (tree, shared) for name in (".nvmrc", ".node-version")]
+    for text in files:
         found = _MAJOR.match(text.strip())
         if found and int(found[1]) >= OLDEST_NODE:
             return int(found[1])
-    return _satisfying(engines)
+    return _satisfying(engines.get("node", ""))
 
 
 def _satisfying(engines: str) -> int:

@@ -24,7 +24,14 @@ from stager.settings.sections.defaults import Defaults
 from stager.settings.sections.foreign_keys import FOREIGN_KEYS
 from stager.settings.sections.forks import check_application_forks
 from stager.settings.sections.pull_requests import PullRequests
-from stager.settings.sections.services import RepositoryService, Service, ServiceKeys, as_service, read_mount
+from stager.settings.sections.services import (
+    RepositoryService,
+    Service,
+    ServiceKeys,
+    as_service,
+    needs_code,
+    read_mount,
+)
 from stager.settings.values.scalars import (
     POSITIVE,
     Duration,
@@ -48,7 +55,7 @@ _URL = re.compile(r"(?:[a-z+]+://(?:[^/@]*@)?[^/]+/|git@[^:/]+:)(.+?)(?:\.git)?/
 """The address of a repository, as a browser or git shows it."""
 
 
-NEEDS_BUILD = "needs the repository's code; add `build: .` to the application"
+NEEDS_BUILD = "needs the repository's code; replace `image` of the application with `build: .`"
 
 
 def _full_name(value: str) -> str:
@@ -184,8 +191,14 @@ class App(ServiceKeys, Defaults):
     @model_validator(mode="before")
     @classmethod
     def _build_without_value(cls, data: Any) -> Any:
-        """`build:` without a value means to build with the defaults."""
-        return {**data, "build": {}} if isinstance(data, dict) and data.get("build", "") is None else data
+        """`build:` without a value means to build with the defaults, and so do services of the repository's
+        code without `image`."""
+        if not isinstance(data, dict) or data.get("build") is not None:
+            return data
+        is_implied = "build" in data or (
+            not (data.get("image") or data.get("image_name")) and needs_code(data)
+        )
+        return {**data, "build": {}} if is_implied else data
 
     @model_validator(mode="after")
     def _has_port(self) -> Self:

@@ -436,6 +436,13 @@ def as_service(value: Any) -> Any:
     return {"image": value} if isinstance(value, str) else value
 
 
+def needs_code(data: Mapping[str, Any]) -> bool:
+    """Whether the services of an application, as written, are built or declared in its repository."""
+    services = data.get("services")
+    entries = services.values() if isinstance(services, dict) else ()
+    return bool(data.get("compose")) or any(isinstance(each, dict) and each.get("build") for each in entries)
+
+
 def read_compose(value: object) -> bool | str:
     """Parse `compose`: `true`, `false`, or a path within the repository.
 

@@ -22,6 +22,7 @@ from stager.domain.environment import (
     Environment,
     EnvironmentKey,
     RunState,
+    ServiceFailure,
     Suspension,
     SuspensionReason,
 )
@@ -34,6 +35,7 @@ from stager.ports.store import DeliveryRecord, RefusedDeliveries, SeenRepository
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _SERVICES = TypeAdapter(tuple[DeployedService, ...])
+_FAILURES = TypeAdapter(dict[str, ServiceFailure])
 
 
 class EnvironmentRow(NamedTuple):
@@ -83,6 +85,7 @@ class DeploymentRow(NamedTuple):
     build: str
     manifest: str
     services: str
+    failed_services: str
 
 
 class DeliveryRow(NamedTuple):
@@ -236,6 +239,7 @@ def deployment_row(deployment: Deployment) -> DeploymentRow:
         build=deployment.build,
         manifest=json.dumps(asdict(deployment.manifest)),
         services=_SERVICES.dump_json(deployment.services).decode(),
+        failed_services=_FAILURES.dump_json(dict(attempt.failed_services)).decode(),
     )
 
 
@@ -274,6 +278,7 @@ def _attempt_of(row: DeploymentRow) -> Attempt:
         outcome=Outcome(**json.loads(row.outcome)) if row.outcome else None,
         final=row.final,
         healthy_runs=json.loads(row.healthy_runs),
+        failed_services=_FAILURES.validate_json(row.failed_services),
     )
 
 

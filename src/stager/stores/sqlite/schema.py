@@ -96,6 +96,7 @@ deployments = Table(
     Column("build", Text, nullable=False),
     Column("manifest", Text, nullable=False),
     Column("services", Text, nullable=False, server_default=text("'[]'")),
+    Column("failed_services", Text, nullable=False, server_default=text("'{}'")),
     UniqueConstraint("environment_id", "generation"),
 )
 

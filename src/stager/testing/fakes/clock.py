@@ -31,7 +31,7 @@ class SequentialIds:
     """A `stager.ports.clock.Ids` that counts: `id0001`, `id0002`, and so on.
 
     Args:
-        prefix: lower-case letters and digits; tells the ids of one kind from those of another.
+        prefix: lower-case letters and digits; distinguishes the ids of one kind from others.
     """
 
     def __init__(self, prefix: str = "id") -> None:

@@ -16,7 +16,7 @@ from stager.domain.errors import Fault, Retry
 from stager.domain.profile import ProfileName
 from stager.domain.route import Endpoint
 from stager.ports.clock import Clock
-from stager.ports.engine import Checked, InstanceSpec, Listener, Ran, Size, Volume
+from stager.ports.engine import Checked, InstanceSpec, Listener, Ran, Size, Volume, check_volume_names
 from stager.ports.firewall import Firewall
 from stager.testing.fakes.clock import FakeClock
 from stager.testing.fakes.feed import Feed
@@ -312,7 +312,8 @@ class FakeEngine:
         if container is None:
             raise Retry("The container was removed before it started.", reason="instance-gone")
         if self.firewall is not None:
-            await self.firewall.guard(container.instance.network, container.spec.labels)
+            for network in container.instance.networks:
+                await self.firewall.guard(network, container.spec.labels)
         program = self._programs[container.spec.image]
         if not program.starts:
             raise Fault("The container can't be started.", reason="start-failed")
@@ -469,6 +470,7 @@ class FakeEngine:
     def _make(self, spec: InstanceSpec) -> _Container:
         if spec.image not in self._programs:
             raise Fault(f"There is no image {spec.image}.", reason="create-failed")
+        check_volume_names(spec)
         self._made += 1
         labels = spec.labels
         network = _network(labels.environment, spec.network)

@@ -41,7 +41,9 @@ class FakeFirewall:
     async def renew(self, there: Sequence[tuple[Instance, InstanceLabels]]) -> None:
         self._turn()
         self.renewals += 1
-        self.guarded = {instance.network: labels.environment for instance, labels in there}
+        self.guarded = {
+            network: labels.environment for instance, labels in there for network in instance.networks
+        }
 
     async def blocked(self) -> list[Blocked]:
         self._turn()

@@ -52,15 +52,19 @@ class FakeAccounts:
         self._codes[code] = (login, query["code_challenge"], query["redirect_uri"])
         return code
 
-    async def address(self, asked: AuthorizationRequest) -> str:
+    async def address(self, request: AuthorizationRequest) -> str:
         self._check_ready()
-        query = {"state": asked.state, "code_challenge": asked.challenge, "redirect_uri": asked.redirect}
+        query = {
+            "state": request.state,
+            "code_challenge": request.challenge,
+            "redirect_uri": request.redirect,
+        }
         return f"https://forge.test/authorize?{urlencode(query, safe='/:')}"
 
-    async def exchange(self, code: str, asked: AuthorizationRequest) -> Identity:
+    async def exchange(self, code: str, request: AuthorizationRequest) -> Identity:
         self._check_ready()
         login, challenge, redirect = self._codes.pop(code, ("", "", ""))
-        if not login or (challenge, redirect) != (asked.challenge, asked.redirect):
+        if not login or (challenge, redirect) != (request.challenge, request.redirect):
             raise Refused("The code isn't known.", reason="sign-in-failed", status=403)
         return Identity(login, self.token(login))
 
@@ -94,7 +98,7 @@ class FakeAccounts:
 
     def _check_ready(self) -> None:
         if not self.is_ready:
-            raise Refused("Nobody can sign in here yet.", reason="sign-in-unavailable", status=404)
+            raise Refused("Sign-in isn't available yet.", reason="sign-in-unavailable", status=404)
         self._check()
 
     def _check(self) -> None:

@@ -155,7 +155,7 @@ class FakeSources(Sources):
             case SourceFaultMode.LARGE:
                 raise Fault("The commit is over the limit of size.", reason="source-too-large")
             case SourceFaultMode.TOO_SLOW:
-                raise Fault("The commit is over the limit of time.", reason="source-too-slow")
+                raise Fault("Fetching the commit took too long.", reason="source-too-slow")
 
 
 def _write(folder: Path, files: Files) -> None:

@@ -15,14 +15,18 @@ from stager.domain.errors import StagerError
 from stager.web.api.views import (
     DeploymentView,
     EnvironmentView,
+    VolumeView,
     current,
     deployments_of,
     view_of,
+    volume_views_of,
 )
 from stager.web.context import Control, Known
 from stager.web.problems import Problem
 
 MAX_LOG_LINES = 5_000
+MAX_SERVICE = 100
+"""Characters of a service's name."""
 UNBUFFERED = {"X-Accel-Buffering": "no"}
 """Disables the buffering of responses in nginx (nginx docs, `proxy_buffering`)."""
 
@@ -40,6 +44,11 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 router = APIRouter(prefix="/api/v1", tags=["environments"], responses=ANSWERS)
 
 Id = Annotated[str, Path(description="The environment's id.", max_length=64)]
+
+
+ServiceName = Annotated[
+    str, Query(description="A service of the preview; by default the main one.", max_length=MAX_SERVICE)
+]
 
 
 class ApprovalBody(BaseModel):
@@ -113,6 +122,12 @@ async def list_deployments(control: Control, actor: Known, environment: Id) -> l
     return await deployments_of(control, environment, actor)
 
 
+@router.get("/environments/{environment}/volumes")
+async def list_volumes(control: Control, actor: Known, environment: Id) -> list[VolumeView]:
+    """List an environment's named volumes with their sizes. May take seconds."""
+    return await volume_views_of(control, environment, actor)
+
+
 @router.get(
     "/environments/{environment}/log",
     response_class=PlainTextResponse,
@@ -128,15 +143,16 @@ async def get_log(
     deployment: Annotated[
         str, Query(description="Only the log of the deployment with this id. It can't be followed.")
     ] = "",
+    service: ServiceName = "",
 ) -> Response:
     """Get the log of the latest instance, or of the latest deployment if there is no instance."""
     if not follow or deployment:
-        log = await control.environments.queries.log_of(environment, lines, actor, deployment)
+        log = await control.environments.queries.log_of(environment, lines, actor, deployment, service)
         return PlainTextResponse("\n".join(log))
     await control.environments.queries.readable(environment, actor)
     # Raises before the response starts, so that the status code is right.
-    await control.environments.attach.newest(environment)
-    pieces = _until_error(control.environments.attach.follow(environment, lines))
+    await control.environments.attach.newest(environment, service)
+    pieces = _until_error(control.environments.attach.follow(environment, lines, service))
     return StreamingResponse(pieces, media_type="text/plain", headers=UNBUFFERED)
 
 
@@ -157,9 +173,11 @@ async def get_build_log(
     actor: Known,
     environment: Id,
     follow: Annotated[bool, Query(description="Follow the log until the build ends.")] = False,
+    *,
+    service: ServiceName = "",
 ) -> Response:
-    """Get the log of the latest build; empty if there was no build."""
-    key = await control.environments.queries.build_of(environment, actor)
+    """Get the log of the latest build, of any service if none is given; empty if there was no build."""
+    key = await control.environments.queries.build_of(environment, actor, service)
     if control.builds.queue is None or not key:
         return PlainTextResponse("")
     if not follow:

@@ -19,7 +19,7 @@ from stager.domain.errors import StagerError
 from stager.domain.identity.roles import Action
 from stager.ports.engine import Size, Terminal
 from stager.ports.handlers import Credentials
-from stager.web.api.environments import Id
+from stager.web.api.environments import MAX_SERVICE, Id
 from stager.web.context import address_of, control_plane_of
 from stager.web.problems import response_to
 
@@ -48,6 +48,7 @@ class ExecQuery(SizeBody):
     command: list[str] = Field(default=[], max_length=MAX_COMMAND)
     rows: int = Field(default=24, ge=1, le=MAX_SIZE)
     columns: int = Field(default=80, ge=1, le=MAX_SIZE)
+    service: str = Field(default="", max_length=MAX_SERVICE, description="By default the main one.")
     kind: str = Field(default="xterm", max_length=64, pattern=r"^[\w.+-]*$")
 
 
@@ -73,14 +74,16 @@ async def _open(control: ControlPlane, socket: WebSocket, environment: str, quer
         Credentials(authorization, {}, address_of(socket))
     )
     found = await control.environments.queries.visible(environment, actor)
-    subject = _subject(found.name, query.command)
+    subject = _subject(found.name, query.service, query.command)
     async with control.identity.authorizer.authorized(actor, Action.EXEC, found.app, subject):
-        return await control.environments.attach.open(found, query.command, query.size, query.kind)
+        return await control.environments.attach.open(
+            found, query.command, query.size, query.kind, query.service
+        )
 
 
-def _subject(name: str, command: list[str]) -> str:
+def _subject(name: str, service: str, command: list[str]) -> str:
     """Return the subject for the audit log: the program without its arguments, which may contain secrets."""
-    return " ".join([name, *command[:1]])
+    return " ".join(filter(None, [name, service, *command[:1]]))
 
 
 async def _connect(socket: WebSocket, terminal: Terminal) -> None:

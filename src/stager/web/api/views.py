@@ -10,9 +10,10 @@ from pydantic import BaseModel, Field
 from stager.control.control_plane import ControlPlane
 from stager.control.environments.queries import Row
 from stager.control.reconciler.status_page import live_status
-from stager.domain.deployment import Deployment, Phase, phase_of
+from stager.domain.deployment import DeployedService, Deployment, Phase, phase_of
 from stager.domain.environment import Environment
 from stager.domain.identity.actor import Actor
+from stager.domain.service_status import ServiceState, ServiceStatus
 from stager.domain.status import State, summary_of
 from stager.ports.firewall import Blocked
 
@@ -36,6 +37,31 @@ class BlockedView(BaseModel):
     count: int = Field(description="Minimum number of attempts.")
     last: datetime
     egress_allow: str = Field(description="The entry of `egress_allow` that allows it; may be empty.")
+
+
+class ServiceView(BaseModel):
+    """A service of a preview."""
+
+    name: str
+    state: ServiceState
+    message: str = Field(description="Its latest failure, if it isn't healthy since; may be empty.")
+    reason: str = Field(description="The failure's reason slug; may be empty.")
+    url: str = Field(description="Its own URL; empty unless it is routed.")
+    image: str = Field(description="The declared image; empty if it runs an image of the repository.")
+    is_main: bool = Field(description="Whether it answers at the preview's URL.")
+    is_job: bool = Field(description="Whether it runs to its end, once for each deployment.")
+    is_built: bool = Field(description="Whether its image was built from the commit.")
+    is_reused: bool = Field(description="Whether its instance was kept from an earlier deployment.")
+    volumes: list[str] = Field(description="The names of its volumes.")
+
+
+class VolumeView(BaseModel):
+    """A named volume of a preview."""
+
+    name: str
+    generation: int = Field(description="The only generation that has it; 0 for a volume that is kept.")
+    size: int | None = Field(description="Bytes on disk; null when unknown.")
+    services: list[str] = Field(description="The names of the services that mount it.")
 
 
 class EnvironmentView(BaseModel):
@@ -64,6 +90,7 @@ class EnvironmentView(BaseModel):
     blocked: list[BlockedView] = Field(
         description="Recently blocked connections; requires permission to read logs."
     )
+    services: list[ServiceView] = Field(description="Empty until the commit's services are known.")
     change: ChangeView | None
     created_at: datetime
     updated_at: datetime
@@ -129,6 +156,7 @@ def view_of(control: ControlPlane, row: Row, blocked: Sequence[Blocked] = ()) ->
         else [],
         warnings=list(control.applications.warnings(environment.app, environment.desired.trust)),
         blocked=[_blocked_view_of(each) for each in blocked] if row.visibility.logs else [],
+        services=[_service_view_of(control, environment, each) for each in row.services],
         change=ChangeView(
             repository=f"{change.owner}/{change.repository}",
             number=change.number,
@@ -141,6 +169,45 @@ def view_of(control: ControlPlane, row: Row, blocked: Sequence[Blocked] = ()) ->
         created_at=environment.created_at,
         updated_at=environment.updated_at,
     )
+
+
+def _service_view_of(control: ControlPlane, environment: Environment, status: ServiceStatus) -> ServiceView:
+    service, failure = status.service, status.failure
+    host = environment.host if service.is_main else service.host
+    return ServiceView(
+        name=service.name,
+        state=status.state,
+        message=failure.message if failure else "",
+        reason=failure.reason if failure else "",
+        url=control.routing.urls.url(host) if host else "",
+        image=service.spec.image,
+        is_main=service.is_main,
+        is_job=service.spec.is_job,
+        is_built=bool(service.build),
+        is_reused=status.is_reused,
+        volumes=volumes_of(service),
+    )
+
+
+def volumes_of(service: DeployedService) -> list[str]:
+    """The names of a service's volumes."""
+    return list(dict.fromkeys(mount.volume for mount in service.spec.mounts if mount.volume))
+
+
+async def volume_views_of(control: ControlPlane, environment_id: str, actor: Actor) -> list[VolumeView]:
+    """Return the volumes of an environment with their sizes. Raises what `Queries.volumes` does."""
+    volumes = await control.environments.queries.volumes(environment_id, actor)
+    services = (await control.environments.queries.row(environment_id, actor)).services
+    users = {each.service.name: volumes_of(each.service) for each in services}
+    return [
+        VolumeView(
+            name=volume.name,
+            generation=volume.generation,
+            size=volume.size,
+            services=[name for name, names in users.items() if volume.name in names],
+        )
+        for volume in volumes
+    ]
 
 
 def _blocked_view_of(blocked: Blocked) -> BlockedView:

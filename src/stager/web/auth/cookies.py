@@ -19,7 +19,7 @@ def name_of(cookie: str, *, secure: bool) -> str:
 
 def read(request: Request, cookie: str, *, secure: bool) -> str:
     """Return the cookie's value; empty when there is none, or several of this name: then another host has set
-    one, and they can't be told apart."""
+    one, and they can't be distinguished."""
     full_name = name_of(cookie, secure=secure)
     pairs = (
         pair.strip().partition("=")

@@ -5,6 +5,7 @@ The page is public, so it shows nothing about a preview but its host, which the 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import quote, urlencode
 
@@ -37,12 +38,10 @@ To = Annotated[str, Query(max_length=3 * MAX_PATH)]
 @router.get(PAGE)
 async def ask(control: Control, host: Host, to: To = "/") -> Response:
     """Show the login page of a private preview."""
-    environment, privacy = await _private(control, host)
+    visit, privacy = await _private(control, host, to)
     if privacy is None:
-        return RedirectResponse(
-            control.routing.urls.url(environment.host) + safe_path(to), 303, headers=SECURITY
-        )
-    return _page(control, environment, privacy, to)
+        return RedirectResponse(control.routing.urls.url(visit.host) + visit.to, 303, headers=SECURITY)
+    return _page(control, visit, privacy)
 
 
 @router.post(PAGE)
@@ -55,7 +54,8 @@ async def answer(
     password: Annotated[str, Form(max_length=LONGEST_PASSWORD)] = "",
 ) -> Response:
     """Check the password of a private preview."""
-    environment, privacy = await _private(control, host)
+    visit, privacy = await _private(control, host, to)
+    environment = visit.environment
     if privacy is None or "password" not in privacy.ways:
         raise Refused("This preview has no password.", reason="no-password", status=404)
     address = address_of(request)
@@ -68,14 +68,15 @@ async def answer(
         _record_refusal(
             control, Actor(ANONYMOUS, BY_PASSWORD, address=address), environment, "password-wrong"
         )
-        return _page(control, environment, privacy, to, error="Wrong password.", status=403)
-    return _admitted(control, environment, "password", "", to)
+        return _page(control, visit, privacy, error="Wrong password.", status=403)
+    return _admitted(control, visit, "password", "")
 
 
 @router.get(f"{PAGE}/sign-in")
 async def signed_in(control: Control, actor: Known, host: Host, to: To = "/") -> Response:
     """Admit a signed-in user who may see the application's previews."""
-    environment, privacy = await _private(control, host)
+    visit, privacy = await _private(control, host, to)
+    environment = visit.environment
     if privacy is None or "sign-in" not in privacy.ways:
         raise Refused("Signing in doesn't give access to this preview.", reason="no-sign-in", status=404)
     await control.identity.authorizer.check(actor, Action.SEE, environment.app)
@@ -87,7 +88,7 @@ async def signed_in(control: Control, actor: Known, host: Host, to: To = "/") ->
             reason="not-permitted",
             status=403,
         )
-    return _admitted(control, environment, "sign-in", actor.name, to)
+    return _admitted(control, visit, "sign-in", actor.name)
 
 
 async def _is_password(
@@ -109,41 +110,49 @@ def _record_refusal(control: ControlPlane, actor: Actor, environment: Environmen
     control.identity.audit.refused(actor, Action.SEE, app=environment.app, subject=subject, reason=reason)
 
 
-async def _private(control: ControlPlane, host: str) -> tuple[Environment, Privacy | None]:
-    """Return the environment of this host and its privacy settings. Raises `Refused` (404) when there is
-    none."""
+@dataclass(frozen=True, slots=True)
+class _Visit:
+    """What a visitor was redirected here for.
+
+    Args:
+        host: one of the environment's hosts.
+        to: a path there.
+    """
+
+    environment: Environment
+    host: str
+    to: str
+
+
+async def _private(control: ControlPlane, host: str, to: str) -> tuple[_Visit, Privacy | None]:
+    """Return the visit of this host and the privacy settings of its environment. Raises `Refused` (404) when
+    there is none."""
     name = normalise_host(host)
     environment = await control.ports.store.read(lambda tx: tx.environment_by_host(name))
     if environment is None:
         raise Refused("There is no preview at this host.", reason="address-unknown", status=404)
-    return environment, control.routing.visitor_access.privacy(environment)
+    visit = _Visit(environment, name, safe_path(to))
+    return visit, control.routing.visitor_access.privacy(environment)
 
 
-def _admitted(control: ControlPlane, environment: Environment, way: Way, subject: str, to: str) -> Response:
-    return RedirectResponse(
-        control.routing.visitor_access.grant_url(environment, way, subject, to), 303, headers=SECURITY
-    )
+def _admitted(control: ControlPlane, visit: _Visit, way: Way, subject: str) -> Response:
+    url = control.routing.visitor_access.grant_url(visit.environment, visit.host, way, subject, visit.to)
+    return RedirectResponse(url, 303, headers=SECURITY)
 
 
 def _page(
-    control: ControlPlane,
-    environment: Environment,
-    privacy: Privacy,
-    to: str,
-    *,
-    error: str = "",
-    status: int = 200,
+    control: ControlPlane, visit: _Visit, privacy: Privacy, *, error: str = "", status: int = 200
 ) -> Response:
-    path = safe_path(to)
+    query = urlencode({"host": visit.host, "to": visit.to}, quote_via=quote)
     # The form's response redirects to the preview.
     return render(
         "private.html",
         status=status,
-        headers=allow_forms_to(control.routing.urls.url(environment.host)),
-        host=environment.host,
-        to=path,
+        headers=allow_forms_to(control.routing.urls.url(visit.host)),
+        host=visit.host,
+        to=visit.to,
         action=PAGE,
-        sign_in=f"{PAGE}/sign-in?{urlencode({'host': environment.host, 'to': path}, quote_via=quote)}",
+        sign_in=f"{PAGE}/sign-in?{query}",
         ways=privacy.ways,
         error=error,
     )

@@ -29,6 +29,7 @@ MAX_WITH_URL = 3
 MAX_SHOWN = 50
 """Branches in a push with a line of their own in the response."""
 
+ONLY_DEFAULT_BRANCH = "no preview: this is the repository's default branch. Every other branch gets one"
 POLL_INTERVAL = 0.05
 WORDS = {
     ChangeAction.OPENED: "opened",
@@ -54,6 +55,7 @@ async def local(request: Request, control: Control) -> Response:
     timeout = URL_TIMEOUT if len(events) <= MAX_WITH_URL else 0.0
     branches = await asyncio.gather(*(_branch(control, event, timeout) for event in shown))
     lines = [branch.line for branch in branches] + ([f"and {more} more"] if more else [])
+    lines = lines or [ONLY_DEFAULT_BRANCH]
     running = [branch.environment for branch in branches if branch.environment]
     if WAIT in request.headers:
         return StreamingResponse(

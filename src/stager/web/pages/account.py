@@ -83,7 +83,9 @@ async def revoke_token(request: Request, control: Control, actor: Known, token: 
 async def _create(control: ControlPlane, actor: Actor, form: TokenForm) -> str:
     label = form.label.strip()
     if not label:
-        raise Refused("A token needs a name.", reason="token-label")
+        raise Refused(
+            "The token has no name.", hint="Enter what it is used for, such as `CI`.", reason="token-label"
+        )
     apps = [await _visible_app(control, actor, form.app)] if form.app else None
     _, secret = await control.identity.tokens.create(
         actor, label, _role(form.role), apps, timedelta(days=form.days)

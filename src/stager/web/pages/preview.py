@@ -20,12 +20,19 @@ from stager.domain.errors import Retry
 from stager.domain.identity.access_policy import MAX_PATH, safe_path
 from stager.domain.identity.actor import Actor
 from stager.domain.status import State
-from stager.domain.text import as_on_screen, lines_on_screen
+from stager.domain.text import as_on_screen, binary_size, lines_on_screen
 from stager.web.api.environments import Id
-from stager.web.api.views import DeploymentView, current, deployments_of
+from stager.web.api.views import (
+    DeploymentView,
+    EnvironmentView,
+    VolumeView,
+    current,
+    deployments_of,
+    volume_views_of,
+)
 from stager.web.context import Control, Known
 from stager.web.pages.preview_items import can_be_removed
-from stager.web.pages.rendering import SCRIPTED, SECURITY, render
+from stager.web.pages.rendering import SCRIPTED, SECURITY, render, templates
 from stager.web.pages.sign_in import check_origin
 from stager.web.request_body import form_of
 
@@ -37,6 +44,8 @@ UNSETTLED = frozenset({State.STARTING, State.BUILDING, State.UPDATING})
 
 
 PATH = "/previews/{environment}"
+
+templates.filters["size"] = lambda count: "unknown" if count is None else binary_size(count)
 
 
 class ActionForm(BaseModel):
@@ -72,14 +81,19 @@ async def _back(request: Request, environment: str) -> Response:
 
 
 @router.get(PATH)
-async def preview(control: Control, actor: Known, environment: Id) -> Response:
-    """Show a preview. The page's script refreshes it and follows the build log."""
+async def preview(control: Control, actor: Known, environment: Id, *, volumes: bool = False) -> Response:
+    """Show a preview. The page's script refreshes it and follows the build log.
+
+    Args:
+        volumes: whether to show the sizes of the volumes, which may take seconds.
+    """
     view = await current(control, environment, actor)
     visibility = await control.environments.queries.visibility(actor, view.app)
     deployments = await deployments_of(control, environment, actor)
     build, is_in_progress, lines = (
         await _build(control, environment, actor) if visibility.logs else ("", False, [])
     )
+    failed = _failed_service(view)
     return render(
         "preview.html",
         visitor=actor,
@@ -93,6 +107,10 @@ async def preview(control: Control, actor: Known, environment: Id) -> Response:
         is_in_progress=is_in_progress,
         build_lines=lines,
         log_lines=await _log(control, environment, actor) if visibility.logs else [],
+        failed_service=failed,
+        failed_log=await _log(control, environment, actor, failed) if failed and visibility.logs else [],
+        has_volumes=any(service.volumes for service in view.services),
+        volumes=await _volumes(control, environment, actor) if volumes and visibility.logs else None,
         qr=_qr(view.url) if view.serving is not None else "",
     )
 
@@ -107,14 +125,26 @@ async def _build(control: ControlPlane, environment: str, actor: Actor) -> tuple
     return key, False, lines_on_screen(control.builds.queue.log_of(key))[-LOG_LINES:]
 
 
-async def _log(control: ControlPlane, environment: str, actor: Actor) -> list[str]:
-    """Return the last lines of the instance's log; none while the engine doesn't respond."""
+async def _log(control: ControlPlane, environment: str, actor: Actor, service: str = "") -> list[str]:
+    """Return the last lines of a service's log, by default the main one's; none while the engine doesn't
+    respond."""
     with suppress(Retry):
-        return [
-            as_on_screen(line)
-            for line in await control.environments.queries.log_of(environment, LOG_LINES, actor)
-        ]
+        log = await control.environments.queries.log_of(environment, LOG_LINES, actor, service=service)
+        return [as_on_screen(line) for line in log]
     return []
+
+
+def _failed_service(view: EnvironmentView) -> str:
+    """Return the first service, except the main one, that failed; empty if none did."""
+    failed = (service.name for service in view.services if service.message and not service.is_main)
+    return next(failed, "")
+
+
+async def _volumes(control: ControlPlane, environment: str, actor: Actor) -> list[VolumeView] | None:
+    """Return the volumes with their sizes; None while the engine doesn't respond."""
+    with suppress(Retry):
+        return await volume_views_of(control, environment, actor)
+    return None
 
 
 def _qr(url: str) -> str:

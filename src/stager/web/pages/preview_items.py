@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from stager.control.control_plane import ControlPlane
 from stager.control.environments.change_log import Change
 from stager.control.environments.queries import Row, Visibility
+from stager.domain.service_status import ServiceState
 from stager.domain.status import State
 from stager.web.api.views import EnvironmentView, view_of
 from stager.web.pages.rendering import templates
@@ -20,11 +21,20 @@ TONES = {
     State.STOPPED: "calm",
     State.GONE: "calm",
     State.UNRESPONSIVE: "bad",
+    State.DEGRADED: "bad",
     State.FAILED: "bad",
     State.FAILED_UPDATE: "bad",
     State.REFUSED: "bad",
 }
 """The colour of each state's mark; `wait` for others."""
+SERVICE_TONES = {
+    ServiceState.HEALTHY: "good",
+    ServiceState.COMPLETED: "good",
+    ServiceState.FAILED: "bad",
+    ServiceState.RESTARTING: "bad",
+    ServiceState.STOPPED: "calm",
+}
+"""The colour of each service's mark; `wait` for others."""
 LABELS = {
     State.UNRESPONSIVE: "not responding",
     State.FAILED_UPDATE: "update failed",
@@ -38,6 +48,7 @@ _UNITS = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minute
 
 templates.filters["label"] = lambda state: LABELS.get(state, str(state))
 templates.filters["tone"] = lambda state: TONES.get(state, "wait")
+templates.filters["service_tone"] = lambda state: SERVICE_TONES.get(state, "wait")
 
 VisibilityOf = Callable[[str], Awaitable[Visibility]]
 

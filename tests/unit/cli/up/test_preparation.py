@@ -134,6 +134,29 @@ class TestBuild:
             "Enter a number from 1 to 2.",
         ]
 
+    def test_an_application_of_a_workspace_is_built_at_its_root(self, tmp_path: Path) -> None:
+        web = '{"scripts": {"build": "vite build"}, "devDependencies": {"vite": "5"}}'
+        write(tmp_path, apps__web__package_dot_json=web, package_dot_json='{"workspaces": ["apps/*"]}')
+        found = prepared(tmp_path, context="apps/web")
+        build = build_of(found)
+        assert (build["context"], build["dockerfile"]) == (".", "apps/web/Dockerfile")
+        files = found.overlay(tmp_path)
+        assert b"cd apps/web && npm run build" in files["apps/web/Dockerfile"]
+        assert b"node_modules" in files["apps/web/Dockerfile.dockerignore"]
+        forced = yaml.safe_load(files[".stager.yml"])["build"]
+        assert (forced["context"], forced["dockerfile"]) == (".", "apps/web/Dockerfile")
+
+    def test_the_health_path_of_a_detected_framework(self, tmp_path: Path) -> None:
+        files = {
+            "Gemfile": 'gem "rails"\n',
+            "config__application_dot_rb": "",
+            "config__routes_dot_rb": 'get "up" => "rails/health#show"\n',
+        }
+        found = prepared(write(tmp_path, **files))
+        assert found.application["health_path"] == "/up"
+        (tmp_path / "Dockerfile").write_text(ONE)
+        assert "health_path" not in prepared(tmp_path).application
+
     def test_services_are_named(self, tmp_path: Path) -> None:
         write(tmp_path, web__app_dot_Dockerfile=ONE)
         (tmp_path / "compose.yaml").write_text(

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from stager.control.builds.images import ASK_SECONDS
+from stager.control.builds.code import ASK_SECONDS
 from stager.control.builds.queue import LINGER
-from stager.control.reconciler.rollout import PAGE_INTERVAL
+from stager.control.reconciler.preparation import PAGE_INTERVAL
 from stager.control.reconciler.status_page import live_status
 from stager.domain.deployment import Phase, phase_of
 from stager.domain.errors import Fault, Refused
@@ -99,7 +99,7 @@ class TestChange:
         [order] = works.builder.orders
         assert (order.sha, order.app, order.recipe, order.timeout) == ("a1", "shop", Recipe(), 1_800.0)
         assert spec.labels.revision.sha == "a1"
-        assert spec.variables["STAGER_SHA"] == "a1"
+        assert spec.per_commit["STAGER_SHA"] == "a1"
         assert spec.image == deployment.image
         assert deployment.build == order.key
         assert deployment.building_at
@@ -208,7 +208,7 @@ class TestByHand:
         spec, deployment = await works.spec(), await works.deployment()
         assert works.builds == ["c3"]
         assert (deployment.revision.sha, deployment.revision.ref) == ("c3", "main")
-        assert (spec.variables["STAGER_SHA"], spec.variables["STAGER_REF"]) == ("c3", "main")
+        assert (spec.per_commit["STAGER_SHA"], spec.per_commit["STAGER_REF"]) == ("c3", "main")
 
     async def test_each_launch_looks_again(self, works: Works) -> None:
         for sha in ("c3", "d4"):
@@ -346,6 +346,23 @@ class TestRepositoryFile:
             assert (await works.deployment()).manifest == Manifest(
                 4000, ("run", "now"), "/up", {"A": "file", "B": "file"}, Hooks((("bin/seed",),))
             )
+
+    async def test_an_automatic_build_gets_the_variables_for_pages(self) -> None:
+        app = replace(
+            READER,
+            variables={"VITE_A": "configured", "DEBUG": "1"},
+            secrets={"VITE_TOKEN": "secret"},
+        )
+        async with Works([app]).open() as works:
+            works.file("build: auto\nenv: {VITE_A: file, VITE_B: file}\n")
+            event = await works.opened()
+            works.file("env: {VITE_B: file}\n", "a2")
+            await works.deliver(works.forge.push(event, "a2"))
+            await works.rest()
+
+            automatic, plain = (order.recipe for order in works.builder.orders)
+            assert automatic.variables == {"VITE_A": "configured", "VITE_B": "file"}
+            assert plain.variables == {}
 
     async def test_is_that_of_the_commit(self, works: Works) -> None:
         works.file("port: 4000")
@@ -668,6 +685,21 @@ class TestHealthcheck:
 
         await works.assert_live()
         assert not (await works.spec()).container.has_healthcheck
+
+    @pytest.mark.parametrize(
+        ("file", "configured", "asked"),
+        [("", None, "/up"), ("health_path: /file", None, "/file"), ("", "/configured", "/configured")],
+    )
+    async def test_of_a_detected_framework_counts_where_none_is_set(
+        self, file: str, configured: str | None, asked: str
+    ) -> None:
+        async with Works([replace(READER, health_path=configured)]).open() as works:
+            works.file(file)
+            works.builder.default = Result(facts=replace(EXPOSED, health_path="/up"))
+            await works.opened()
+
+            await works.assert_live()
+            assert {path for _, path in works.engine.asked} == {asked}
 
     @pytest.mark.parametrize("where", ["file", "configuration"])
     async def test_counts_less_than_a_health_path(self, where: str) -> None:

@@ -114,7 +114,7 @@ class TestLaunch:
             assert spec.profile == app.profile(ProfileName.STANDARD)
             assert spec.labels.environment == environment.id
             assert spec.labels.parameters == {"GREETING": "hallo", "MODE": "mine"}
-            assert dict(spec.variables) == {
+            assert {**spec.variables, **spec.per_commit} == {
                 "GREETING": "hallo",
                 "MODE": "mine",
                 "image_name": "shop",

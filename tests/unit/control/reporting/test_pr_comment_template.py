@@ -21,6 +21,7 @@ from stager.domain.environment import (
     Environment,
     EnvironmentKey,
     RunState,
+    ServiceFailure,
     Suspension,
     SuspensionReason,
 )
@@ -222,3 +223,29 @@ def test_a_qr_code_has_room_around_it() -> None:
 
     assert all(line.startswith(" " * QUIET) and line.endswith(" " * QUIET) for line in lines)
     assert not "".join(lines[: QUIET // 2] + lines[-QUIET // 2 :]).strip()
+
+
+class TestServices:
+    def test_the_urls_of_routed_services_are_listed(self) -> None:
+        services = {"admin": "http://admin--feature-x.preview.test"}
+        body = comment_body(ReportState(environment(), LIVE, LIVE), URL, services=services)
+        assert "- admin: http://admin--feature-x.preview.test" in body
+
+    def test_they_are_not_while_nothing_serves(self) -> None:
+        body = comment_body(
+            ReportState(replace(environment(), serving=None)), URL, services={"admin": "http://a.test"}
+        )
+        assert "http://a.test" not in body
+
+    def test_a_degraded_preview_names_the_service_and_has_its_log(self) -> None:
+        outcome = Outcome(
+            "fault", "exited", 'The service "worker" exited.', "Check its log.", "out of memory"
+        )
+        attempt = Attempt(1, failed_services={"worker": ServiceFailure(6, outcome=outcome, final=True)})
+        degraded = replace(LIVE, attempt=attempt)
+        body = comment_body(ReportState(environment(), degraded, degraded), URL, PAGE)
+        assert "⚠️ The preview is live, but a service failed" in body
+        assert 'The service "worker" exited\\.' in body or 'The service "worker" exited.' in body
+        assert "out of memory" in body
+        assert f"**{URL}**" in body
+        assert f"[log]({PAGE})" in body

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -144,6 +145,41 @@ class TestAuto:
         ]
         assert found.note_lines[1:] == tuple(found.text.splitlines())
 
+    def test_a_generated_one_declares_the_build_arguments_in_each_stage(self, tmp_path: Path) -> None:
+        root = self.make(tmp_path, self.VITE)
+        recipe = replace(
+            self.AUTO,
+            arguments={"NODE_BASE": "node:1", "VITE_A": "given"},
+            variables={"VITE_A": "variable", "VITE_B": "variable"},
+        )
+        found = locate(root, recipe)
+        stages = found.text.split("\nFROM ")[1:]
+        assert len(stages) == 2
+        assert all("\nARG VITE_A\nARG VITE_B\n" in stage for stage in stages)
+        assert found.text.count("ARG NODE_BASE") == 1, "the base image has its own line"
+        assert found.ordered(recipe).arguments == {
+            "NODE_BASE": "node:1",
+            "VITE_A": "given",
+            "VITE_B": "variable",
+        }
+
+    def test_another_dockerfile_gets_no_variables(self, tmp_path: Path) -> None:
+        root = self.make(tmp_path, {**self.VITE, "docker/Dockerfile": "FROM a\nARG VITE_B\n"})
+        recipe = replace(self.AUTO, variables={"VITE_B": "variable"})
+        assert locate(root, recipe).ordered(recipe).arguments == {}
+
+    def test_the_health_path_is_that_of_the_framework(self, tmp_path: Path) -> None:
+        laravel = {
+            "composer.json": '{"require": {"laravel/framework": "^11"}}',
+            "artisan": "",
+            "public/index.php": "",
+            "bootstrap/app.php": "->withRouting(health: '/up')",
+        }
+        root = self.make(tmp_path, laravel)
+        assert locate(root, self.AUTO).health_path == "/up"
+        (root / "Dockerfile").write_text("FROM a\n")
+        assert locate(root, self.AUTO).health_path == ""
+
     def test_a_dockerignore_of_the_repository_applies(self, tmp_path: Path) -> None:
         root = self.make(tmp_path, {**self.FLASK, ".dockerignore": "x\n"})
         (written := tmp_path / "build").mkdir()
@@ -157,6 +193,18 @@ class TestAuto:
         assert fault.reason == "application-ambiguous"
         assert "api (Flask), web (Vite)" in fault.message
         assert locate(root, Recipe(context="web", auto=True)).folder == root / "web"
+
+    def test_an_application_of_a_workspace_is_built_at_its_root(self, tmp_path: Path) -> None:
+        files = {
+            "package.json": '{"workspaces": ["apps/*"]}',
+            "package-lock.json": "{}",
+            "apps/web/package.json": self.VITE["package.json"],
+        }
+        root = self.make(tmp_path, files)
+        for recipe in (self.AUTO, replace(self.AUTO, context="apps/web")):
+            found = locate(root, recipe)
+            assert found.folder == root
+            assert "cd apps/web && npm run build" in found.text
 
     def test_nothing_is_detected(self, tmp_path: Path) -> None:
         root = self.make(tmp_path, {"README": ""})

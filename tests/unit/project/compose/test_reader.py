@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stager.domain.recipe import Recipe
-from stager.domain.service import Condition, Mount, ServiceSpec, generated
+from stager.domain.service import Condition, Mount, ServiceCheck, ServiceSpec, generated
 from stager.project.compose import read
 from tests.unit.project.conftest import MakeTree
 
@@ -75,6 +75,7 @@ def test_a_common_file(tree: MakeTree) -> None:
             "db",
             image="postgres:16",
             variables={"POSTGRES_PASSWORD": password},
+            check=ServiceCheck(port=5432),
             mounts=(
                 Mount("/var/lib/postgresql/data", volume="pg"),
                 Mount("/docker-entrypoint-initdb.d/init.sql", content="init.sql", is_read_only=True),

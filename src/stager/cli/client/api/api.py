@@ -49,6 +49,12 @@ class Preview:
         return self.state not in IN_PROGRESS
 
     @property
+    def services(self) -> list[Mapping[str, Any]]:
+        """Its services, as in the API; empty until they are known."""
+        found = self.data.get("services")
+        return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+    @property
     def slug(self) -> str:
         """The first label of its host."""
         return (urlsplit(self.url).hostname or "").partition(".")[0]
@@ -115,21 +121,28 @@ class Api:
         found = _list(self.connection.get(f"{ENVIRONMENTS}/{id_}/deployments"))
         return [_deployment(item) for item in found]
 
-    def log(self, id_: str, lines: int) -> list[str]:
-        """Return the last lines of its log."""
-        return self.connection.text(f"{ENVIRONMENTS}/{id_}/log", lines=lines).splitlines()
+    def log(self, id_: str, lines: int, service: str = "") -> list[str]:
+        """Return the last lines of the log of a service, by default the main one."""
+        path = f"{ENVIRONMENTS}/{id_}/log"
+        return self.connection.text(path, lines=lines, **_of(service)).splitlines()
 
-    def follow_log(self, id_: str, lines: int) -> AbstractContextManager[Iterator[str]]:
-        """Return the last lines of its log and follow it, also across instances."""
-        return self.connection.lines(f"{ENVIRONMENTS}/{id_}/log", lines=lines, follow="true")
+    def follow_log(self, id_: str, lines: int, service: str = "") -> AbstractContextManager[Iterator[str]]:
+        """Return the last lines of a service's log and follow it, also across instances."""
+        path = f"{ENVIRONMENTS}/{id_}/log"
+        return self.connection.lines(path, lines=lines, follow="true", **_of(service))
 
-    def build_log(self, id_: str) -> list[str]:
-        """Return the log of its latest build."""
-        return self.connection.text(f"{ENVIRONMENTS}/{id_}/build-log").splitlines()
+    def build_log(self, id_: str, service: str = "") -> list[str]:
+        """Return the log of its latest build, or of a service's."""
+        return self.connection.text(f"{ENVIRONMENTS}/{id_}/build-log", **_of(service)).splitlines()
 
-    def follow_build(self, id_: str) -> AbstractContextManager[Iterator[str]]:
-        """Follow the log of its latest build until the build ends."""
-        return self.connection.lines(f"{ENVIRONMENTS}/{id_}/build-log", follow="true")
+    def follow_build(self, id_: str, service: str = "") -> AbstractContextManager[Iterator[str]]:
+        """Follow the log of its latest build, or of a service's, until the build ends."""
+        return self.connection.lines(f"{ENVIRONMENTS}/{id_}/build-log", follow="true", **_of(service))
+
+
+def _of(service: str) -> dict[str, str]:
+    """The query that selects a service; none for the main one."""
+    return {"service": service} if service else {}
 
 
 def _preview(data: Any) -> Preview:

@@ -16,7 +16,7 @@ import typer
 
 from stager.cli.client.api.errors import ClientError, Code
 from stager.cli.client.api.resolve import find
-from stager.cli.client.command import ClientCommand, EndpointOption, Which, server
+from stager.cli.client.command import ClientCommand, EndpointOption, ServiceOption, Which, server
 
 if TYPE_CHECKING:
     from stager.cli.client.api.connection import Connection
@@ -43,7 +43,9 @@ def mount(app: typer.Typer) -> None:
     app.command("exec", cls=ExecCommand)(exec_)
 
 
-def exec_(which: Which, ctx: typer.Context, endpoint: EndpointOption = "") -> None:
+def exec_(
+    which: Which, ctx: typer.Context, service: ServiceOption = "", endpoint: EndpointOption = ""
+) -> None:
     """Run a command or a shell in a preview.
 
     `stager exec [IMAGE] NAME -- COMMAND` runs a command; without one, a shell starts. The exit code is the
@@ -53,16 +55,18 @@ def exec_(which: Which, ctx: typer.Context, endpoint: EndpointOption = "") -> No
     Examples:
       stager exec shop my-branch
       stager exec shop my-branch -- python manage.py migrate
+      stager exec shop my-branch --service database -- psql -U postgres
     """
     with server(endpoint) as api:
         preview = find(api, which)
-        code = _run(api.connection, preview.id, ctx.meta[COMMAND])
+        code = _run(api.connection, preview.id, ctx.meta[COMMAND], service)
     raise typer.Exit(code)
 
 
-def _run(connection: Connection, id_: str, command: list[str]) -> int:
+def _run(connection: Connection, id_: str, command: list[str], service: str) -> int:
     columns, rows = _terminal_size()
     query: list[tuple[str, str]] = [("command", word) for word in command]
+    query += [("service", service)] if service else []
     query += [("rows", str(rows)), ("columns", str(columns)), ("kind", os.environ.get("TERM", "xterm"))]
     with (
         connection.socket(f"/api/v1/environments/{id_}/exec", query) as socket,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Annotated
 
 import typer
 
-from stager.cli.client.api.api import Api, Preview
 from stager.cli.client.api.resolve import find
-from stager.cli.client.command import ClientCommand, EndpointOption, JsonOption, Which, server
+from stager.cli.client.command import ClientCommand, EndpointOption, JsonOption, ServiceOption, Which, server
 from stager.cli.client.output import echo, echo_json, note
 
 LINES = 200
@@ -27,6 +28,7 @@ def logs(
     lines: Annotated[
         int, typer.Option("--lines", "-n", min=1, max=5_000, metavar="N", help="Number of lines.")
     ] = LINES,
+    service: ServiceOption = "",
     endpoint: EndpointOption = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -40,19 +42,22 @@ def logs(
     Examples:
       stager logs shop my-branch --follow
       stager logs shop my-branch --build
+      stager logs shop my-branch --service worker
     """
     with server(endpoint) as api:
         preview = find(api, which)
         if follow:
-            _follow(api, preview, lines, build=build, as_json=as_json)
-        else:
-            _show(
-                api.build_log(preview.id)[-lines:] if build else api.log(preview.id, lines), as_json=as_json
+            following = (
+                api.follow_build(preview.id, service) if build else api.follow_log(preview.id, lines, service)
             )
+            _follow(following, as_json=as_json)
+        elif build:
+            _show(api.build_log(preview.id, service)[-lines:], as_json=as_json)
+        else:
+            _show(api.log(preview.id, lines, service), as_json=as_json)
 
 
-def _follow(api: Api, preview: Preview, lines: int, *, build: bool, as_json: bool) -> None:
-    following = api.follow_build(preview.id) if build else api.follow_log(preview.id, lines)
+def _follow(following: AbstractContextManager[Iterator[str]], *, as_json: bool) -> None:
     with following as log:
         for line in log:
             if as_json:

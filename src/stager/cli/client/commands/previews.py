@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Annotated
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +17,9 @@ from stager.cli.client.commands.completion import images
 from stager.cli.client.lifetime import age
 from stager.cli.client.output import echo, echo_columns, echo_json, echo_table, local_time, note
 
+SERVICES = "SERVICES"
+READY = ("healthy", "completed")
+
 COLUMNS = (
     Column("IMAGE", rank=1, max_width=24),
     Column("NAME", max_width=32, can_shrink=True),
@@ -26,7 +29,8 @@ COLUMNS = (
     Column("TITLE", rank=4, max_width=40),
     Column("AUTHOR", rank=5, max_width=20),
     Column("COMMIT", rank=6),
-    Column("ID", rank=7),
+    Column(SERVICES, rank=7),
+    Column("ID", rank=8),
     Column("URL"),
 )
 """The columns of the list. URLs are never cut, so that a terminal makes links of them."""
@@ -66,11 +70,12 @@ def list_(
     elif not found:
         note("There are no previews.")
     else:
-        echo_columns(COLUMNS, [_row(preview) for preview in found])
+        columns, rows = _with_services(found, [_row(preview) for preview in found])
+        echo_columns(columns, rows)
 
 
 def show(which: Which, endpoint: EndpointOption = "", as_json: JsonOption = False) -> None:
-    """Show a preview's status and deployments.
+    """Show a preview's status, services and deployments.
 
     \b
     Example:
@@ -85,6 +90,11 @@ def show(which: Which, endpoint: EndpointOption = "", as_json: JsonOption = Fals
     for name, value in _facts(preview):
         if value:
             echo(f"{name + ':':<12} {value}")
+    if len(preview.services) > 1:
+        echo("")
+        echo_table(
+            ("SERVICE", "STATE", "IMAGE", "URL", "MESSAGE"), [_service(each) for each in preview.services]
+        )
     if deployments:
         echo("")
         rows = [
@@ -122,9 +132,34 @@ def _row(preview: Preview) -> tuple[str, ...]:
         str(change.get("title", "")),
         str(change.get("author", "")),
         preview.sha[:7],
+        _ready(preview),
         preview.id,
         preview.url,
     )
+
+
+def _ready(preview: Preview) -> str:
+    """How many of several services are ready, such as `3/4`."""
+    services = preview.services
+    ready = sum(each.get("state") in READY for each in services)
+    return f"{ready}/{len(services)}" if len(services) > 1 else ""
+
+
+def _with_services(
+    previews: Sequence[Preview], rows: Sequence[tuple[str, ...]]
+) -> tuple[Sequence[Column], Sequence[tuple[str, ...]]]:
+    """The table, without the column of services if each preview has one only."""
+    if any(len(preview.services) > 1 for preview in previews):
+        return COLUMNS, rows
+    kept = [i for i, column in enumerate(COLUMNS) if column.heading != SERVICES]
+    return [COLUMNS[i] for i in kept], [tuple(row[i] for i in kept) for row in rows]
+
+
+def _service(service: Mapping[str, Any]) -> tuple[str, ...]:
+    """A row of the table of services."""
+    image = str(service.get("image") or ("built" if service.get("is_built") else ""))
+    texts = (str(service.get(key, "")) for key in ("url", "message"))
+    return (str(service.get("name", "")), str(service.get("state", "")), image, *texts)
 
 
 def _facts(preview: Preview) -> Iterator[tuple[str, str]]:

@@ -55,6 +55,17 @@ class Context:
         with self.dockerfile.open("rb") as file:
             return file.read(LONGEST_DOCKERFILE).decode("utf-8", "replace")
 
+    def ordered(self, recipe: Recipe) -> Recipe:
+        """The recipe with the build arguments for a generated Dockerfile."""
+        if self.generated is None:
+            return recipe
+        return replace(recipe, arguments={**recipe.variables, **recipe.arguments})
+
+    @property
+    def health_path(self) -> str:
+        """The path of the detected framework's health check; empty for none."""
+        return self.generated.health_path if self.generated is not None else ""
+
     @property
     def note_lines(self) -> tuple[str, ...]:
         """The note and a generated Dockerfile, for the build's log."""
@@ -90,14 +101,14 @@ def locate(tree: Path, recipe: Recipe) -> Context:
         raise _missing(root, f'The build context "{recipe.context}" doesn\'t exist in this commit.')
     dockerfile = _inside(root, folder / recipe.dockerfile, f'The Dockerfile "{recipe.dockerfile}"')
     if not dockerfile.is_file() and recipe.auto and recipe.dockerfile == DOCKERFILE:
-        return _automatic(root, folder)
+        return _automatic(root, folder, recipe)
     if not dockerfile.is_file():
         where = "" if folder == root else f' in "{recipe.context}"'
         raise _missing(root, f'The Dockerfile "{recipe.dockerfile}" doesn\'t exist{where} in this commit.')
     return Context(folder, dockerfile)
 
 
-def _automatic(root: Path, folder: Path) -> Context:
+def _automatic(root: Path, folder: Path, recipe: Recipe) -> Context:
     """Locate another Dockerfile of the context, or generate one.
 
     Raises:
@@ -120,8 +131,11 @@ def _automatic(root: Path, folder: Path) -> Context:
         )
     [application] = applications
     inner = _inside(root, folder / application.folder, "The application's folder")
+    if application.context:
+        inner = _inside(root, root / application.context, "The workspace's folder")
     note = f"No Dockerfile: generated one (build: auto), because {' '.join(application.why)}"
-    return Context(inner, inner / "Dockerfile", application, note)
+    generated = application.with_arguments(sorted({*recipe.arguments, *recipe.variables}))
+    return Context(inner, inner / "Dockerfile", generated, note)
 
 
 def _ambiguous(applications: tuple[Detected, ...]) -> Fault:

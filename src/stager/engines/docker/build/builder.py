@@ -118,11 +118,11 @@ class BuildxBuilder:
         context = context.written(folder)
         for line in context.note_lines:
             say(line)
-        order = with_commit(order, context.text)
+        order = with_commit(replace(order, recipe=context.ordered(order.recipe)), context.text)
         arguments = buildx.command(
             context,
             order.recipe,
-            labels=self._images.labels(order, context.text),
+            labels=self._images.labels(order, context.text, context.health_path),
             tag="" if self._isolated else self._images.tag(order),
             id_file=id_file,
             cgroup_parent=self._cgroup_parent,
@@ -158,8 +158,8 @@ class BuildxBuilder:
 
     async def labels(self, order: BuildOrder) -> Mapping[str, str]:
         """The labels of this order's image. Raises `Fault`, as `build` does, without a Dockerfile."""
-        dockerfile = (await asyncio.to_thread(locate, order.tree, order.recipe)).text
-        return self._images.labels(with_commit(order, dockerfile), dockerfile)
+        context = await asyncio.to_thread(locate, order.tree, order.recipe)
+        return self._images.labels(with_commit(order, context.text), context.text, context.health_path)
 
     async def name(self, image: str, order: BuildOrder) -> None:
         """Tag an existing image as this order's."""

@@ -31,11 +31,12 @@ class BuiltImages:
         self._docker = docker
         self._installation = installation
 
-    def labels(self, order: BuildOrder, dockerfile: str) -> dict[str, str]:
+    def labels(self, order: BuildOrder, dockerfile: str, health_path: str) -> dict[str, str]:
         """The labels of this order's image.
 
         Args:
             dockerfile: its text.
+            health_path: of the framework that the Dockerfile was generated for; empty for none.
         """
         return {
             labels.INSTALLATION: self._installation,
@@ -43,6 +44,7 @@ class BuiltImages:
             labels.APP: order.app,
             labels.SHA: order.sha,
             labels.EXPOSE: " ".join(exposed(dockerfile, order.recipe.arguments, order.recipe.target)),
+            labels.HEALTH_PATH: health_path,  # also if empty: overrides a LABEL of the Dockerfile
         }
 
     def tag(self, order: BuildOrder) -> str:
@@ -178,7 +180,8 @@ def facts(inspected: Mapping[str, Any]) -> ImageFacts:
     config = inspected.get("Config") or {}
     numbers = [port.partition("/") for port in config.get("ExposedPorts") or ()]
     ports = tuple(sorted(int(port) for port, _, protocol in numbers if protocol in ("", "tcp")))
-    words = (config.get("Labels") or {}).get(labels.EXPOSE, "").split()
+    marks = config.get("Labels") or {}
+    words = marks.get(labels.EXPOSE, "").split()
     first = first_port(words, dict(pair.split("=", 1) for pair in config.get("Env") or ()))
     check = (config.get("Healthcheck") or {}).get("Test") or ["NONE"]
     return ImageFacts(
@@ -186,4 +189,5 @@ def facts(inspected: Mapping[str, Any]) -> ImageFacts:
         first=first if first in ports else None,  # Docker's list of exposed ports decides.
         others=tuple(sorted("".join(port) for port in numbers if port[2] not in ("", "tcp"))),
         has_healthcheck=check != ["NONE"],
+        health_path=marks.get(labels.HEALTH_PATH, ""),
     )

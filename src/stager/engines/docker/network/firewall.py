@@ -85,10 +85,11 @@ class HelperFirewall:
         missing from the list, so they are kept until the next renewal."""
         guarded, self._guarded_since = self._guarded_since, set()
         listed = {
-            bridge_of(self._installation, instance.network, labels.profile): _Member(
+            bridge_of(self._installation, network, labels.profile): _Member(
                 labels.environment, labels.app, labels.profile
             )
             for instance, labels in instances
+            for network in instance.networks
         }
         self._members = {b: m for b, m in self._members.items() if b in guarded} | listed
         members = {(m.app, m.profile) for m in listed.values()}

@@ -74,13 +74,13 @@ def seconds_to_wait(error: Exception) -> float | None:
     """Seconds to wait if a rate limit caused the error, else None."""
     if not isinstance(error, HTTPException) or error.status_code not in {403, 429}:
         return None
-    asked = number(error.headers.get("retry-after"))
-    if asked is None and error.headers.get("x-ratelimit-remaining") == "0":
+    wait = number(error.headers.get("retry-after"))
+    if wait is None and error.headers.get("x-ratelimit-remaining") == "0":
         reset = number(error.headers.get("x-ratelimit-reset"))
-        asked = None if reset is None else seconds_until(reset, error.headers)
-    if asked is None and (error.status_code == 429 or _LIMIT_WORDS.search(str(error))):
-        asked = DEFAULT_WAIT
-    return None if asked is None else _bounded(asked)
+        wait = None if reset is None else seconds_until(reset, error.headers)
+    if wait is None and (error.status_code == 429 or _LIMIT_WORDS.search(str(error))):
+        wait = DEFAULT_WAIT
+    return None if wait is None else _bounded(wait)
 
 
 def seconds_until(reset: float, headers: Mapping[str, str]) -> float:

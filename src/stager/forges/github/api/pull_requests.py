@@ -153,7 +153,7 @@ def _checked(change: Change, repository: Repository, number: int | None = None) 
     return change
 
 
-def _same_repository(found: Repository, asked: Repository) -> None:
+def _same_repository(found: Repository, requested: Repository) -> None:
     """Raise if the name belongs to another repository by now."""
-    if found.id != asked.id:
-        raise wire.Unreadable("", f"{asked.full_name} is now repository {found.id}, not {asked.id}")
+    if found.id != requested.id:
+        raise wire.Unreadable("", f"{requested.full_name} is now repository {found.id}, not {requested.id}")

@@ -159,8 +159,8 @@ class Rest(GitHubAPI):
         self, path: str, names: Names, within: str, query: dict[str, str]
     ) -> tuple[list[object] | None, str | None]:
         """A page, None if it isn't a list; and the link to the next page."""
-        asked = {**names, "query": {**query, "per_page": str(PER_PAGE)}}
-        data, more = await self._repeatedly("GET", f"{path}{{?query*}}", asked)
+        parameters = {**names, "query": {**query, "per_page": str(PER_PAGE)}}
+        data, more = await self._repeatedly("GET", f"{path}{{?query*}}", parameters)
         if within:
             data = data.get(within) if isinstance(data, dict) else None
         return (data if isinstance(data, list) else None), more

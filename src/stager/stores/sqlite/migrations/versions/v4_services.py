@@ -10,9 +10,12 @@ down_revision = "v3"
 
 
 def upgrade() -> None:
-    """Add the column and the table, and the service of each deployment that has an image."""
+    """Add the columns and the table, and the service of each deployment that has an image."""
     op.add_column(
         "deployments", sa.Column("services", sa.Text, nullable=False, server_default=sa.text("'[]'"))
+    )
+    op.add_column(
+        "deployments", sa.Column("failed_services", sa.Text, nullable=False, server_default=sa.text("'{}'"))
     )
     op.execute(
         """UPDATE deployments SET services = json_array(json_object(
@@ -40,6 +43,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Remove the table and the column."""
+    """Remove the table and the columns."""
     op.drop_table("service_hosts")
+    op.drop_column("deployments", "failed_services")
     op.drop_column("deployments", "services")

@@ -1,0 +1,190 @@
+"""The services that a commit declares: by the configuration, the repository file, or a Compose file."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from stager.control.builds.code import Code, CodeReader
+from stager.control.builds.contents import contents_of
+from stager.domain.application import Application
+from stager.domain.deployment import Deployment
+from stager.domain.environment import Environment
+from stager.domain.errors import Fault
+from stager.domain.recipe import Manifest, Recipe
+from stager.domain.service import ServiceSpec, Stack
+from stager.ports.engine import Content
+from stager.project.compose import Options, Reading, read
+from stager.project.tree import Tree
+from stager.settings.repository_file import ParsedFile
+
+MAX_REFUSALS = 20
+"""Refusals of a Compose file that are shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the services of a deployment are resolved for.
+
+    Args:
+        secret_of: returns the generated secret of a name.
+        urls: returns the variables with the URLs of these services, which are given hosts.
+        on_progress: called at each change of a build's log or queue position.
+    """
+
+    environment: Environment
+    deployment: Deployment
+    application: Application
+    secret_of: Callable[[str], str]
+    urls: Callable[[Sequence[str]], Awaitable[Mapping[str, str]]]
+    on_progress: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a commit declares.
+
+    Args:
+        application: completed by the repository file.
+        stack: all services. The main one is completed by the application's settings.
+        manifest: the settings of the main service that aren't in the configuration.
+        recipe: of the main service's image; None if it isn't built.
+        contents: the files of the commit that services mount, by the name of the service.
+    """
+
+    application: Application
+    stack: Stack
+    manifest: Manifest
+    recipe: Recipe | None
+    contents: dict[str, tuple[Content, ...]]
+
+
+class StackReader:
+    """Reads what commits declare."""
+
+    def __init__(self, code: CodeReader) -> None:
+        self._code = code
+
+    async def declared(self, request: Request, code: Code | None) -> Declared:
+        """What a deployment's commit declares.
+
+        Raises:
+            Fault: `compose-refused`, `compose-missing`: the Compose file can't be used; `services-invalid`;
+                `image-not-allowed`; also what `Sources` raises.
+        """
+        environment, application = request.environment, request.application
+        file = await self._code.repository_file(environment, code, application) if code else ParsedFile()
+        completed = application.with_manifest(file.manifest).with_declared(file.declared)
+        recipe = file.recipe(application.build) if application.build else None
+        if code is not None and completed.declared.compose is not None:
+            stack = await self._compose(request, completed, code)
+            declared = _completed(application, completed, file, stack)
+        else:
+            declared = Declared(completed, completed.stack, file.manifest, recipe, {})
+        completed.check_images(declared.stack.services, environment.desired.trust)
+        if code is None:
+            return declared
+        return replace(declared, contents=await self._contents(code, declared.stack.services))
+
+    async def contents(
+        self, environment: Environment, sha: str, application: Application, service: ServiceSpec
+    ) -> tuple[Content, ...]:
+        """The files of the commit that a service mounts."""
+        if not _has_content(service):
+            return ()
+        code = await self._code.code(environment, sha, application)
+        return (await self._contents(code, (service,)))[service.name]
+
+    async def _contents(
+        self, code: Code, services: tuple[ServiceSpec, ...]
+    ) -> dict[str, tuple[Content, ...]]:
+        with_content = [service for service in services if _has_content(service)]
+        if not with_content:
+            return {}
+        async with self._code.sources.checkout(code.repository.id, code.origin, code.sha) as tree:
+            return {each.name: await asyncio.to_thread(contents_of, tree, each) for each in with_content}
+
+    async def _compose(self, request: Request, application: Application, code: Code) -> Stack:
+        """The services of the Compose file; for code from a fork, of the base branch's until the commit is
+        approved. The file may use the URLs of the services that it declares, so it is read a second time
+        where there are several."""
+        declared = application.declared
+        options = Options(
+            path=declared.compose or "",
+            web=declared.main,
+            profiles=declared.profiles,
+            variables={**application.variables, **await request.urls(())},
+        )
+        if request.environment.approved_sha != code.sha:
+            code = await self._code.declared(request.environment, code)
+        async with self._code.sources.checkout(code.repository.id, code.origin, code.sha) as tree:
+            reading = await asyncio.to_thread(_read, tree, options)
+            stack = reading.stack if reading is not None else None
+            if stack is not None and (routed := _routed_beside_main(stack)):
+                variables = {**options.variables, **await request.urls(routed)}
+                reading = await asyncio.to_thread(_read, tree, replace(options, variables=variables))
+        if reading is None:
+            name = declared.compose or "compose.yaml"
+            raise Fault(
+                f"The commit has no Compose file {name}.",
+                hint="Commit it, or correct `compose` in `.stager.yml` or the configuration.",
+                reason="compose-missing",
+            )
+        if reading.stack is None:
+            raise _refused(reading)
+        return replace(reading.stack, volumes={**reading.stack.volumes, **declared.volumes})
+
+
+def _routed_beside_main(stack: Stack) -> list[str]:
+    """The names of the services that get hosts of their own."""
+    return [each.name for each in stack.services if each.port and each.name != stack.main]
+
+
+def _read(tree: Path, options: Options) -> Reading | None:
+    return read(Tree(tree), options)
+
+
+def _has_content(service: ServiceSpec) -> bool:
+    return any(mount.content for mount in service.mounts)
+
+
+def _completed(application: Application, completed: Application, file: ParsedFile, stack: Stack) -> Declared:
+    """What a Compose file declares, where neither the configuration nor the repository file says otherwise.
+    A main service without image and build gets the repository's own image."""
+    main = stack.main_service
+    configured = application.build or Recipe()
+    recipe = file.recipe(configured)
+    is_own = file.build is not None or replace(configured, auto=False, secrets={}) != Recipe()
+    if not is_own and main.build is not None:
+        recipe = replace(main.build, secrets=configured.secrets)
+    runs_own_image = is_own or not main.image
+    main = replace(
+        main,
+        image="" if runs_own_image else main.image,
+        build=recipe if runs_own_image else None,
+        command=completed.command or main.command,
+        check=None if completed.health_path else main.check,
+    )
+    services = tuple(main if each.name == main.name else each for each in stack.services)
+    port = file.manifest.port or (None if application.port else main.port)
+    return Declared(
+        completed,
+        replace(stack, services=services),
+        replace(file.manifest, port=port),
+        recipe if runs_own_image else None,
+        {},
+    )
+
+
+def _refused(reading: Reading) -> Fault:
+    count = len(reading.refusals)
+    first = reading.refusals[0]
+    others = "" if count == 1 else f" and {count - 1} more"
+    return Fault(
+        f"The Compose file can't run here: {first.place}: {first.text.rstrip('.')}{others}.",
+        hint=first.hint or "`stager explain` lists all with their lines.",
+        reason="compose-refused",
+        detail="\n".join(str(refusal) for refusal in reading.refusals[:MAX_REFUSALS]),
+    )

@@ -1,0 +1,105 @@
+"""What the instance of a service is created from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from stager.control.reconciler.variables import Launch, of_service
+from stager.domain.application import Container
+from stager.domain.deployment import DeployedService
+from stager.domain.environment import InstanceLabels
+from stager.domain.profile import Profile, profile_name
+from stager.domain.service import ServiceSpec, share_limits, with_generated
+from stager.ports.engine import Content, InstanceSpec
+
+
+def spec_of(launch: Launch, service: DeployedService, content: Sequence[Content] = ()) -> InstanceSpec:
+    """What the instance of a service is created from.
+
+    Args:
+        content: the files of the commit that it mounts.
+
+    Raises:
+        Fault: `limits-exceeded`: the services need more than the application's limits.
+    """
+    is_single = len(launch.deployment.services) == 1
+    variables = of_service(launch, service)
+    container = _container(launch, service)
+    return InstanceSpec(
+        labels=_labels(launch, service),
+        image=service.image,
+        container=container,
+        profile=_profile(launch, service),
+        variables=variables.stable,
+        per_commit=variables.per_commit,
+        fallbacks={"PORT": str(container.port)} if container.port and service.spec.is_built else {},
+        aliases=() if is_single else (service.name, *service.spec.aliases),
+        network=0 if is_single or service.is_kept else launch.deployment.generation,
+        fresh_volumes=service.fresh_volumes,
+        content=tuple(content),
+        dependencies=_dependencies(launch, service),
+    )
+
+
+def _dependencies(launch: Launch, service: DeployedService) -> tuple[str, ...]:
+    """The inputs of the kept services that it depends on: another one of these requires another instance."""
+    found = (launch.deployment.service(name) for name in sorted(service.spec.depends_on))
+    return tuple(each.inputs for each in found if each is not None and each.is_kept)
+
+
+def _container(launch: Launch, service: DeployedService) -> Container:
+    spec, application = service.spec, launch.application
+    grace = spec.stop_grace_period
+    return Container(
+        command=_filled(launch, spec.command),
+        port=application.port if service.is_main else _port(spec),
+        stop_grace_period=application.stop_grace_period if grace is None else grace,
+        parameters=application.parameters if service.is_main else {},
+        has_healthcheck=service.has_healthcheck,
+        entrypoint=_filled(launch, spec.entrypoint),
+        user=spec.user,
+        working_dir=spec.working_dir,
+        mounts=spec.mounts,
+        tmpfs=spec.tmpfs,
+        stop_signal=spec.stop_signal,
+        shared_memory=spec.shared_memory,
+    )
+
+
+def _filled(launch: Launch, words: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    return None if words is None else tuple(with_generated(word, launch.secret) for word in words)
+
+
+def _port(spec: ServiceSpec) -> int | None:
+    """The port for requests, or else the one that the health check connects to."""
+    return spec.port or (spec.check.port if spec.check else None)
+
+
+def _profile(launch: Launch, service: DeployedService) -> Profile:
+    profile = launch.application.profile_for(launch.environment.desired.trust)
+    services = launch.deployment.services
+    if len(services) == 1:
+        return profile
+    limits = share_limits(profile.limits, (each.spec for each in services))
+    return replace(profile, limits=limits[service.name])
+
+
+def _labels(launch: Launch, service: DeployedService) -> InstanceLabels:
+    environment, deployment = launch.environment, launch.deployment
+    return InstanceLabels(
+        environment=environment.id,
+        service=service.name,
+        deployment=deployment.id,
+        generation=deployment.generation,
+        app=environment.app,
+        subject=environment.key.subject,
+        name=environment.name,
+        host=environment.host,
+        revision=deployment.revision,
+        trust=environment.desired.trust,
+        profile=profile_name(environment.desired.trust),
+        change=environment.change,
+        parameters=environment.desired.parameters,
+        service_host=environment.host if service.is_main else service.host,
+    )

@@ -1,0 +1,61 @@
+"""Removes instances, and what none of an environment uses any more."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+import structlog
+
+from stager.control.reconciler.context import ObservedState, WorkerContext
+from stager.control.reconciler.health_check import LOG_LINES
+from stager.domain.environment import Environment, Instance
+from stager.domain.errors import Fault, StagerError
+
+log = structlog.get_logger(__name__)
+
+
+class Retirement:
+    """Removes instances."""
+
+    def __init__(self, context: WorkerContext) -> None:
+        self._context = context
+
+    async def retire(self, state: ObservedState, instances: Sequence[Instance]) -> None:
+        """Drain these instances, then remove them."""
+        environment = state.environment
+        timeout = self._drain_timeout(environment)
+        endpoints = [i.endpoint for i in instances if i.endpoint is not None]
+        cut = sum(await asyncio.gather(*(self._context.routes.drain(e, timeout) for e in endpoints)))
+        if cut:
+            log.info("requests_cut", environment=environment.id, requests=cut)
+        for instance in instances:
+            await self._remove(state, instance)
+        is_last = {i.id for i in state.observed.instances} == {i.id for i in instances}
+        if not environment.desired.should_run and is_last:
+            await self.clear_networks(environment)
+
+    async def _remove(self, state: ObservedState, instance: Instance) -> None:
+        """Remove an instance; its deployment keeps the end of its log."""
+        deployment = state.deployments.get(instance.generation)
+        text = await self._context.instances.logs(instance.id, LOG_LINES)
+        if deployment is not None:
+            await self._context.records.save(
+                deployment.id, lambda d: replace(d, ended_at=self._context.clock.now(), log=text or d.log)
+            )
+        await self._context.instances.remove(instance.id)
+
+    async def clear_networks(self, environment: Environment) -> None:
+        """Remove the networks and volumes that nothing uses. The full reconciliation repeats what fails
+        here."""
+        try:
+            await self._context.instances.sweep(await self._context.records.keeping_volumes())
+        except StagerError as error:
+            log.warning("networks_left", environment=environment.id, reason=error.reason, error=error.message)
+
+    def _drain_timeout(self, environment: Environment) -> float:
+        try:
+            return self._context.application(environment).drain_timeout
+        except Fault:
+            return 0.0

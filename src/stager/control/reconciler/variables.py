@@ -1,0 +1,188 @@
+"""The environment variables of instances.
+
+The documented ones, and the configured ones with their secrets, go to the services that run the repository's
+code. Images from elsewhere get what is declared for them, and what tells where they run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from stager.domain.application import Application
+from stager.domain.deployment import DeployedService, Deployment
+from stager.domain.environment import Environment
+from stager.domain.service import provided, with_generated
+from stager.domain.source import Trust
+
+SECRET_LENGTH = 32
+"""Hex digits of a generated secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A deployment, with what the instances of its services are created from.
+
+    Args:
+        application: with the settings of the repository file and the image.
+        urls: of the routed services, by the name of the service.
+        key: of the installation; generated secrets are derived from it.
+        amended: the variables that handlers set.
+    """
+
+    environment: Environment
+    deployment: Deployment
+    application: Application
+    urls: Mapping[str, str]
+    key: bytes = field(repr=False)
+    amended: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether its code may have secrets."""
+        return self.environment.desired.trust is Trust.TRUSTED
+
+    @property
+    def url(self) -> str:
+        """The URL of the main service."""
+        main = next((service.name for service in self.deployment.services if service.is_main), "")
+        return self.urls.get(main, "")
+
+    def secret(self, name: str) -> str:
+        """The generated secret of this name."""
+        return secret_of(self.environment, name, self.key)
+
+
+def secret_of(environment: Environment, name: str, key: bytes) -> str:
+    """The generated secret of a name. It stays the same for the environment's life, and isn't stored."""
+    message = f"generated secret\0{environment.id}\0{name}".encode()
+    return hmac.new(key, message, hashlib.sha256).hexdigest()[:SECRET_LENGTH]
+
+
+@dataclass(frozen=True, slots=True)
+class Variables:
+    """The environment variables of an instance.
+
+    Args:
+        stable: those that are part of the instance's inputs.
+        per_commit: those that differ with each commit; they take precedence.
+    """
+
+    stable: Mapping[str, str]
+    per_commit: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def all(self) -> dict[str, str]:
+        return {**self.stable, **self.per_commit}
+
+
+def of_service(launch: Launch, service: DeployedService) -> Variables:
+    """The variables of a service's next instance."""
+    fill = _filling(launch.secret)
+    if service.spec.is_built:
+        return _of_code(launch, service, fill)
+    return Variables(
+        {
+            **fill(service.spec.variables),
+            **_secrets(launch, service),
+            **_place(launch),
+            **_port(launch, service),
+        }
+    )
+
+
+def _of_code(
+    launch: Launch, service: DeployedService, fill: Callable[[Mapping[str, str]], dict[str, str]]
+) -> Variables:
+    """Later ones win, so that Stager's can't be forged. The configuration's take precedence over those of the
+    repository for the main service; another one's own take precedence over them."""
+    application, own = launch.application, fill(service.spec.variables)
+    configured = {**application.variables, **(application.secrets if launch.is_ours else {})}
+    environment = launch.environment
+    return Variables(
+        {
+            **fill(provided(each.spec for each in launch.deployment.services)),
+            **({**own, **configured} if service.is_main else {**configured, **own}),
+            **_secrets(launch, service),
+            **environment.desired.parameters,
+            **launch.amended,
+            **_documented(application, environment),
+            **_place(launch),
+            **_change(environment),
+            **_port(launch, service),
+        },
+        _commit(launch),
+    )
+
+
+def _secrets(launch: Launch, service: DeployedService) -> Mapping[str, str]:
+    return launch.application.service_secrets.get(service.name, {}) if launch.is_ours else {}
+
+
+def _filling(secret: Callable[[str], str]) -> Callable[[Mapping[str, str]], dict[str, str]]:
+    def fill(variables: Mapping[str, str]) -> dict[str, str]:
+        return {name: with_generated(value, secret) for name, value in variables.items()}
+
+    return fill
+
+
+def _documented(application: Application, environment: Environment) -> dict[str, str]:
+    """The lower-case variables of the walkthrough. `container_name` is the unchanged branch."""
+    variables = {"image_name": application.name, "container_name": environment.name, "action": "launch"}
+    change = environment.change
+    if change is not None:
+        variables["repo_owner"] = change.owner
+        variables["pull_request_number"] = str(change.number)
+    elif application.owner:
+        variables["repo_owner"] = application.owner
+    return variables
+
+
+def _place(launch: Launch) -> dict[str, str]:
+    urls = launch.urls if len(launch.deployment.services) > 1 else {}
+    return place(launch.environment, launch.url, urls)
+
+
+def place(environment: Environment, url: str, urls: Mapping[str, str]) -> dict[str, str]:
+    """The variables that say where an environment runs, the same for all of its services.
+
+    Args:
+        url: of the main service.
+        urls: of all routed services, by name; empty if there is only one service.
+    """
+    return {
+        "STAGER": "1",
+        "STAGER_APP": environment.app,
+        "STAGER_ENVIRONMENT": environment.id,
+        "STAGER_NAME": environment.name,
+        "STAGER_URL": url,
+        "STAGER_HOST": environment.host,
+        "STAGER_TRUST": environment.desired.trust.value,
+        **{f"STAGER_URL_{name.upper().replace('-', '_')}": each for name, each in urls.items()},
+    }
+
+
+def _change(environment: Environment) -> dict[str, str]:
+    change = environment.change
+    if change is None:
+        return {}
+    return {
+        "STAGER_REPOSITORY": f"{change.owner}/{change.repository}",
+        "STAGER_CHANGE": str(change.number),
+        "STAGER_AUTHOR": change.author,
+    }
+
+
+def _commit(launch: Launch) -> dict[str, str]:
+    revision, change = launch.deployment.revision, launch.environment.change
+    facts = {"STAGER_SHA": revision.sha, "STAGER_REF": revision.ref or launch.environment.name}
+    if change is not None:
+        facts |= {"STAGER_BASE_REF": change.base_ref, "STAGER_TITLE": change.title}
+    return facts
+
+
+def _port(launch: Launch, service: DeployedService) -> dict[str, str]:
+    port = launch.application.port if service.is_main else service.spec.port
+    return {"STAGER_PORT": str(port)} if port else {}
