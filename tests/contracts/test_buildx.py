@@ -146,9 +146,7 @@ class TestRecipe:
 
 
 class TestContent:
-    async def test_is_the_same_for_commits_with_the_same_files(
-        self, buildx: BuildxUnderTest
-    ) -> None:
+    async def test_is_the_same_for_commits_with_the_same_files(self, buildx: BuildxUnderTest) -> None:
         dockerfile = f'FROM {IMAGE}\nCMD ["one"]\n'
         orders = [replace(buildx.order_of(dockerfile), sha=sha * 40) for sha in "ab"]
         images = [await buildx.builder.build(order, nobody) for order in orders]
