@@ -177,13 +177,14 @@ def _instance(service: Service, number: int, observed: Observed, *, is_desired: 
     others = [i for i in candidates if i not in own and is_usable(i, observed)]
     same = [i for i in others if service.is_kept and service.inputs and i.inputs == service.inputs]
     newer = [i for i in others if service.is_stateful and not is_desired]
-    return max(own + same or newer, key=lambda i: _progress(i, observed), default=None)
+    return max(own + same or newer, key=lambda i: _progress(i, number, observed), default=None)
 
 
-def _progress(instance: Instance, observed: Observed) -> tuple[bool, bool, bool, int]:
+def _progress(instance: Instance, number: int, observed: Observed) -> tuple[bool, bool, bool, bool, int]:
     return (
-        has_passed(instance, observed),
+        observed.is_healthy(instance, number),
         observed.is_serving(instance),
+        has_passed(instance, observed),
         instance.state is InstanceState.RUNNING,
         instance.generation,
     )

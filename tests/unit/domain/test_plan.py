@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from stager.domain.deployment import degraded
 from stager.domain.environment import (
     Attempt,
     Desired,
     Instance,
+    InstanceState,
     Observed,
     RunState,
     Service,
@@ -97,7 +99,9 @@ def two(new: tuple[Service, ...], old: tuple[Service, ...], *, is_prepared: bool
 
 def shared(new: tuple[Service, ...], old: tuple[Service, ...]) -> Layout:
     """As `two`, with instances that the newest generation may use further."""
-    states = [None, "stopped", "crashed", "running", "healthy", "joined", "shared", "apart"]
+    states = [None, "stopped", "running", "healthy", "joined", "shared"]
+    if not any(service.is_routed and service.is_kept for service in new):  # there are many routes
+        states += ["crashed", "apart"]
     return replace(two(new, old), states=states, attempts=[(FRESH, FRESH), (GIVEN_UP, FRESH)])
 
 
@@ -123,7 +127,10 @@ LAYOUTS = {
     "another cache": shared((replace(CACHE, inputs="8"), NEEDS_CACHE), (CACHE, NEEDS_CACHE)),
     "a routed service that is kept": shared((WEB, MAIL), (WEB, MAIL)),
     "another routed service": shared((WEB, replace(MAIL, inputs="3")), (WEB, MAIL)),
-    "a job": two((DATABASE, JOB, NEEDS_JOB), (WEB, DATABASE)),
+    "a job": replace(
+        two((DATABASE, JOB, NEEDS_JOB), (WEB, DATABASE)),
+        slots=[(JOB, NEWEST), (NEEDS_JOB, NEWEST), (WEB, NEWEST - 1), (DATABASE, NEWEST - 1)],
+    ),
 }
 
 
@@ -161,7 +168,7 @@ def worlds(layout: Layout) -> Iterator[World]:
             if state
         ]
         instances = tuple(i for i, _ in there)
-        if _are_two_stateful(layout, instances):
+        if _are_doubled(layout, instances):
             continue
         healthy: dict[int, dict[str, str]] = {NEWEST: {}, NEWEST - 1: {}}
         for each, state in there:
@@ -180,10 +187,19 @@ def worlds(layout: Layout) -> Iterator[World]:
             yield replace(world, live=frozenset() if live is None else frozenset({live}))
 
 
-def _are_two_stateful(layout: Layout, instances: Sequence[Instance]) -> bool:
-    """Whether two instances of a stateful service exist, which Stager never creates."""
-    stateful = {service.name for service, _ in layout.slots if service.is_stateful}
-    return any(sum(i.service == name for i in instances) > 1 for name in stateful)
+def _are_doubled(layout: Layout, instances: Sequence[Instance]) -> bool:
+    """Whether there are instances that Stager never creates: a second one of a stateful service, or of a
+    service that is kept while one with the same inputs runs."""
+    kept = {service.name: service for service, _ in layout.slots if service.is_kept}
+    of_kept = [i for i in instances if i.service in kept]
+    return any(
+        one.service == other.service
+        and (
+            kept[one.service].is_stateful
+            or (one.inputs == other.inputs and InstanceState.RUNNING in (one.state, other.state))
+        )
+        for one, other in itertools.combinations(of_kept, 2)
+    )
 
 
 def routes(layout: Layout, instances: Sequence[Instance]) -> Iterator[dict[str, Endpoint]]:
@@ -376,6 +392,92 @@ def _name(action: Action) -> str:
             return kind
 
 
+def push(world: World, *services: Service) -> World:
+    """The next generation, of these services."""
+    desired = replace(world.desired, generation=world.desired.generation + 1)
+    return replace(world, desired=desired, declared=services)
+
+
+def launched(*services: Service) -> World:
+    """Generation 1 is live."""
+    world, _ = World(Desired(RunState.RUNNING, 1), Observed(), services).rest()
+    assert world.whole_generation == 1
+    return world
+
+
+class TestServices:
+    def test_each_is_started_when_what_it_needs_is_ready(self) -> None:
+        world = World(Desired(RunState.RUNNING, 1), Observed(), (NEEDS_JOB, JOB, DATABASE, CACHE))
+        assert names(world) == [
+            *("Prepare", "Start database", "Join database 1", "Start cache", "Join cache 1"),
+            *("Check database 1", "Start migrate", "Check migrate 1", "Record migrate 1"),
+            *("Start web", "Check web 1", "Check cache 1", "Publish"),
+        ]
+
+    def test_a_push_replaces_only_what_changed(self) -> None:
+        world = push(launched(WEB, DATABASE, CACHE), WEB, DATABASE, replace(CACHE, inputs="8"))
+        assert names(world) == [
+            *("Prepare", "Join database 2", "Start web", "Start cache", "Join cache 2"),
+            *("Check web 2", "Check database 2", "Check cache 2", "Publish", "Retire cache.1 web.1"),
+        ]
+
+    def test_a_stateful_one_is_stopped_before_its_successor_starts_and_serves_both(self) -> None:
+        world = push(launched(NEEDS_DATABASE, DATABASE), NEEDS_DATABASE, UPGRADED)
+        assert names(world) == [
+            *("Prepare", "Retire database.1", "Start database", "Join database 2", "Join database 1"),
+            *("Check database 2", "Start web", "Check web 2", "Publish", "Retire web.1"),
+        ]
+
+    def test_the_old_database_comes_back_if_the_new_one_never_is_healthy(self) -> None:
+        world = push(launched(NEEDS_DATABASE, DATABASE), NEEDS_DATABASE, UPGRADED)
+        while not isinstance(action := world.plan(), Check):
+            assert action
+            world = next(world.outcomes(action))
+        failed = list(world.outcomes(action))[-1]
+        assert names(failed) == ["Retire database.2", "Start database", "Join database 1", "Check database 1"]
+        assert failed.rest()[0].whole_generation == 1
+
+    def test_a_new_database_that_is_healthy_stays_if_the_application_is_broken(self) -> None:
+        """Its data may have been migrated."""
+        world = push(launched(NEEDS_DATABASE, DATABASE), NEEDS_DATABASE, UPGRADED)
+        while not (isinstance(action := world.plan(), Check) and action.instance.service == "web"):
+            assert action
+            world = next(world.outcomes(action))
+        failed = list(world.outcomes(action))[-1]
+        assert names(failed) == ["Retire web.2", "Check database 1"]
+        assert failed.rest()[0].ready(1) == {"web", "database"}
+
+    def test_a_job_that_is_done_doesnt_run_again_if_its_container_is_pruned(self) -> None:
+        world = launched(NEEDS_JOB, JOB, DATABASE)
+        left = tuple(i for i in world.observed.instances if i.service != "migrate")
+        assert replace(world, observed=replace(world.observed, instances=left)).plan() is None
+
+    def test_a_service_that_crashes_for_good_leaves_the_preview_degraded(self) -> None:
+        world = launched(WEB, CACHE)
+        for _ in range(30):
+            [cache] = [i for i in world.observed.instances if i.service == "cache"]
+            ended = [stopped(cache, 1) if i == cache else i for i in world.observed.instances]
+            world, _ = replace(world, observed=replace(world.observed, instances=tuple(ended))).rest()
+        assert world.whole_generation == 1
+        assert not world.observed.attempt(1).final
+        assert degraded(world.observed.attempt(1)).keys() == {"cache"}
+
+    def test_the_database_of_a_first_push_that_fails_keeps_running(self) -> None:
+        """Stopping it in its first initialisation would leave a broken volume."""
+        world = World(Desired(RunState.RUNNING, 1), Observed(), (WEB, DATABASE))
+        while not (isinstance(action := world.plan(), Check) and action.instance.service == "web"):
+            assert action
+            world = next(world.outcomes(action))
+        failed = list(world.outcomes(action))[-1]
+        assert names(failed) == ["Retire web.1"]
+        assert names(push(failed.rest()[0], WEB, DATABASE))[:2] == ["Prepare", "Join database 2"]
+
+    def test_stateful_ones_are_removed_last(self) -> None:
+        world = launched(WEB, DATABASE)
+        world = replace(world, desired=world.desired.absent())
+        assert names(world) == ["Unpublish", "Retire web.1", "Retire database.1"]
+
+
 CREATED, STOPPED = instance(1, 2, "created"), instance(1, 2, "stopped")
 DB = instance(2, 2, "running", "database")
 
@@ -406,6 +508,23 @@ DB = instance(2, 2, "running", "database")
         (Record(STOPPED, 2), Record(STOPPED, 2), True),
         (Wait(START), Wait(START), True),
         (Wait(START), Resume(STOPPED, 2), False),
+        (Prepare(2), Prepare(2), True),
+        (Prepare(2), Start(2, "web"), True),
+        (Prepare(2), Join(DB, 2), True),
+        (Prepare(2), Prepare(3), False),
+        (Prepare(2), Join(DB, 1), False),
+        (Start(2, "database"), Join(DB, 2), True),
+        (Start(2, "database"), Join(DB, 1), True),
+        (Start(2, "database"), Join(DB, 3), False),
+        (Join(DB, 2), Join(DB, 2), True),
+        (Join(DB, 2), Start(2, "web"), True),
+        (Join(DB, 2), Start(2, "database"), False),
+        (Join(DB, 2), None, True),
+        (Join(DB, 2), Check(DB, 2), True),
+        (Join(DB, 2), Check(DB, 3), False),
+        (Check(DB, 2), Check(DB, 3), False),
+        (Record(DB, 2), Record(DB, 3), False),
+        (Publish(2, (DB,)), Publish(3, (DB,)), False),
     ],
 )
 def test_whether_a_running_action_continues(running: Action, planned: Action | None, goes_on: bool) -> None:

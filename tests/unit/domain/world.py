@@ -129,6 +129,7 @@ class World:
 
     def _started(self, generation: int, service: Service) -> Iterator[World]:
         taken = {i.id for i in self.observed.instances}
+        taken |= {r.partition("@")[0] for a in self.observed.attempts for r in a.healthy_runs.values()}
         id_ = next(id_ for n in range(9) if (id_ := f"{service.name}.{generation}.{n}") not in taken)
         created = Instance(
             *(id_, "e", service.name, f"d{generation}", generation, InstanceState.CREATED),
@@ -338,7 +339,11 @@ class World:
         others = [i for i in self.observed.instances if i != instance and i.service == instance.service]
         for generation in self._in_use:
             is_used = self._has_passed_for(instance, generation)
-            is_replaced = any(self._has_passed_for(i, generation) for i in others)
+            is_replaced = any(
+                self._has_passed_for(i, generation)
+                or (self.observed.is_serving(i) and self._fits(i, generation))
+                for i in others
+            )
             assert not is_used or is_replaced, "stopped what another generation uses"
 
     def _may_be_stopped_first(self, instance: Instance) -> bool:

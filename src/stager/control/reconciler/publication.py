@@ -24,8 +24,8 @@ class Publication:
         self._status_page = status_page
 
     async def publish(self, state: ObservedState, generation: int, instances: Sequence[Instance]) -> None:
-        """Route all hosts of a generation to its instances in one change. Hosts of services that it doesn't
-        have are given up, except those that the desired generation has."""
+        """Route all hosts of a generation to its instances in one change. Its other hosts show a page. Hosts
+        of services that it doesn't have are given up, except those that the desired generation has."""
         environment, deployment = state.environment, state.deployments[generation]
         hosts = _hosts(deployment, environment)
         targets = {hosts[each.service]: each.endpoint for each in instances if each.endpoint is not None}
@@ -38,6 +38,9 @@ class Publication:
         if unused:
             await self._context.records.keep_hosts(environment.id, wanted)
         await self._context.records.live(environment.id, deployment.id, self._context.clock.now())
+        published = {host for name, host in state.hosts.items() if name in state.observed.published}
+        if others := published - targets.keys() - unused:
+            await self._status_page.show(environment.id, over=others)
         url = self._context.urls.url(environment.host)
         log.info("published", environment=environment.id, deployment=deployment.id, url=url)
         if is_first:

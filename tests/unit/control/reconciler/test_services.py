@@ -8,12 +8,14 @@ from dataclasses import replace
 import pytest
 
 from stager.domain.application import Application
-from stager.domain.environment import Environment, Instance, InstanceState
+from stager.domain.environment import Environment, Instance, InstanceState, ServiceFailure
+from stager.domain.errors import Outcome
 from stager.domain.route import Endpoint, Page
 from stager.domain.service import Condition, Mount, ServiceCheck, ServiceSpec, generated
 from stager.domain.stack import USUAL_NAMES, StackDeclaration
 from stager.domain.status import State
 from stager.ports.builder import ImageFacts
+from stager.ports.store import Transaction
 from stager.testing import Program
 from stager.testing.fakes.builder import Result
 from stager.testing.fakes.engine import Inner
@@ -376,3 +378,23 @@ class TestCompose:
         await works.opened("a1")
 
         assert (await works.status()).reason == "compose-missing"
+
+
+class TestGivenUp:
+    async def test_a_service_that_is_given_up_has_a_page_and_the_others_serve(self, harness: Harness) -> None:
+        environment = await harness.launch("x")
+        await harness.rest()
+        failure = ServiceFailure(6, None, Outcome("fault", "crashed", "It exited."), final=True)
+
+        def give_up(tx: Transaction) -> None:
+            deployment = tx.deployment_of(environment.id, 1)
+            assert deployment
+            attempt = replace(deployment.attempt, failed_services={"admin": failure})
+            tx.save_deployment(replace(deployment, attempt=attempt))
+
+        await harness.store.write(give_up)
+        await harness.kill()
+        await harness.start()
+
+        assert harness.served(environment.host) == by_service(harness, environment)["web"]
+        assert isinstance(harness.target(f"admin--{environment.host}"), Page)
