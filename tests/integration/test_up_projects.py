@@ -31,7 +31,7 @@ PATIENCE = 150.0
 PAGES = {
     "app-json": "app.json, dark, key of 64",
     "beside-context": "beside the context",
-    "django-compose": "django, sqlite:///shop.db",
+    "django-compose": "django, postgres://shop:shop@db:5432/shop",
     "express-secret": "express, secret of 64",
     "fastapi-src": "fastapi",
     "flask-procfile": "flask, greeting hello, secret of 64",
