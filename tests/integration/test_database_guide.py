@@ -14,6 +14,7 @@ import yaml
 from tests.integration.conftest import MakeStager
 from tests.integration.images import ServiceKind, base_image, service_image
 from tests.integration.stager import StagerUnderTest, docker, until
+from tests.unit.docs.written import page_sample, typed
 
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs" / "how-to" / "application-with-a-database.md"
@@ -29,8 +30,14 @@ def blocks(kind: str) -> list[str]:
 
 def commands() -> list[tuple[str, list[str]]]:
     """The commands of the page, each with the lines below it."""
-    found = re.findall(r"^\$ (.*)\n((?:[^$\n].*\n)*)", "".join(blocks("console")), re.MULTILINE)
-    return [(command, lines.splitlines()) for command, lines in found]
+    samples = (
+        page_sample("application-with-a-database.md", "$ git init"),
+        page_sample("application-with-a-database.md", "$ curl"),
+        page_sample("application-with-a-database.md", '$ echo "ALTER TABLE entries'),
+        page_sample("application-with-a-database.md", '$ echo "ALTER TABLE nothing'),
+        page_sample("application-with-a-database.md", "$ git push stager --delete"),
+    )
+    return [command for sample in samples for command in typed(sample)]
 
 
 def test_the_page_shows_the_file_of_the_example() -> None:
@@ -73,6 +80,7 @@ def test_as_written(make_stager: MakeStager, tmp_path: Path) -> None:
     base_image("python-build")
     clone = copied("guestbook-flask", tmp_path / "guestbook", "postgres", "redis", "maildev")
     configuration = yaml.safe_load(blocks("yaml")[1])
+    assert page_sample("application-with-a-database.md", "stager serve") == "stager serve\n"
     stager = make_stager(**{**configuration, "local_forge": str(tmp_path / "repositories")})
     for command, lines in commands():
         said = run(command, clone, stager)
