@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tests.unit.docs.pages import Sample
+import pytest
+
+from tests.unit.docs.pages import ROOT, Sample
 from tests.unit.docs.written import all_samples, uses
 
 NOT_RUN: Mapping[tuple[str, str], str] = {
@@ -17,6 +19,10 @@ NOT_RUN: Mapping[tuple[str, str], str] = {
     ("walkthrough-with-a-prepared-image.md", "ssh-keygen -t ed25519"): "asks GitHub for its keys",
 }
 """Samples without a test, by page and beginning, each with what it would need."""
+RUN_WHOLE: Mapping[str, str] = {
+    "application-with-a-database.md": "tests/integration/test_database_guide.py",
+}
+"""Pages of which a test reads and runs all samples, with that test."""
 
 
 def starts_of(sample: Sample) -> list[tuple[str, str]]:
@@ -28,10 +34,14 @@ def starts_of(sample: Sample) -> list[tuple[str, str]]:
 
 
 def test_every_command_is_run_by_a_test() -> None:
-    missing = [
-        f"{sample}: {sample.text.splitlines()[0]}" for sample in all_samples() if not starts_of(sample)
-    ]
+    others = [sample for sample in all_samples() if sample.page.name not in RUN_WHOLE]
+    missing = [f"{each}: {each.text.splitlines()[0]}" for each in others if not starts_of(each)]
     assert missing == [], "run them in a test by tests.unit.docs.written.page_sample()"
+
+
+@pytest.mark.parametrize("page", RUN_WHOLE)
+def test_the_test_of_a_whole_page_reads_it(page: str) -> None:
+    assert page in (ROOT / RUN_WHOLE[page]).read_text("utf-8")
 
 
 def test_every_listed_sample_exists() -> None:
