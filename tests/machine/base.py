@@ -16,7 +16,9 @@ from stager.domain.environment import Environment, EnvironmentKey, Instance, Ins
 from stager.domain.pull_requests.events import CommentAdded
 from stager.domain.pull_requests.rules import Rules
 from stager.domain.recipe import Recipe
+from stager.domain.service import MAIN_SERVICE, ServiceSpec
 from stager.domain.source import Access, Change, Trust
+from stager.domain.stack import StackDeclaration
 from stager.ports.source import Origin
 from stager.ports.store import Transaction
 from stager.testing import FakeForge
@@ -51,12 +53,14 @@ class Terms:
     Args:
         builds: whether it builds its images.
         at_once: how many at a time.
+        services: beside the application.
     """
 
     forks: ForkMode = "approve"
     rules: Rules = field(default_factory=Rules)
     builds: bool = False
     at_once: int = 2
+    services: tuple[ServiceSpec, ...] = ()
 
     @property
     def application(self) -> Application:
@@ -69,6 +73,8 @@ class Terms:
             build=Recipe(secrets=dict([SECRET])) if self.builds else None,
             repository_file=OWN_FILE if self.builds else "",
             repository_file_keys=frozenset({"env"}),
+            declared=StackDeclaration(self.services),
+            fork_images=tuple(service.image for service in self.services),
         )
 
 
@@ -124,6 +130,8 @@ class BaseMachine(RuleBasedStateMachine):
             forge=FakeForge(tick=tick),
             sources=FakeSources({OWN_FILE: f"env: {{{SAID_BY_HEAD}: '1'}}"}),
         )
+        for service in terms.services:
+            self.engine.add_image(service.image)
         forge = self.harness.forge
         self.repository = forge.add_repository("acme", "shop")
         self.forks = [forge.add_repository(owner, "shop") for owner in (STRANGERS, "nobody")]
@@ -220,16 +228,20 @@ class BaseMachine(RuleBasedStateMachine):
     def _running(self) -> list[Instance]:
         return [i for i in self.engine.there() if i.state is InstanceState.RUNNING]
 
+    def _applications(self) -> list[Instance]:
+        """The instances of main services, which run the code of a revision."""
+        return [i for i in self.engine.there() if i.service == MAIN_SERVICE]
+
     def _to_stop(self) -> list[Instance]:
         return [i for i in self._running() if self.stops[i.deployment] < STOPS_ALLOWED]
 
     def _has_answered(self, instance: Instance) -> bool:
         deployment = self._peek(lambda tx: tx.deployment(instance.deployment))
-        return deployment is not None and bool(deployment.attempt.healthy_runs)
+        return deployment is not None and instance.service in deployment.attempt.healthy_runs
 
     def _running_of(self, number: int) -> str | None:
         """The head that runs for this pull request."""
-        labels = [self.engine.spec(i.id).labels for i in self.engine.there()]
+        labels = [self.engine.spec(i.id).labels for i in self._applications()]
         heads = [b.revision.sha for b in labels if b.change is not None and b.change.number == number]
         return heads[0] if heads else None
 
@@ -239,7 +251,7 @@ class BaseMachine(RuleBasedStateMachine):
         return found[0] if found else None
 
     def _versions_there(self, name: str) -> list[str]:
-        labels = [self.engine.spec(i.id).labels for i in self.engine.there()]
+        labels = [self.engine.spec(i.id).labels for i in self._applications()]
         return [b.parameters["V"] for b in labels if b.subject == f"name:{name}"]
 
 

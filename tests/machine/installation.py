@@ -10,6 +10,7 @@ from hypothesis.stateful import initialize
 
 from stager.domain.pull_requests.events import ChangeAction, ChangeEvent, Event
 from stager.domain.pull_requests.rules import Rules
+from stager.domain.service import Mount, ServiceSpec
 from stager.domain.source import Change
 from tests.machine.base import Terms, end_all_tasks
 from tests.machine.expected import Held
@@ -55,6 +56,19 @@ class Installation(Machine):
     )
     def begin_somehow(self, tick: float, fuse: int | None, **terms: Any) -> None:
         self.begin(tick, fuse, Terms(**terms))
+
+
+class WithServices(Machine):
+    """One whose previews have a database, which keeps its data, and a cache."""
+
+    SERVICES = (
+        ServiceSpec("db", image="postgres:16", mounts=(Mount("/var/lib/postgresql/data", volume="data"),)),
+        ServiceSpec("cache", image="redis:7"),
+    )
+
+    @initialize(tick=TICKS, fuse=FUSES, forks=FORKS)
+    def begin_somehow(self, tick: float, fuse: int | None, **terms: Any) -> None:
+        self.begin(tick, fuse, Terms(services=self.SERVICES, **terms))
 
 
 class OutOfTouch(Machine):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from hypothesis.stateful import invariant, rule
 
-from stager.domain.environment import Environment, Instance, InstanceLabels, SuspensionReason
+from stager.domain.environment import Environment, Instance, InstanceLabels, InstanceState, SuspensionReason
 from stager.domain.pull_requests.rules import refusal
 from stager.domain.route import Endpoint
+from stager.domain.service import MAIN_SERVICE
 from stager.domain.source import Change, Trust
 from stager.domain.status import State
 from stager.ports.builder import BuildOrder
@@ -41,7 +42,7 @@ class Rest(People, Faults):
     @invariant()
     def no_code_runs_that_may_not(self) -> None:
         """Neither in a container nor in a build, not for a moment; and strangers' code gets no secret."""
-        for instance in self.engine.there():
+        for instance in self._applications():
             spec = self.engine.spec(instance.id)
             if spec.labels.change is not None:
                 self._may_run(spec.labels.change.number, spec.labels)
@@ -167,13 +168,23 @@ class Rest(People, Faults):
             return []
         if environment.desired.revision.sha not in self.failing:
             assert status.state is State.LIVE, (environment, status)
-            return [await self.harness.assert_live(environment)]
+            return [await self.harness.assert_live(environment), *self._services_of(environment)]
         if environment.serving is None:
             assert status.state is State.FAILED, (environment, status)
             assert self.engine.there(environment.id) == []
             return []
         assert status.state is State.FAILED_UPDATE, (environment, status)
         return [await self.harness.assert_live(environment, generation=environment.serving)]
+
+    def _services_of(self, environment: Environment) -> list[Instance]:
+        """Each service beside the application runs once, and the application reaches it."""
+        found = [i for i in self.engine.there(environment.id) if i.service != MAIN_SERVICE]
+        assert sorted(i.service for i in found) == sorted(s.name for s in self.terms.services)
+        [web] = [i for i in self.engine.there(environment.id) if i.service == MAIN_SERVICE]
+        for instance in found:
+            assert instance.state is InstanceState.RUNNING
+            assert self.engine.reached(web.id, instance.service) == {instance.id}
+        return found
 
     async def _nothing_is_left_over(self, running: list[Instance]) -> None:
         harness = self.harness
@@ -182,6 +193,9 @@ class Rest(People, Faults):
         assert harness.builder.images <= {self.engine.spec(i.id).image for i in running}
         assert not harness.builder.running
         assert not harness.sources.folders
+        present = {i.environment for i in running}
+        assert {environment for environment, _, _ in self.engine.volume_names} <= present
+        running = [i for i in running if i.service == MAIN_SERVICE]
         targets = [t for t in harness.router.table.routes.values() if isinstance(t, Endpoint)]
         assert sorted(map(str, targets)) == sorted(str(i.endpoint) for i in running)
         hosts = {environment.host for environment in await harness.environments()}
