@@ -1,4 +1,4 @@
-"""Launches by hand, the floor of every launch: the container that Stager would create, on a network of its
+"""Manual launches, the floor of every launch: the container that Stager would create, on a network of its
 own, by the same calls of the engine's API, and nothing else."""
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Building and running a pushed commit, with Stager and by hand; used by the rows on builds.
+"""Building and running a pushed commit, with Stager and manually; used by the rows on builds.
 
 Each branch has its own page; the application's other layers are in the build cache after the first build.
 """
@@ -150,7 +150,7 @@ class Watcher:
 
     async def next_start(self) -> None:
         """Wait until a container of Stager's is started, by Docker's events. Polling the preview would
-        take a fifth of a processor from the build, and the measurement by hand doesn't poll either."""
+        take a fifth of a processor from the build, and the manual measurement doesn't poll either."""
         label = f"{labels.INSTALLATION}={self._stager.installation}"
         events = await asyncio.create_subprocess_exec(
             *("docker", "events", "--filter", f"label={label}", "--filter", "event=start"),

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import comment_picture
 from argon2 import PasswordHasher
 from demo import BROKEN, Demo
 from demo_browser import chromium
@@ -113,6 +114,7 @@ def main() -> int:
     demo = Demo(ROOT / ".stager" / "screenshots", given.port, SETTINGS)
     try:
         with chromium() as browser:
+            comment_picture.take(browser)
             stage = Stage(demo, browser)
             demo.clean_up()
             stage.prepare()
@@ -124,7 +126,8 @@ def main() -> int:
         return 1
     finally:
         demo.clean_up()
-    print(f"· {TARGET.relative_to(ROOT)}")
+    for path in (comment_picture.TARGET, TARGET):
+        print(f"· {path.relative_to(ROOT)}")
     return 0
 
 

@@ -2,7 +2,7 @@
 # Makes the image of a service from the distribution's own packages, without an image registry, under the name that the
 # public image has, and with the part of its behaviour that Stager's catalogue of services needs: postgres, mariadb,
 # redis, valkey (where the distribution has it) or rabbitmq, tagged with the version of the package (postgres:15), or
-# maildev/maildev:2 from npm. scripts/services has the entrypoints. An image of this name that was pulled is left
+# maildev/maildev:2.2.1 from npm. scripts/services has the entrypoints. An image of this name that was pulled is left
 # alone. Prints the image's name as the last line.
 # usage: scripts/service-image.sh postgres|mariadb|redis|valkey|rabbitmq|maildev
 set -Eeuo pipefail
@@ -20,6 +20,8 @@ declare -A PACKAGE=([postgres]=postgresql [mariadb]=mariadb-server [redis]=redis
 ALSO_NOT_FOLLOWED="adduser cron iproute2 init-system-helpers libcap2-bin libllvm14 libllvm19 libz3-4 logrotate lsb-base lsof
   passwd postgresql-common psmisc python3 rsync socat ssl-cert sysvinit-utils ucf usrmerge"
 
+NOT_FOLLOWED="${NOT_FOLLOWED/tzdata/}" # databases know time zones
+
 # A user that owns the data, with the number that the public image has.
 declare -A ACCOUNT=([postgres]=postgres:999 [mariadb]=mysql:999 [redis]=redis:999 [valkey]=valkey:999 [rabbitmq]=rabbitmq:999 [maildev]=node:1000)
 
@@ -36,7 +38,7 @@ declare -A CHANGES=(
 tag() {
   local version
   if [ "$name" = maildev ]; then
-    echo 2
+    echo 2.2.1
     return
   fi
   version="$(apt-cache show --no-all-versions "${PACKAGE[$name]}" 2>/dev/null || true)"

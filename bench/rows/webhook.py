@@ -51,9 +51,7 @@ async def _measure(folder: Path, stager: StagerUnderTest, pulls: Sequence[Pull])
         await _open(stager, to_stager, pulls)
         taken: dict[str, list[list[float]]] = {"floor": [], "stager": []}
         for number in range(ROUNDS + 1):
-            last = (
-                number == ROUNDS
-            )  # the last round's deliveries are pushes, which make everything start anew
+            last = number == ROUNDS  # the last round's deliveries are pushes, which make everything restart
             bodies = [_signed(pull.push() if last else _labeled(pull)) for pull in pulls]
             for name, send in (("floor", to_floor), ("stager", to_stager)):
                 taken[name].append(rounded(await _round(send, bodies), 5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import stat
@@ -109,13 +110,26 @@ def test_another_application_interrupts_no_build(make_stager: MakeStager, tmp_pa
         assert added.status_code == 200, added.text
         assert "shop is added" in browser.get("/setup/application/shop").text
         until(lambda: "shop is set up" in text_of(browser, "/setup/application/shop"), "it restarted")
+        push_with_a_token(browser, tmp_path / "other")
+    stager.wait_for("first-preview", "live")
     stager.wait_for("x", "live")
     events = [json.loads(line)["event"] for line in stager.log.read_text().splitlines() if line[:1] == "{"]
     order = [event for event in events if event in ("build_started", "reloading", "built", "stopping")]
     assert order[:4] == ["build_started", "reloading", "built", "stopping"]
-    assert order.count("build_started") == 1
+    assert order.count("build_started") == 2  # that of the new application, afterwards
 
 
 def text_of(browser: httpx.Client, path: str) -> str:
     """A page, or nothing while the control plane restarts."""
     return browser.get(path).text
+
+
+def push_with_a_token(browser: httpx.Client, folder: Path) -> None:
+    """Run the page's command for a push from elsewhere, with a new token."""
+    command = html.unescape(
+        re.findall("<code>(git -c http.*)</code>", text_of(browser, "/setup/application/shop"))[0]
+    )
+    token = browser.post("/api/v1/tokens", json={"label": "push", "expires_in": 3600}).json()["token"]
+    script = command.replace("TOKEN", token)
+    assert script != command
+    subprocess.run(["bash", "-c", script], cwd=clone(folder), check=True, timeout=60)

@@ -60,7 +60,7 @@ def test_the_page_follows_a_build_until_it_is_live(make_rig: MakeRig, browser: B
     assert errors == []
 
 
-def test_it_is_for_whoever_is_known(make_rig: MakeRig, page: Page) -> None:
+def test_it_is_for_signed_in_users_only(make_rig: MakeRig, page: Page) -> None:
     rig: Rig = make_rig()
     rig.branch("feature")
     rig.shows("feature", "feature")

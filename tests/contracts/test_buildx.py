@@ -145,6 +145,17 @@ class TestRecipe:
             assert (await failure(buildx, f"FROM {IMAGE}\n", recipe)).reason == "build-refused"
 
 
+class TestContent:
+    async def test_is_the_same_for_commits_with_the_same_files(self, buildx: BuildxUnderTest) -> None:
+        dockerfile = f'FROM {IMAGE}\nCMD ["one"]\n'
+        orders = [replace(buildx.order_of(dockerfile), sha=sha * 40) for sha in "ab"]
+        images = [await buildx.builder.build(order, nobody) for order in orders]
+        images.append(await built(buildx, dockerfile.replace("one", "two")))
+        assert len(set(images)) == 3
+        first, second, other = [(await buildx.builder.facts(image)).content for image in images]
+        assert first == second != other
+
+
 class TestPorts:
     """What Docker keeps of `EXPOSE` is a set."""
 

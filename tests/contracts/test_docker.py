@@ -126,6 +126,27 @@ async def test_the_network_is_made_ahead() -> None:
 
 
 @pytest.mark.docker
+async def test_a_network_made_ahead_is_used_after_the_preparation_or_swept() -> None:
+    async with docker_under_test() as engine:
+        for number in (0, 1):
+            for _ in ("the first attempt fails", "again"):
+                async with engine.instances.prepared("e1", ProfileName.STANDARD, number), asyncio.timeout(20):
+                    while len(networks(engine.installation)) <= number:
+                        await asyncio.sleep(0.05)
+            spec = replace(await engine.spec("runs", instance_labels()), network=number)
+            made = await engine.instances.create(spec)
+            assert made.network in networks(engine.installation)
+            assert len(networks(engine.installation)) == number + 1
+
+        async with engine.instances.prepared("e2", ProfileName.STANDARD), asyncio.timeout(20):
+            while len(networks(engine.installation)) < 3:
+                await asyncio.sleep(0.05)
+        assert await engine.instances.sweep() == 1
+        other = await engine.instances.create(await engine.spec("runs", instance_labels("e2")))
+        assert other.network in networks(engine.installation)
+
+
+@pytest.mark.docker
 async def test_a_network_that_cannot_be_made_ahead_is_made_afterwards(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -14,7 +14,7 @@ MARKER, OTHER_MARKER = "<!-- stager:one -->", "<!-- stager:two -->"
 
 
 class TestChange:
-    async def test_is_told_as_it_is(self, forge: Forge) -> None:
+    async def test_is_reported_unchanged(self, forge: Forge) -> None:
         change = await the(forge, forge.open("feature/x", A))
 
         assert (change.repository, change.number) == (forge.repository, 1)

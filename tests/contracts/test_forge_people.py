@@ -14,7 +14,7 @@ OURS = "stager/shop"
 
 class TestAccess:
     @pytest.mark.parametrize("access", list(Access))
-    async def test_is_told_as_it_is(self, forge: Forge, access: Access) -> None:
+    async def test_is_reported_unchanged(self, forge: Forge, access: Access) -> None:
         forge.allow("mona", access)
 
         assert await forge.people.access(forge.repository, "mona") is access

@@ -142,7 +142,7 @@ class TestTooLong:
 
         assert pieces(logs).endswith(f"\n{self.ENOUGH}")
 
-    def test_begun_anew_it_has_room_again(self, logs: Logs) -> None:
+    def test_begun_again_it_has_room_again(self, logs: Logs) -> None:
         logs.add("a1", "x" * 10 * MEGABYTE)
         logs.begin("a1")
         logs.add("a1", "new")

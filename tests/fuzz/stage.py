@@ -15,7 +15,7 @@ from tests.unit.web.harness import WebHarness, web
 
 T = TypeVar("T")
 MOST_CASES = 100
-"""After so many a stage is opened anew, so that what earlier ones left doesn't slow down later ones."""
+"""After so many a stage is opened again, so that what earlier ones left doesn't slow down later ones."""
 
 
 class Stage:
@@ -37,13 +37,13 @@ class Stage:
         return self._loop.run_until_complete(work)
 
     def open(self) -> Stage:
-        """Begin afresh; returns itself."""
+        """Start again; returns itself."""
         self.close()
         self.web = self.run(self._stack.enter_async_context(web(**self._how)))
         return self
 
     def next_case(self) -> bool:
-        """Whether it was opened anew before this case."""
+        """Whether it was opened again before this case."""
         self._cases += 1
         if self._cases % MOST_CASES:
             return False

@@ -90,7 +90,7 @@ def test_wrong_credentials_are_nobodys(stage: Stage, pair: bytes, scheme: str) -
 @given(
     st.binary(max_size=60) | st.sampled_from([b"Basic", b"Basic \xff", b"Basic YW5uOg=", b"Bearer stager_"])
 )
-def test_a_header_that_is_none_is_nobodys(stage: Stage, value: bytes) -> None:
+def test_a_header_that_is_none_is_rejected(stage: Stage, value: bytes) -> None:
     assert ask(stage, "GET", "/api/v1/whoami", headers={"authorization": value}).status_code == 401
 
 
@@ -127,7 +127,7 @@ def session(stage: Stage) -> str:
 
 @length(100)
 @given(COOKIES, st.sampled_from(["/account", "/", "/login", "/api/v1/whoami"]))
-def test_a_cookie_that_we_didnt_give_is_nobodys(stage: Stage, pairs: list[str], path: str) -> None:
+def test_a_cookie_that_we_didnt_give_is_rejected(stage: Stage, pairs: list[str], path: str) -> None:
     answer = ask(stage, "GET", path, headers={"cookie": "; ".join(pairs)})
     assert (answer.status_code == 200) is (path in {"/", "/login"})
     assert cookies.SESSION not in answer.headers.get("set-cookie", "")

@@ -11,6 +11,7 @@ from typing import Literal
 from tests.integration.stager import docker
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "base-image.sh"
+ServiceKind = Literal["postgres", "mariadb", "redis", "rabbitmq", "maildev"]
 SERVICE_SCRIPT = SCRIPT.with_name("service-image.sh")
 APP = Path(__file__).parent / "app"
 APPLICATION = "stager-test/app:1"
@@ -20,11 +21,12 @@ It isn't `stager.test`, because containers inherit it."""
 
 
 @functools.cache
-def base_image(kind: Literal["python", "static"]) -> str:
+def base_image(kind: Literal["python", "python-build", "node", "static"]) -> str:
     """The reference of a base image, which is made first if it isn't there.
 
     Args:
-        kind: `python` has Python, git and bash; `static` has busybox alone.
+        kind: `python` has Python, git and bash; `python-build` also pip, `node` Node.js; `static` has busybox
+            alone.
 
     Raises:
         AssertionError: it can't be made; with what the script said.
@@ -35,7 +37,7 @@ def base_image(kind: Literal["python", "static"]) -> str:
 
 
 @functools.cache
-def service_image(kind: Literal["postgres", "mariadb", "redis", "rabbitmq", "maildev"]) -> str:
+def service_image(kind: ServiceKind) -> str:
     """The reference of a service's image, such as `postgres:15`; made first if it isn't there.
 
     Raises:

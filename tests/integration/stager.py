@@ -280,6 +280,11 @@ class StagerUnderTest:
             "network", "ls", "-q", f"--filter=label=stager.installation={self.installation}"
         ).split()
 
+    def volumes(self) -> list[str]:
+        """The names of the volumes of its previews."""
+        label = f"--filter=label=stager.installation={self.installation}"
+        return docker("volume", "ls", "--quiet", label).split()
+
     def inspect(self, container: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(docker("inspect", container))[0]
         return found
@@ -318,7 +323,7 @@ class StagerUnderTest:
             print(f"--- {self.log}\n{self.log.read_text()[-8000:]}")
 
     def clean_up(self) -> None:
-        """Leave nothing: processes, containers, networks, images that it built."""
+        """Leave nothing: processes, containers, networks, volumes, images that it built."""
         self._client.close()
         if self.process is not None:
             self.process.kill()
@@ -328,6 +333,8 @@ class StagerUnderTest:
             docker("rm", "--force", "--volumes", *containers)
         if networks := self.networks():
             docker("network", "rm", *networks)
+        if volumes := self.volumes():
+            docker("volume", "rm", "--force", *volumes)
         label = f"--filter=label=stager.installation={self.installation}"
         if images := set(docker("image", "ls", "--quiet", label).split()):
             docker("image", "rm", "--force", *images)

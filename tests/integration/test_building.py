@@ -300,7 +300,7 @@ def test_an_image_that_somebody_else_builds_is_waited_for(make_rig: MakeRig) -> 
         docker("rmi", f"stager-test/ci:{sha}")
 
 
-def test_a_launch_by_hand_names_a_branch(make_rig: MakeRig) -> None:
+def test_a_manual_launch_names_a_branch(make_rig: MakeRig) -> None:
     rig: Rig = make_rig()
     rig.clone.git("checkout", "--quiet", "main")
     rig.push("main", {"Dockerfile": DOCKERFILE, PAGE: "of main"})

@@ -34,7 +34,7 @@ def secret_of(name: str) -> str:
 
 @dataclass
 class Service:
-    """A service of the catalogue, run by hand as an instance is."""
+    """A service of the catalogue, run manually as an instance is."""
 
     spec: ServiceSpec
     network: str

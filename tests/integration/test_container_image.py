@@ -15,9 +15,10 @@ from demo_stage import APP, CONFIGURATION, ROOT, Checkout, Server, Visitor, wait
 
 from tests.integration.own_builder import OwnBuilder, own_builder, why_not
 from tests.integration.stager import docker
+from tests.unit.docs.written import page_sample
 from tests.unit.front.harness import free_port
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
 IMAGE, BASE = "stager-test/stager:1", "stager-base/debian:1"
 PROJECT = "stager-test"
@@ -45,13 +46,20 @@ class ComposedServer(Server):
             CONFIGURATION.format(port=self.port)
             + f"authentication_strategy: BasicAuthentication\nusers: ['{USER}:{PASSWORD}']\n"
         )
-        self.as_written("docker compose up --detach --build")
+        start = page_sample("install-with-docker.md", "docker compose up --detach --build")
+        other_base = page_sample("install-with-docker.md", "STAGER_BASE=stager-base/debian:1")
+        assert other_base == f"STAGER_BASE={BASE} {start}"  # which `compose` sets
+        self.typed(other_base)
         wait_until(lambda: self.ask("localhost", "/readyz")[0] == 200, "Stager isn't ready (/readyz)")
 
     def as_written(self, command: str) -> str:
-        """Run a command of the page that describes this."""
+        """Run a command of the page's table."""
         assert command in PAGE
-        words = command.split()[2:]
+        return self.typed(command)
+
+    def typed(self, command: str) -> str:
+        """Run a command, whose variables `compose` sets."""
+        words = command.partition("docker compose ")[2].split()
         return self.compose(*(["exec", "-T", *words[1:]] if words[0] == "exec" else words))
 
     def compose(self, *words: str, timeout: float = 280) -> str:
@@ -128,8 +136,8 @@ def test_the_image_runs_the_demo_and_its_control_plane_restarts_unseen(demo: Com
     try:
         demo.prepare()
         assert demo.server.doctor_finds_the_helper() == demo.server.has_helper
-        assert "/login/link?secret=" in demo.server.as_written(
-            "docker compose exec control-plane stager login-link"
+        assert "/login/link?secret=" in demo.server.typed(
+            page_sample("install-with-docker.md", "docker compose exec control-plane stager login-link")
         )
         assert "front:         running" in demo.server.as_written(
             "docker compose exec control-plane stager status"
@@ -138,6 +146,7 @@ def test_the_image_runs_the_demo_and_its_control_plane_restarts_unseen(demo: Com
         demo.refresh("winter")
         restart_under_load(demo.server, "winter.localhost")
         demo.delete("night")
+        restart_the_front(demo.server, "winter.localhost")
     except BaseException:
         print(demo.server.log_tails())
         raise
@@ -148,7 +157,7 @@ def restart_under_load(server: ComposedServer, host: str) -> None:
     front, control_plane = server.pid(FRONT), server.pid(CONTROL_PLANE)
     with ExitStack() as stack:
         visitors = [stack.enter_context(Visitor(server, host)) for _ in range(VISITORS)]
-        server.as_written("docker compose restart control-plane")
+        server.typed(page_sample("install-with-docker.md", "docker compose restart control-plane"))
         wait_until(lambda: server.ask("localhost", "/readyz")[0] == 200, "Stager isn't ready again")
         restarted = server.pid(CONTROL_PLANE)
         docker("kill", "--signal", "KILL", server.container(CONTROL_PLANE))
@@ -158,3 +167,11 @@ def restart_under_load(server: ComposedServer, host: str) -> None:
     assert all(visitor.requests > 50 for visitor in visitors)
     assert server.pid(FRONT) == front
     assert len({control_plane, restarted, server.pid(CONTROL_PLANE)}) == 3
+
+
+def restart_the_front(server: ComposedServer, host: str) -> None:
+    """As after a change of its settings."""
+    front = server.pid(FRONT)
+    server.typed(page_sample("install-with-docker.md", "docker compose restart front control-plane"))
+    wait_until(lambda: server.ask(host, "/")[0] == 200, "the preview isn't served again")
+    assert server.pid(FRONT) != front

@@ -33,10 +33,10 @@ def test_what_ran_runs_again(engine: OwnEngine, make_stager: MakeStager, way: st
     until(lambda: all(shows(stager, name, f"{name} 1") for name in names), "all run again")
     until(lambda: is_ready(stager), "it is ready again")
     assert len(stager.containers()) == len(stager.networks()) == 3
-    # Events are heard again: long before the next pass, what is removed is made anew.
+    # Events are heard again: long before the next pass, what is removed is made again.
     [container] = stager.containers("label=stager.name=one")
     docker("rm", "--force", container)
-    until(lambda: stager.containers("label=stager.name=one") not in ([], [container]), "it was made anew")
+    until(lambda: stager.containers("label=stager.name=one") not in ([], [container]), "it was made again")
     until(lambda: shows(stager, "one", "one 1"), "one is up")
 
 

@@ -25,7 +25,10 @@ from tests.doubles.git import BareRepository
 pytestmark = pytest.mark.docker
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-BUILT = ("python-database", "static-site", "node-app", "websocket-chat")
+BUILT = (
+    *("python-database", "static-site", "node-app", "websocket-chat"),
+    *("guestbook-flask", "tasks-node"),  # in test_database_guide.py
+)
 
 
 class Example:

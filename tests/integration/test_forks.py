@@ -18,7 +18,10 @@ from tests.integration.conftest import MakeStager
 from tests.integration.github import TOKEN, USER, Github
 from tests.integration.installed import InstalledStager
 from tests.integration.own_builder import own_builder
+from tests.integration.person import Person
 from tests.integration.stager import PASSWORD, SECRET, StagerUnderTest, docker, until
+from tests.integration.stager import USER as STAGER_USER
+from tests.unit.docs.written import page_sample
 
 BASE, HEAD = "refs/heads/main", "refs/pull/1/head"
 NAME = "feature"
@@ -187,6 +190,20 @@ def test_a_commit_is_approved_and_another_one_is_not(make_rig: MakeRig) -> None:
     rig.say(f"/stager approve {second}", "olga")
     rig.stager.wait_for(NAME, "live")
     assert rig.get() == "second"
+
+
+def test_a_commit_is_approved_by_command(make_rig: MakeRig, tmp_path: Path) -> None:
+    """The page's command, with this commit, application and name."""
+    rig: Rig = make_rig()
+    sha = rig.open()
+    rig.commented(f"/stager approve {sha}")
+    person = Person(tmp_path, rig.stager.url)
+    person.sign_in(STAGER_USER, PASSWORD)
+    sample = page_sample("use-the-command-line.md", "stager approve ")
+    [command, _, app, name] = sample.split()[1:]
+    done = person.run(command, sha, *{"stager-demo": "shop"}[app].split(), *{"fix-typo": NAME}[name].split())
+    assert done.returncode == 0, done.stderr
+    rig.stager.wait_for(NAME, "live")
 
 
 @pytest.mark.attack(

@@ -491,7 +491,7 @@ class TestLimits:
             app.go.set()
             assert (await asyncio.wait_for(read_response(reader), 2)).status == 200
 
-    async def test_that_it_is_unresponsive_is_told_at_once_and_that_it_is_over(self, strict: Rig) -> None:
+    async def test_that_it_is_unresponsive_is_reported_at_once_and_that_it_is_over(self, strict: Rig) -> None:
         changed: asyncio.Queue[str] = asyncio.Queue()
 
         async def listen() -> None:

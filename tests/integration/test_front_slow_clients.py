@@ -189,7 +189,7 @@ class TestSlowApplications:
             await self.assert_ended(front, app, slow, "bad-response")
         assert resident(front.hello.pid) - before < 2 * FLAT
 
-    async def test_one_that_lets_nobody_in(self, front: Rig, app: App) -> None:
+    async def test_one_that_admits_no_one(self, front: Rig, app: App) -> None:
         """Its queue is full, so that connecting neither succeeds nor fails."""
         with full_queue() as address:
             await self.assert_ended(front, app, Endpoint(*address), "unreachable")

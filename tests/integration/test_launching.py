@@ -141,7 +141,7 @@ def test_a_broken_refresh_leaves_the_old_revision_serving(shared_stager: StagerU
     assert shared_stager.get("test").text == "test better"
 
 
-def test_the_newest_wish_wins_over_one_under_way(stager: StagerUnderTest) -> None:
+def test_the_newest_request_wins_over_one_under_way(stager: StagerUnderTest) -> None:
     stager.launch(VERSION="1", BOOT="30", wait="0")
     until(stager.containers, "the first is starting")
     stager.launched(VERSION="2")

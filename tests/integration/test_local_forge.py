@@ -112,8 +112,8 @@ def test_a_repository_of_its_own_that_isnt_configured(make_stager: MakeStager) -
     assert (answer.status_code, "`local_forge` in the configuration is empty" in answer.text) == (404, True)
 
 
-def test_a_launch_by_hand_finds_branches_and_tags_only(make_stager: MakeStager, tmp_path: Path) -> None:
-    """What lies in `refs/pull` may be a stranger's, and a launch by hand is trusted."""
+def test_a_manual_launch_finds_branches_and_tags_only(make_stager: MakeStager, tmp_path: Path) -> None:
+    """What lies in `refs/pull` may be a stranger's, and a manual launch is trusted."""
     bare = tmp_path / "git" / "shop.git"
     stager = make_stager(local_forge=str(bare.parent), images={"shop": {"image": "stager-test/none:{sha}"}})
     clone = Clone(tmp_path / "clone", bare)

@@ -140,7 +140,7 @@ def test_hostile_names(nginx: NginxUnderTest, behind: Behind, vhosts: bool) -> N
     assert not list(nginx.folder.glob("passwd"))
 
 
-def test_a_template_that_is_no_good_is_told_at_the_start(
+def test_a_template_that_is_no_good_is_reported_at_the_start(
     nginx: NginxUnderTest, make_stager: MakeStager
 ) -> None:
     stager = make_stager(
@@ -167,7 +167,7 @@ def test_a_template_that_is_no_good_is_told_at_the_start(
     assert nginx.files() == []
 
 
-def test_a_reload_that_fails_costs_nobody_anything(
+def test_a_reload_that_fails_has_no_effect_on_others(
     nginx: NginxUnderTest, behind: Behind, tmp_path: Path
 ) -> None:
     sulk = tmp_path / "sulk"

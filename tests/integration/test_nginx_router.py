@@ -204,7 +204,9 @@ class TestFiles:
         after = [path for path in nginx_rig.nginx.folder.rglob("*") if path.name != "error.log"]
         assert set(after) - set(before) <= {nginx_rig.nginx.sites / "a"}
 
-    async def test_a_name_that_is_too_long_for_nginx_costs_nobody_else(self, nginx_rig: NginxRig) -> None:
+    async def test_a_name_that_is_too_long_for_nginx_has_no_effect_on_others(
+        self, nginx_rig: NginxRig
+    ) -> None:
         long = f"{'x' * 63}.{DOMAIN}"
         problems = await nginx_rig.router.apply(table(long, A, B))
         assert problems.keys() == {long}
@@ -359,7 +361,7 @@ class TestRefusals:
         " server_name {{ slug }}.{{ host }}; return 204; }"
     )
 
-    async def test_one_bad_file_costs_nobody_else(self, nginx_rig: NginxRig) -> None:
+    async def test_one_bad_file_has_no_effect_on_others(self, nginx_rig: NginxRig) -> None:
         router = nginx_rig.another(
             self.BROKEN_FOR_B.replace("PORT", str(nginx_rig.nginx.port)), name="x.conf"
         )

@@ -12,7 +12,7 @@ from tests.integration.console import PAGES_DOMAIN, Console, console, needs_moun
 from tests.integration.images import base_image
 from tests.integration.tls_stand_in import tls_before
 from tests.unit.docs.pages import samples
-from tests.unit.docs.written import written
+from tests.unit.docs.written import page_sample
 
 pytestmark = [pytest.mark.docker, pytest.mark.skipif(bool(needs_mounts), reason=needs_mounts)]
 
@@ -67,7 +67,7 @@ def login(shell: Console, script: str, *answers: tuple[str, str]) -> None:
 @pytest.fixture(scope="module")
 def signed_in(shell: Console) -> Console:
     """After the page's first section."""
-    sample = written("use-the-command-line.md", "stager configure endpoint=https://demo.example.org")
+    sample = page_sample("use-the-command-line.md", "stager configure endpoint=https://demo.example.org")
     login(shell, sample, ("User name", USER), (f"Password of {USER}", PASSWORD))
     return shell
 
@@ -75,16 +75,22 @@ def signed_in(shell: Console) -> Console:
 def test_launch_look_and_remove(signed_in: Console) -> None:
     shell = signed_in
     assert f"https://master.{PAGES_DOMAIN}" in shell.run(
-        written("use-the-command-line.md", "stager launch stager-demo master")
+        page_sample("use-the-command-line.md", "stager launch stager-demo master")
     )
     commit = pushed(shell)
-    said = shell.run(written("use-the-command-line.md", "stager wait stager-demo my-branch"), COMMIT=commit)
+    said = shell.run(
+        page_sample("use-the-command-line.md", "stager wait stager-demo my-branch"), COMMIT=commit
+    )
     assert said.splitlines()[-1] == f"https://my-branch.{PAGES_DOMAIN}"
     inspect(shell)
-    assert "stager_share=" in shell.run(written("use-the-command-line.md", "stager share stager-demo master"))
-    said = shell.run(written("use-the-command-line.md", "url=$(stager launch stager-demo master) || exit"))
+    assert "stager_share=" in shell.run(
+        page_sample("use-the-command-line.md", "stager share stager-demo master")
+    )
+    said = shell.run(
+        page_sample("use-the-command-line.md", "url=$(stager launch stager-demo master) || exit")
+    )
     assert "private" in said  # curl has no session
-    said = shell.run(written("use-the-command-line.md", "stager list\n"))
+    said = shell.run(page_sample("use-the-command-line.md", "stager list\n"))
     assert said.endswith("master: This preview was removed.\n")
 
 
@@ -97,7 +103,7 @@ def pushed(shell: Console) -> str:
 
 def inspect(shell: Console) -> None:
     """The four commands, the first and the third of which go on until they are ended."""
-    follow, build, enter, migrate = written(
+    follow, build, enter, migrate = page_sample(
         "use-the-command-line.md", "stager logs stager-demo master --follow"
     ).splitlines()
     following = shell.sit(follow)
@@ -116,19 +122,19 @@ def test_several_servers(signed_in: Console) -> None:
     """The other one is this one, by another name; its certificate has both."""
     shell = signed_in
     token = re.findall(r"\S{30,}", shell.run("stager token create other --role viewer --expires 1d"))[-1]
-    login(shell, written("use-the-command-line.md", "stager configure --endpoint work"), ("oken", token))
+    login(shell, page_sample("use-the-command-line.md", "stager configure --endpoint work"), ("oken", token))
     shell.run("stager configure default=default")
 
 
 def test_check_the_server(signed_in: Console) -> None:
     """`*.demo.example.org` isn't in the DNS, and the exit code says so."""
-    said = signed_in.run(written("use-the-command-line.md", "stager doctor"), code=1)
+    said = signed_in.run(page_sample("use-the-command-line.md", "stager doctor"), code=1)
     assert re.findall("^✗ (.*?):", said, re.MULTILINE) == ["DNS"]
     assert "✓ Docker" in said
 
 
 def test_tokens(signed_in: Console) -> None:
-    said = signed_in.run(written("use-the-command-line.md", "stager token create ci --role developer"))
+    said = signed_in.run(page_sample("use-the-command-line.md", "stager token create ci --role developer"))
     assert re.search(r"^stager_\S{30,}$", said, re.MULTILINE)
     assert re.search(r"^\w+ +ci +developer +stager-demo ", said, re.MULTILINE)
     assert said.splitlines()[-2].startswith(f"{USER} ")
@@ -141,6 +147,6 @@ def test_a_custom_strategy(shell: Console) -> None:
     folder.mkdir(parents=True)
     (folder / "gateway.py").write_text(sample.text)
     there = str(shell.home / "other")
-    command = written("use-the-command-line.md", "stager configure auth_strategy=Gateway")
+    command = page_sample("use-the-command-line.md", "stager configure auth_strategy=Gateway")
     shell.run(command, XDG_CONFIG_HOME=there)
     assert "shop" in shell.run("stager configure", XDG_CONFIG_HOME=there)

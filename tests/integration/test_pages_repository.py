@@ -15,7 +15,7 @@ from tests.integration.console import PAGES_DOMAIN, Console, console, needs_moun
 from tests.integration.images import base_image
 from tests.integration.stager import docker, until
 from tests.unit.docs.pages import samples
-from tests.unit.docs.written import typed, written
+from tests.unit.docs.written import page_sample, typed
 
 pytestmark = [pytest.mark.docker, pytest.mark.skipif(bool(needs_mounts), reason=needs_mounts)]
 
@@ -82,7 +82,7 @@ def assert_shown(said: str, lines: list[str]) -> None:
 
 def test_a_build_without_stager(shell: Console) -> None:
     shell.repository("your-account/shop", shop())
-    page = written("build-from-source.md", "git clone https://github.com/your-account/shop.git")
+    page = page_sample("build-from-source.md", "git clone https://github.com/your-account/shop.git")
     running = shell.sit(page)
     try:
         visit = ["curl", "-s", "--max-time", "5", "http://127.0.0.1:3000/"]
@@ -102,14 +102,14 @@ def test_push_to_a_repository_on_this_machine(shell: Console) -> None:
     clone = shell.repository("shop", shop())
     configure(shell, "localhost:8000")
     shell.run("git switch -qc warm-welcome && git commit -qm Warm --allow-empty", at=clone)
-    for command, lines in typed(written("local-forge.md", "$ git remote add stager /srv/git/shop.git")):
+    for command, lines in typed(page_sample("local-forge.md", "$ git remote add stager /srv/git/shop.git")):
         assert_shown(shell.run(command, at=clone), lines)
     shell.run("git commit -qm Warmer --allow-empty", at=clone)
-    [(command, lines)] = typed(written("local-forge.md", "$ git push -o wait stager warm-welcome"))
+    [(command, lines)] = typed(page_sample("local-forge.md", "$ git push -o wait stager warm-welcome"))
     assert_shown(shell.run(command, at=clone), lines)
     shell.run("stager stop && git -C ../clones/shop commit -qm More --allow-empty")
     said = shell.run("git push stager warm-welcome", at=clone)
-    assert_shown(said, written("local-forge.md", "remote: stager: Stager isn't running;").splitlines())
+    assert_shown(said, page_sample("local-forge.md", "remote: stager: Stager isn't running;").splitlines())
 
 
 def test_push_from_elsewhere(shell: Console) -> None:
@@ -117,7 +117,7 @@ def test_push_from_elsewhere(shell: Console) -> None:
     configure(shell, PAGES_DOMAIN)
     shell.run("git remote add bare /srv/git/shop.git && git push -q bare main", at=clone)
     shell.run("git switch -qc warm-welcome", at=clone)
-    commands = typed(written("local-forge.md", "$ git remote add stager http://ann@demo.example.org"))
+    commands = typed(page_sample("local-forge.md", "$ git remote add stager http://ann@demo.example.org"))
     for command, _ in commands:
         typing = shell.sit(command, at=clone)
         if "push" in command:
@@ -130,12 +130,12 @@ def test_push_from_elsewhere(shell: Console) -> None:
 
 def test_init_writes_the_settings_and_the_dockerfile(shell: Console) -> None:
     clone = shell.repository("flask", FLASK)
-    typing = shell.sit(written("start-without-a-dockerfile.md", "stager init\n"), at=clone)
+    typing = shell.sit(page_sample("start-without-a-dockerfile.md", "stager init\n"), at=clone)
     typing.wait_for("ealth")
     typing.type("\n")  # as proposed
     assert typing.ends() == 0, typing.said
     keys = ("build", "port", "health_path", "env")
     assert read_file((clone / ".stager.yml").read_bytes(), ".stager.yml", keys)
-    shell.run(written("start-without-a-dockerfile.md", "stager init --dockerfile --force"), at=clone)
+    shell.run(page_sample("start-without-a-dockerfile.md", "stager init --dockerfile --force"), at=clone)
     assert "gunicorn" in (clone / "Dockerfile").read_text()
     assert (clone / ".dockerignore").exists()

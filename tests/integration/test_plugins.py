@@ -155,7 +155,7 @@ def test_handlers_with_settings_hear_of_launch_refresh_and_kill_once(make_stager
     assert heard.read_text().splitlines() == ["ahoy one 1", "ahoy one 2", "farewell one"]
 
 
-def test_handlers_that_fail_or_hang_cost_nobody_the_preview(make_stager: MakeStager) -> None:
+def test_handlers_that_fail_or_hang_dont_prevent_the_preview(make_stager: MakeStager) -> None:
     stager = with_files(
         make_stager,
         {"plugins/bad.py": BAD},
@@ -252,7 +252,7 @@ def test_start_parameters_of_the_first_stager_are_merged(make_stager: MakeStager
     assert [c.removeprefix("CAP_") for c in host["CapAdd"]] == ["NET_RAW"]
 
 
-def test_everything_that_is_wrong_is_told_at_the_start(tmp_path: Path) -> None:
+def test_everything_that_is_wrong_is_reported_at_the_start(tmp_path: Path) -> None:
     plugins = tmp_path / "plugins"
     plugins.mkdir()
     (plugins / "broken.py").write_text("import os\n\nraise ImportError('what was I thinking')\n")

@@ -193,7 +193,7 @@ def test_a_branch_called_default_gets_another_slug(stager: StagerUnderTest) -> N
     assert stager.get(host.partition(".")[0]).text.startswith("default ")
 
 
-def test_a_kill_by_hand_holds_until_the_next_push(stager: StagerUnderTest) -> None:
+def test_a_manual_kill_holds_until_the_next_push(stager: StagerUnderTest) -> None:
     pull = Pull()
     stager.deliver(pull.opened())
     stager.wait_for("my-branch", "live")
@@ -206,7 +206,7 @@ def test_a_kill_by_hand_holds_until_the_next_push(stager: StagerUnderTest) -> No
     stager.wait_for("my-branch", "live")
 
 
-def test_a_launch_by_hand_of_a_branch_is_its_pull_requests_preview(stager: StagerUnderTest) -> None:
+def test_a_manual_launch_of_a_branch_is_its_pull_requests_preview(stager: StagerUnderTest) -> None:
     stager.deliver(Pull().opened())
     live = stager.wait_for("my-branch", "live")
     assert stager.launched("my-branch", COLOUR="red") == live["url"]
@@ -236,7 +236,7 @@ def test_r77_one_comment_is_kept_up_to_date(make_stager: MakeStager, github: Git
     assert len(github.comments(number)) == 1
 
 
-def test_r77_a_failing_comment_costs_nobody_the_preview(make_stager: MakeStager, github: Github) -> None:
+def test_r77_a_failing_comment_doesnt_prevent_the_preview(make_stager: MakeStager, github: Github) -> None:
     stager = make_stager(
         post_launch_handlers=["AddGithubPullRequestCommentOnLaunch"],
         github=github.settings,

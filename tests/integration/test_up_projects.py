@@ -22,6 +22,7 @@ import pytest
 from stager.cli.up.session import state_of
 from tests.integration.serving import Starting
 from tests.integration.stager import until
+from tests.unit.docs.written import page_sample, typed
 
 PROJECTS = Path(__file__).parent.parent / "projects"
 AT_ONCE = 4
@@ -30,7 +31,7 @@ PATIENCE = 150.0
 PAGES = {
     "app-json": "app.json, dark, key of 64",
     "beside-context": "beside the context",
-    "django-compose": "django, sqlite:///shop.db",
+    "django-compose": "django, postgres://shop:shop@db:5432/shop",
     "express-secret": "express, secret of 64",
     "fastapi-src": "fastapi",
     "flask-procfile": "flask, greeting hello, secret of 64",
@@ -53,9 +54,6 @@ SENTENCES = {
 """What is said where more is needed."""
 
 
-HOW_TO = Path(__file__).parents[2] / "docs" / "how-to" / "preview-a-folder.md"
-
-
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What came of a run: its page and what was said."""
@@ -75,17 +73,22 @@ class Documented:
 
 def documented() -> list[Documented]:
     """The commands of the how-to, as written."""
-    blocks = re.findall(r"^```console\n(.*?)^```", HOW_TO.read_text(), re.MULTILINE | re.DOTALL)
+    blocks = (
+        page_sample("preview-a-folder.md", "$ cd shop"),
+        page_sample("preview-a-folder.md", "$ stager up monorepo"),
+        page_sample("preview-a-folder.md", "$ stager up worker-only"),
+        page_sample("preview-a-folder.md", "$ stager up shop --env"),
+    )
     found = []
     for block in blocks:
         folder = ""
-        for command, below in re.findall(r"^\$ (.*)\n((?:[^$].*\n)*)", block, re.MULTILINE):
+        for command, below in typed(block):
             match shlex.split(command):
                 case ["cd", folder]:
                     pass
                 case ["stager", "up", *words]:
                     options = words if folder else words[1:]
-                    found.append(Documented(folder or words[0], tuple(options), tuple(below.splitlines())))
+                    found.append(Documented(folder or words[0], tuple(options), tuple(below)))
     return found
 
 

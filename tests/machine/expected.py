@@ -10,7 +10,7 @@ from enum import Enum, auto
 
 
 class Held(Enum):
-    """Whether a pull request's preview was stopped by hand, and nothing has brought it back since."""
+    """Whether a pull request's preview was stopped manually, and nothing has brought it back since."""
 
     NO = auto()
     MAYBE = auto()
@@ -18,14 +18,14 @@ class Held(Enum):
 
 
 class Expected:
-    """What was wished for by hand: versions of names, previews that were stopped, commits that may run."""
+    """What people requested: versions of names, previews that were stopped, commits that may run."""
 
     def __init__(self) -> None:
         self._names: dict[str, set[str | None]] = {}
         self._held: dict[int, Held] = {}
         self._let_run: dict[int, set[str | None]] = {}
 
-    # Names given by hand: each launch has a version, and None is what isn't there.
+    # Names of manual launches: each launch has a version, and None is what isn't there.
 
     @property
     def names(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""What people ask of the machine over the fakes: launches and kills by hand, comments, and approvals of
+"""What people ask of the machine over the fakes: manual launches and kills, comments, and approvals of
 strangers' commits. Some of them may not."""
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ VERBS = st.sampled_from([Verb.LAUNCH, Verb.REDEPLOY, Verb.KILL, Verb.LOGS])
 
 
 class People(Pulls):
-    """People launch, kill and approve, by hand and in comments."""
+    """People launch, kill and approve, manually and in comments."""
 
     @rule(name=NAMES)
     @precondition(lambda self: self._alive)

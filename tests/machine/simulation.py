@@ -79,7 +79,7 @@ class Simulation:
         containers = sorted(self._stager.containers())
         time.sleep(STILL)
         assert not self._wrong(), self._wrong()
-        assert sorted(self._stager.containers()) == containers, "something was started anew"
+        assert sorted(self._stager.containers()) == containers, "something was restarted"
         self._settle()
 
     def _wrong(self) -> str:
@@ -204,7 +204,7 @@ class Simulation:
         assert self._stager.deliver(payload).status_code == 202
 
     def _doubt(self, pull: Pull) -> None:
-        """What was stopped by hand may come back by this."""
+        """What was stopped manually may come back by this."""
         if self._expected.held(pull.number) is Held.YES:
             self._expected.hold(pull.number, Held.MAYBE)
 

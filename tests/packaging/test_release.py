@@ -12,12 +12,17 @@ from pathlib import Path
 import pytest
 
 from tests.packaging.conftest import ROOT, URL
+from tests.unit.docs.written import page_sample
 
-PAGE = ROOT / "docs" / "how-to" / "release.md"
 LAST, NEXT = "0.1.0", "0.2.0"
 CHANGELOG = "# Changelog\n\n## [Unreleased]\n\n### Added\n\n- Tea.\n"
 WITHOUT_IMAGE = "--no-image"
 """tests/integration/test_container_image.py builds it."""
+IDENTITY = {
+    f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+}
+VARIABLES = {"GIT_CONFIG_GLOBAL": os.devnull, "PYTHON": sys.executable, "STAGER_REPOSITORY_URL": URL,
+             "CC": "there-is-no-compiler", **IDENTITY}  # fmt: skip
 
 
 class Clone:
@@ -59,16 +64,17 @@ class Clone:
         (self.folder / name).write_text(text)
 
     def release(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        identity = {
-            f"GIT_{who}_{what}": "test@example.org"
-            for who in ("AUTHOR", "COMMITTER")
-            for what in ("NAME", "EMAIL")
-        }
-        variables = {"GIT_CONFIG_GLOBAL": os.devnull, "PYTHON": sys.executable, "STAGER_REPOSITORY_URL": URL,
-                     "CC": "there-is-no-compiler", **identity}  # fmt: skip
+        return self._run([str(self.folder / "scripts" / "release"), *arguments])
+
+    def typed(self, command: str) -> str:
+        """What a command prints in the clone."""
+        done = self._run(["bash", "-ec", command])
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def _run(self, command: list[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [self.folder / "scripts" / "release", *arguments],
-            cwd=self.folder, env=os.environ | variables, capture_output=True, text=True,
+            command, cwd=self.folder, env=os.environ | VARIABLES, capture_output=True, text=True,
             check=False, timeout=120,
         )  # fmt: skip
 
@@ -133,7 +139,10 @@ def test_mistakes_are_refused_with_what_to_do(clone: Clone) -> None:
     assert "[Unreleased] of CHANGELOG.md is empty" in refused(clone, "0.3.0")
 
 
-def test_the_page_shows_these_commands() -> None:
-    text = PAGE.read_text()
-    assert f"scripts/release {NEXT} --dry-run" in text
-    assert f"STAGER_REPOSITORY_URL={URL} scripts/release {NEXT}" in text
+def test_the_pages_commands(clone: Clone) -> None:
+    """As written, but for the image."""
+    said = clone.typed(page_sample("release.md", "scripts/release 0.2.0 --dry-run"))
+    assert "- Tea." in said
+    assert clone.git("tag") == ""
+    clone.typed(f"{page_sample('release.md', 'STAGER_REPOSITORY_URL=').strip()} {WITHOUT_IMAGE}")
+    assert clone.git("tag") == f"v{NEXT}"

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.integration.stager import docker
 
 LABEL = "stager.test"
-FEWEST = ("systemd", "systemd-sysv", "sudo")
+FEWEST = ("systemd", "systemd-sysv", "sudo", "curl", "ca-certificates")
 """What debootstrap's smallest variant lacks and every machine has."""
 STAND_INS = ("stager-base/static:1", "stager-base/python-build:1", "stager-base/node:1")
 """The base images, which other machines pull from a registry."""
@@ -42,7 +42,7 @@ BOOTABLE = (
 
 def image_of(release: str) -> str:
     """The image of a bare machine with this release, made at its first use."""
-    image = f"stager-test/bare-{release}:1"
+    image = f"stager-test/bare-{release}:2"
     if subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode:
         with tempfile.TemporaryDirectory(prefix="stager-bare-") as folder:
             packages = f"--include={','.join(FEWEST)}"
@@ -100,6 +100,12 @@ class BareMachine:
         command = ["docker", "exec", self.container, "runuser", "-l", user, "-c", script]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
+    def knows(self, name: str, address: str, certificate: Path) -> None:
+        """Have a name lead to an address, and trust its certificate."""
+        self.run(f"echo '{address} {name}' >>/etc/hosts")
+        self.copy(certificate, f"/usr/local/share/ca-certificates/{name}.crt")
+        self.run("update-ca-certificates >/dev/null 2>&1")
+
     def copy(self, source: Path, target: str) -> None:
         self.run(f"mkdir -p {Path(target).parent}")
         docker("cp", str(source), f"{self.container}:{target}")
@@ -135,6 +141,7 @@ def bare_machine(release: str, *, boots: bool = True) -> Iterator[BareMachine]:
             machine.copy(PIP, str(PIP))
         if boots:
             machine.run(f"timeout 120 sh -c '{BOOTED}'")
+        machine.run("update-ca-certificates >/dev/null 2>&1")
         yield machine
     finally:
         docker("rm", "--force", "--volumes", container)

@@ -18,6 +18,7 @@ import yaml
 from tests.doubles.git import BareRepository
 from tests.doubles.github import signed
 from tests.integration.github import Github, running_github
+from tests.unit.docs.pages import samples
 
 DOMAIN, SECRET = "demo.example.org", "hook-secret"
 PATIENCE = 300.0
@@ -31,9 +32,9 @@ def main(folder: Path, config: Path) -> None:
         github.serve(Path(git))
         files = {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
         repository.commit(files, "refs/heads/main")
-        branch = f"by-github-{folder.name}"
+        branch = f"by-github-{folder.parent.name}"
         number = github.open(branch, repository.commit(files, "refs/pull/1/head", f"refs/heads/{branch}"))
-        config.write_text(yaml.safe_dump(configuration(github, folder.name)))
+        config.write_text(yaml.safe_dump(configuration(github)))
         print("written", flush=True)
         input()  # until Stager runs with it
         deliver(github, number)
@@ -41,17 +42,11 @@ def main(folder: Path, config: Path) -> None:
         input()
 
 
-def configuration(github: Github, app: str) -> dict[str, object]:
-    """The file that somebody writes."""
-    return {
-        "listen": "0.0.0.0:80",
-        "domain": DOMAIN,
-        "state_dir": "/var/lib/stager",
-        "log_format": "json",
-        "github": github.settings,
-        "event_listeners": ["LaunchOnGithubPullRequestOpened", "KillOnGithubPullRequestClosed"],
-        "images": {app: {"build": ".", "repo": "acme/shop"}},
-    }
+def configuration(github: Github) -> dict[str, object]:
+    """The tutorial's, with the double's address and repository, and the state folder of a service."""
+    [sample] = [each.text for each in samples("yaml") if each.page.name == "tutorial.md"]
+    written: dict[str, object] = yaml.safe_load(sample.replace("your-account/", "acme/"))
+    return {**written, "state_dir": "/var/lib/stager", "github": github.settings}
 
 
 def deliver(github: Github, number: int) -> None:

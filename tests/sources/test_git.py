@@ -562,7 +562,7 @@ class TestMirror:
             lambda mirror: (mirror / "HEAD").unlink(),
         ],
     )
-    async def test_that_is_damaged_is_made_anew(
+    async def test_that_is_damaged_is_made_again(
         self, sources: GitSources, shop: BareRepository, tmp_path: Path, damage: Callable[[Path], None]
     ) -> None:
         await files_of(sources, by_path(shop), shop.commit({"x": "1"}, "refs/heads/main"))
@@ -572,7 +572,7 @@ class TestMirror:
             "x": "2"
         }
 
-    async def test_is_nobody_elses_to_read(
+    async def test_is_readable_by_its_owner_only(
         self, sources: GitSources, shop: BareRepository, tmp_path: Path
     ) -> None:
         await files_of(sources, by_path(shop), shop.commit({"x": "1"}, "refs/heads/main"))

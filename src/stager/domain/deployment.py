@@ -59,6 +59,7 @@ class DeployedService:
         has_healthcheck: whether the image's `HEALTHCHECK` is its health check.
         fresh_volumes: its volumes that live for one generation only.
         is_kept: whether an instance with the same inputs serves further generations.
+        image_content: see `InstanceSpec.image_content`.
     """
 
     spec: ServiceSpec
@@ -70,6 +71,7 @@ class DeployedService:
     has_healthcheck: bool = False
     fresh_volumes: frozenset[str] = frozenset()
     is_kept: bool = False
+    image_content: str = ""
 
     @property
     def name(self) -> str:
@@ -111,7 +113,7 @@ class Deployment:
         id: opaque; part of the engine's labels.
         image: the id of the main service's image; empty before it is prepared.
         created_at: when the deployment was requested. The other timestamps are None until reached.
-        log: the last lines of the instance's log, saved when it fails or is removed.
+        log: the last lines of the main service's log, saved when it fails or is removed.
         build: the key of the build's log; empty if nothing is built.
         manifest: the settings of the repository file and the image at the time of the build.
         services: all that it consists of, fixed when it is prepared; empty before.
@@ -145,6 +147,11 @@ class Deployment:
     def service(self, name: str) -> DeployedService | None:
         """The service of this name; None if there is none."""
         return next((service for service in self.services if service.name == name), None)
+
+    def is_main(self, name: str) -> bool:
+        """Whether the service of this name is the main one. Before it is prepared, there is no other."""
+        found = self.service(name)
+        return found is None or found.is_main
 
     @property
     def stage(self) -> str:

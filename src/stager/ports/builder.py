@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -47,6 +47,8 @@ class ImageFacts:
         others: other exposed ports, such as `53/udp`.
         has_healthcheck: whether it has a `HEALTHCHECK`.
         health_path: the path of the framework's health check, if the Dockerfile was generated; else empty.
+        content: a digest of its layers and settings. Images of two commits that differ in their labels only
+            have the same. Empty if it is unknown.
     """
 
     ports: tuple[int, ...] = ()
@@ -54,6 +56,7 @@ class ImageFacts:
     others: tuple[str, ...] = ()
     has_healthcheck: bool = False
     health_path: str = ""
+    content: str = field(default="", compare=False)
 
 
 class Builder(Protocol):

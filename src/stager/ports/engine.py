@@ -42,6 +42,8 @@ class InstanceSpec:
     Args:
         labels: what it is created for.
         image: the image's id, from `Images.resolve`.
+        image_content: the digest of the image that `inputs` has, where its id changes without its content;
+            else empty.
         container: the settings that it is created from. Each of its mounts with `content` needs an entry of
             `content` with the same target.
         profile: its confinement.
@@ -70,6 +72,7 @@ class InstanceSpec:
     fresh_volumes: frozenset[str] = frozenset()
     content: tuple[Content, ...] = ()
     dependencies: tuple[str, ...] = ()
+    image_content: str = ""
 
     @property
     def inputs(self) -> str:
@@ -77,7 +80,7 @@ class InstanceSpec:
         `per_commit`."""
         profile = asdict(replace(self.profile, egress=Egress()))  # the firewall applies egress to what runs
         inputs = [
-            self.image,
+            self.image_content or self.image,
             asdict(self.container),
             profile,
             self.variables,

@@ -80,6 +80,9 @@ the others share the rest evenly. Entries of the catalogue have a default for `m
 
 ## Code from forks
 
+A value of `env` in the configuration that refers to a variable or a file, such as `${TOKEN}`, is a secret
+of the service of that name, also if the repository's own files replace the service.
+
 Services of code from forks get no secrets, and run only images that `forks.images` allows, those of the
 catalogue by default.
 """

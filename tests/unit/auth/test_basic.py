@@ -81,7 +81,7 @@ async def test_letters_composed_in_another_way_are_the_same() -> None:
         "Basic " + base64.b64encode(b"testuser:\xff").decode(),
     ],
 )
-async def test_a_malformed_header_is_nobodys(header: str) -> None:
+async def test_a_malformed_header_is_rejected(header: str) -> None:
     assert await STRATEGY.authenticate(Credentials(header, {})) is None
 
 

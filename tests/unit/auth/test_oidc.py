@@ -260,7 +260,7 @@ class TestSignature:
 
 
 class TestKeysThatChange:
-    async def test_are_fetched_anew_for_a_token_by_a_new_one(self, rig: Rig) -> None:
+    async def test_are_fetched_again_for_a_token_by_a_new_one(self, rig: Rig) -> None:
         where = rig.made()
         await rig.sign_in(where)
         rig.provider.keys = [SECOND]

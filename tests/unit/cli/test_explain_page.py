@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from stager.cli.explain import mount
 from tests.unit.docs.pages import DOCS, ROOT, samples
-from tests.unit.docs.written import typed, written
+from tests.unit.docs.written import page_sample, typed
 
 PAGE = DOCS / "how-to" / "run-a-compose-file.md"
 
@@ -19,7 +19,7 @@ def test_the_example(tmp_path: Path) -> None:
     files = {"compose.yaml": compose, ".env.example": sample, ".stager.yml": "compose: true\n"}
     for name, text in {**files, "Dockerfile": "FROM python\nWORKDIR /app\nCOPY . .\n"}.items():
         (tmp_path / name).write_text(text)
-    [(command, lines)] = typed(written("run-a-compose-file.md", "$ stager explain"))
+    [(command, lines)] = typed(page_sample("run-a-compose-file.md", "$ stager explain"))
     assert command == "stager explain"
     app = typer.Typer()
     mount(app)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ COMMANDS = ("bash", "console")
 """The languages of samples that a person types."""
 
 
-def written(page: str, start: str) -> str:
-    """The sample of commands on a how-to page that begins with `start`.
+def page_sample(page: str, start: str) -> str:
+    """The sample of commands that begins with `start` on a page: a how-to, the README or the tutorial.
 
     `test_written.py` finds the calls of this by their arguments, which must be literals: each sample needs
     one.
@@ -23,7 +24,8 @@ def written(page: str, start: str) -> str:
     Raises:
         AssertionError: there is none, or there are several.
     """
-    found = [each.text for each in of_page(page) if each.text.startswith(start)]
+    texts = [each.text for each in of_page(page)]
+    found = [start] if start in texts else [text for text in texts if text.startswith(start)]
     assert len(found) == 1, f"{page} has {len(found)} samples that begin with {start!r}"
     return found[0]
 
@@ -41,13 +43,19 @@ def typed(sample: str) -> list[tuple[str, list[str]]]:
 
 
 def of_page(page: str) -> list[Sample]:
-    """The samples with commands of a how-to page."""
-    return [each for each in samples(*COMMANDS) if ROOT / each.page == DOCS / "how-to" / page]
+    """The samples with commands of a how-to page, the README or the tutorial."""
+    return [each for each in all_samples() if each.page.name == page]
+
+
+def all_samples() -> list[Sample]:
+    """The samples with commands of all these pages."""
+    wanted = {ROOT / "README.md", DOCS / "tutorial.md", *(DOCS / "how-to").glob("*.md")}
+    return [each for each in samples(*COMMANDS) if ROOT / each.page in wanted]
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A call of `written`.
+    """A call of `page_sample`.
 
     Args:
         start: what its sample begins with.
@@ -59,17 +67,22 @@ class Use:
     place: Path
 
 
-def uses() -> Iterator[Use]:
-    """All calls of `written` in the tests."""
+@functools.cache
+def uses() -> tuple[Use, ...]:
+    """All calls of `page_sample` in the tests."""
+    return tuple(_uses())
+
+
+def _uses() -> Iterator[Use]:
     for path in sorted((ROOT / "tests").rglob("*.py")):
         text = path.read_text("utf-8")
-        if re.search(r"\bwritten\(", text):
+        if re.search(r"\bpage_sample\(", text):
             for node in ast.walk(ast.parse(text)):
-                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "written":
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "page_sample":
                     yield _use(node, path)
 
 
 def _use(node: ast.Call, path: Path) -> Use:
     values = [each.value for each in node.args if isinstance(each, ast.Constant)]
-    assert len(values) == 2, f"{path}:{node.lineno}: written() takes two literals"
+    assert len(values) == 2, f"{path}:{node.lineno}: page_sample() takes two literals"
     return Use(str(values[0]), str(values[1]), path.relative_to(ROOT))

@@ -208,7 +208,7 @@ class TestWire:
             policy_from_wire(wire)
 
     @pytest.mark.parametrize("guard", [None, [], "", {"ways": 1}])
-    def test_what_is_no_guard_lets_nobody_in(self, guard: object) -> None:
+    def test_what_is_no_guard_admits_no_one(self, guard: object) -> None:
         with pytest.raises((TypeError, KeyError)):
             policy_from_wire({"index": False, "guard": guard})
 

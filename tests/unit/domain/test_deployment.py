@@ -127,7 +127,7 @@ class TestAfterExit:
         assert (attempt.final, attempt.failures) == (False, 1)
 
     @pytest.mark.parametrize(("ran", "failures"), [(LONG_RUN, 1), (LONG_RUN - timedelta(seconds=1), 4)])
-    def test_counting_starts_afresh_after_a_long_run(self, ran: timedelta, failures: int) -> None:
+    def test_counting_starts_again_after_a_long_run(self, ran: timedelta, failures: int) -> None:
         before = Attempt(1, failures=3, healthy_runs=HEALTHY_BEFORE)
 
         assert exited(before, ended((NOW - ran).isoformat()), "", NOW).failures == failures

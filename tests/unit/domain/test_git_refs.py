@@ -1,4 +1,4 @@
-"""Which names a launch by hand may give."""
+"""Which names a manual launch may give."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def test_the_next_host_on_the_same_connection_gets_its_own_lines() -> None:
     assert told["Forwarded"] == 'for="[2001:db8::1]";host="y.test";proto=https'
 
 
-def test_framing_is_written_anew() -> None:
+def test_framing_is_rewritten() -> None:
     assert fields(sent(head("content-length:  7"), STRANGER))["Content-Length"] == "7"
     assert fields(sent(head("Content-Length: 0"), STRANGER))["Content-Length"] == "0"
     assert fields(sent(head("Transfer-Encoding: CHUNKED"), STRANGER))["Transfer-Encoding"] == "chunked"

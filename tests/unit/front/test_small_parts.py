@@ -31,7 +31,7 @@ def note(log: AccessLog, target: bytes = b"/a", client: str = "192.0.2.1") -> No
 
 
 class TestLog:
-    def test_every_line_is_json_whatever_was_asked(self, tmp_path: Path) -> None:
+    def test_every_line_is_json_with_any_request(self, tmp_path: Path) -> None:
         log = AccessLog(tmp_path / "access.log")
         targets = [b"/a?secret=1", b'/"quoted"\\', "/zürich".encode(), b"/\xff\xfe", b"*"]
         for target in targets:

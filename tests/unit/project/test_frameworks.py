@@ -108,7 +108,13 @@ class TestWorkspace:
         assert (found.folder, found.context) == (folder, "")
         assert "npm install" in found.dockerfile
 
-    @pytest.mark.parametrize("broken", ['{"workspaces": 1}', '{"workspaces": [1, {}]}', "[", "[]"])
+    @pytest.mark.parametrize(
+        "broken",
+        [
+            *('{"workspaces": 1}', '{"workspaces": [1, {}]}', "[", "[]", '{"workspaces": ["**/**/**/**"]}'),
+            f'{{"workspaces": ["{"**s" * 30}"]}}',  # takes years if it is matched
+        ],
+    )
     def test_a_broken_root_has_none(self, tree: MakeTree, broken: str) -> None:
         files = {"package.json": broken, "pnpm-workspace.yaml": "- [", "apps/web/package.json": NEXT}
         [found] = detect_all(tree(files))

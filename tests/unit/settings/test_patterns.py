@@ -22,6 +22,7 @@ MADE_OF_OUR_OWN = {
     "helper/firewall/tables.py": "names of the helper's own chains",
     "engines/docker/build/builder.py": "re.escape of each word",
     "engines/docker/build/failure_causes.py": "alternatives of a table of ours",
+    "project/frameworks/node_workspaces.py": "re.escape of each part, with few wildcards",
     "routers/nginx/template.py": "the names of our variables",
     "routers/nginx/vhosts.py": "re.escape of the installation",
     "settings/values/scalars.py": "our own patterns put together",

@@ -315,7 +315,7 @@ class TestWrong:
     def test_as_large_as_may_be(self) -> None:
         assert read(b"#" * MAX_SIZE) == ParsedFile()
 
-    def test_everything_is_told_at_once(self) -> None:
+    def test_everything_is_reported_together(self) -> None:
         text = "port: 80x\nlimits: 1\nenv:\n  A: [b]\nhooks: {x: y}\n"
         told = problems(text, EVERYTHING - {"env"})
 

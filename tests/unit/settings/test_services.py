@@ -312,3 +312,22 @@ def test_an_application_of_a_prebuilt_image_has_services(load_text: LoadText) ->
     assert replace(application, declared=StackDeclaration()).stack.services == (
         replace(application.stack.main_service, depends_on={}),
     )
+
+
+@pytest.mark.attack(
+    "A repository file with thousands of services, dependencies or volumes",
+    profile="repository's own code",
+    result="refused after a bounded number of problems",
+)
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        ("services: {" + ",".join(f"s{i}: x" for i in range(3000)) + "}", 1),
+        ("services: {a: {image: x, depends_on: [" + ",".join(f"n{i}" for i in range(4000)) + "]}}", 100),
+        ("services: {a: x}\nvolumes: {" + ",".join(f"v{i}: keep" for i in range(2000)) + "}", 30),
+    ],
+)
+def test_what_is_reported_of_a_huge_file_is_bounded(text: str, problems: int) -> None:
+    with pytest.raises(Fault) as caught:
+        in_the_file(text)
+    assert len(caught.value.detail.splitlines()) == problems

@@ -255,7 +255,7 @@ def test_one_problem_is_told_by_its_path(problems_of: ProblemsOf, text: str, pro
     assert found.startswith(problem)
 
 
-def test_all_problems_are_told_at_once(problems_of: ProblemsOf) -> None:
+def test_all_problems_are_reported_together(problems_of: ProblemsOf) -> None:
     found = problems_of(
         "images: {shop: {port: 80x, image: '${IMAGE}'}, cart: {command: a}}\n"
         "event_listeners: [StatusReprot]\n"

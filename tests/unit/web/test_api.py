@@ -252,7 +252,7 @@ class TestProblems:
         assert problem["title"]
         assert problem.keys() <= {"title", "status", "detail", "reason", "lines"}
 
-    async def test_of_nobody_that_we_know(self, web: WebHarness) -> None:
+    async def test_of_an_unknown_user(self, web: WebHarness) -> None:
         for method, path in (("GET", ENVIRONMENTS), ("POST", ENVIRONMENTS), ("DELETE", f"{ENVIRONMENTS}/x")):
             answer = await web.client.request(method, path)
             assert (answer.status_code, answer.json()["reason"]) == (401, "unauthorized")

@@ -165,7 +165,7 @@ class TestAccess:
             {"authorization": "Bearer pass"},
         ],
     )
-    async def test_of_nobody_that_we_know(self, web: WebHarness, path: str, headers: dict[str, str]) -> None:
+    async def test_of_an_unknown_user(self, web: WebHarness, path: str, headers: dict[str, str]) -> None:
         form = {"image_name": "shop", "container_name": "x"}
         answer = await web.client.post(path, headers=headers, data=form)
 

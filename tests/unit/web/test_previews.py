@@ -70,7 +70,7 @@ class TestPage:
             assert shown in text
         assert 'data-unsettled="no"' in text
 
-    async def test_is_for_whoever_is_known(self, web: WebHarness) -> None:
+    async def test_is_for_signed_in_users_only(self, web: WebHarness) -> None:
         path = f"/previews/{await launched(web)}"
         stranger = await web.client.get(path)
 
@@ -157,7 +157,7 @@ class TestBuildLog:
     async def test_of_nothing(self, web: WebHarness) -> None:
         assert (await web.ask("GET", f"{API}/nobody/build-log")).status_code == 404
 
-    async def test_is_for_whoever_is_known(self, web: WebHarness) -> None:
+    async def test_is_for_signed_in_users_only(self, web: WebHarness) -> None:
         assert (await web.client.get(f"{API}/any/build-log?follow=true")).status_code == 401
 
 

@@ -137,6 +137,7 @@ class TestPage:
         assert '<span class="state bad">failed</span>' in page
         assert "The service &#34;db&#34; isn&#39;t healthy" in page
         assert "Log of the service db" in page
+        assert "Application log" not in page, "the main service has printed nothing"
         assert "disk &lt;full&gt;" in page
 
     async def test_a_viewer_sees_states_and_no_logs(self) -> None:
@@ -156,3 +157,20 @@ class TestPage:
         async with web(rest=False) as opened:
             page = await text(opened, f"/previews/{await launched(opened)}")
             assert "<h2>Services</h2>" not in page
+
+
+class TestDegraded:
+    async def test_a_service_that_dies_is_named_while_the_preview_stays_live(self, web: WebHarness) -> None:
+        id_ = await launched(web)
+        environment = await web.harness.the()
+        admin = by_service(web.harness, environment)["admin"]
+        web.harness.engine.change(admin.id, Program(exit_code=3, output="out of handles"))
+        web.harness.engine.end(admin.id, 3)
+        await web.harness.rest()
+        view = (await web.ask("GET", f"{API}/{id_}")).json()
+        assert view["state"] == "degraded"
+        assert view["summary"].endswith("is live, but the service admin isn't running.")
+        assert 'The service "admin" exited with exit code 3.' in view["message"]
+        page = await text(web, f"/previews/{id_}")
+        assert "the service admin isn" in page
+        assert view["url"] in page

@@ -87,7 +87,7 @@ class TestPage:
         home = (await web.client.get("/")).headers["content-security-policy"]
         assert "form-action 'self';" in home
 
-    async def test_its_cookie_is_nobody_elses(self, web: WebHarness) -> None:
+    async def test_its_cookie_is_private(self, web: WebHarness) -> None:
         cookie = (await begin(web)).headers["set-cookie"]
 
         for attribute in ("HttpOnly", "SameSite=lax", "Path=/setup/github"):

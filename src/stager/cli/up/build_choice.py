@@ -67,7 +67,7 @@ class BuildChooser:
 
     def __init__(self, folder: Path, project: Project, file: ParsedFile, terminal: Terminal) -> None:
         self._folder = folder
-        self._tree = Tree(folder)
+        self.tree = Tree(folder)
         self._project = project
         self._file = file
         self._terminal = terminal
@@ -94,21 +94,21 @@ class BuildChooser:
     def _of_options(self, options: BuildOptions) -> BuildChoice | None:
         if options.dockerfile:
             path = self._inside("--dockerfile", options.dockerfile)
-            if not self._tree.has(path):
+            if not self.tree.has(path):
                 raise _invalid(f"--dockerfile: there is no file {path} in {self._folder}.", self._found())
             context = self._inside("--context", options.context) if options.context else None
-            return self._with(read_dockerfile(self._tree, path, context), "--dockerfile")
+            return self._with(read_dockerfile(self.tree, path, context), "--dockerfile")
         if options.context:
             context = self._inside("--context", options.context)
-            if not self._tree.has_folder(context):
+            if not self.tree.has_folder(context):
                 raise _invalid(f"--context: there is no folder {context} in {self._folder}.")
             return self._in_folder(context)
         return None
 
     def _in_folder(self, context: str) -> BuildChoice:
         path = posixpath.normpath(posixpath.join(context, "Dockerfile"))
-        if self._tree.has(path):
-            return self._with(read_dockerfile(self._tree, path, context), "--context")
+        if self.tree.has(path):
+            return self._with(read_dockerfile(self.tree, path, context), "--context")
         detected = self._detected(context)
         if detected is None:
             raise _invalid(f"--context: {context} has no Dockerfile and no known framework.", self._found())
@@ -119,13 +119,13 @@ class BuildChooser:
         if build is None or not build.model_fields_set & {"context", "dockerfile"}:
             return None
         path = posixpath.normpath(posixpath.join(build.context, build.dockerfile))
-        if not self._tree.has(path):
+        if not self.tree.has(path):
             raise Refused(
                 f"The Dockerfile {path}, which .stager.yml names, doesn't exist.",
                 hint=f"Correct it there, or choose another one with --dockerfile. {self._found()}",
                 reason="no-build",
             )
-        chosen = self._with(read_dockerfile(self._tree, path, build.context), ".stager.yml")
+        chosen = self._with(read_dockerfile(self.tree, path, build.context), ".stager.yml")
         return replace(chosen, target=build.target)
 
     def _of_root(self) -> BuildChoice | None:
@@ -139,14 +139,22 @@ class BuildChooser:
             return None
         built.sort(key=lambda each: each.port is None)
         number = self._choice("Which service of the Compose file?", [each.name for each in built])
-        service = built[number]
-        assert service.build is not None  # noqa: S101 (`built` has only those)
-        path = posixpath.normpath(posixpath.join(service.build.context, service.build.dockerfile))
+        return self.of_service(built[number], compose.path)
+
+    def of_service(self, service: ServiceSpec, path: str) -> BuildChoice | None:
+        """Return the build of a service of a Compose file; None if it has none.
+
+        Args:
+            path: the Compose file.
+        """
+        build = service.build
+        if build is None:
+            return None
+        dockerfile = posixpath.normpath(posixpath.join(build.context, build.dockerfile))
         found = self._with(
-            read_dockerfile(self._tree, path, service.build.context),
-            f"of the service {service.name} in {compose.path}",
+            read_dockerfile(self.tree, dockerfile, build.context), f"of the service {service.name} in {path}"
         )
-        return replace(found, target=service.build.target, service=service)
+        return replace(found, target=build.target, service=service)
 
     def _of_others(self) -> BuildChoice | None:
         found = self._project.dockerfiles

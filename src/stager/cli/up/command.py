@@ -59,8 +59,8 @@ def up(  # noqa: PLR0913 (one parameter per option)
 ) -> None:
     """Preview a local folder and update it when files change.
 
-    Finds the Dockerfile, or generates one for a known framework; reads .stager.yml, Procfile, app.json,
-    .env.example and the Compose file. Ctrl-C removes the preview.
+    Runs the services of the Compose file or of .stager.yml; finds the Dockerfile, or generates one for a
+    known framework; reads Procfile, app.json and .env.example. Ctrl-C removes the preview.
     """
     path = folder.absolute().resolve()
     if not path.is_dir():

@@ -14,6 +14,7 @@ import yaml
 
 from stager.cli.up.base_image import inspect
 from stager.cli.up.build_choice import BuildChoice, BuildChooser, BuildOptions
+from stager.cli.up.compose_choice import ComposeChoice, choose_compose
 from stager.cli.up.run_choice import RunChoice, RunChooser
 from stager.cli.up.terminal import Terminal, listed
 from stager.cli.up.variables import Given, SecretGenerator, Variables, completed, given_variables
@@ -29,6 +30,9 @@ from stager.settings.sections.applications import RepositoryKey
 
 REPOSITORY_FILE = ".stager.yml"
 KEYS = frozenset(get_args(RepositoryKey))
+
+MOST_REFUSALS = 3
+"""Refusals of a Compose file that are shown; `stager explain` lists all."""
 
 WORD = re.compile(r"\w+")
 
@@ -94,8 +98,12 @@ def prepare(
     name, content = repository_file(folder)
     file = read_file(content, name, KEYS) if name else ParsedFile()
     project, tree = survey(folder), Tree(folder)
+    compose = choose_compose(tree, file, options.build, terminal)
+    if isinstance(compose, ComposeChoice):
+        given = given_variables(options.given, folder, terminal, is_tracked=is_env_tracked)
+        return _with_services(compose, BuildChooser(folder, project, file, terminal), options, given)
     build = BuildChooser(folder, project, file, terminal).choose(options.build)
-    missing = _missing_services(project.compose, build)
+    missing = () if file.declared.services else _missing_services(project.compose, build)
     given = given_variables(options.given, folder, terminal, is_tracked=is_env_tracked)
     known = _declared(project, tree, build, file)
     variables = completed(given, known, missing, SecretGenerator(key), terminal)
@@ -110,6 +118,32 @@ def prepare(
         _generated(tree, build, text),
         tuple(_notes(build, run, missing, project.compose, tree, variables)),
         run.default_command,
+    )
+
+
+def _with_services(
+    compose: ComposeChoice, chooser: BuildChooser, options: Options, given: Variables
+) -> Prepared:
+    """What is built and run of a Compose file. Its main service's own settings are left to the server, which
+    reads the same file.
+
+    Args:
+        given: the variables of the options. The file may refer to them.
+    """
+    main, tree = compose.main, chooser.tree
+    build = None if main.image else chooser.of_service(main, compose.reading.path)
+    if build is None and main.is_built:
+        build = chooser.choose(options.build)
+    text = _dockerfile(tree, build, given, given) if build else ""
+    run = RunChoice(options.port)
+    entry, environ = _application(build or BuildChoice(".", ""), run, text, given, given.confidential(()))
+    if main.build is not None or main.image:
+        entry["build"] = {"auto": True, "secrets": entry["build"]["secrets"]}
+    entry["env"] = entry.pop("secrets")
+    entry |= compose.entry
+    notes = (*compose.notes, *given.notes)
+    return Prepared(
+        entry, environ, _forced(options, entry), _generated(tree, build, text) if build else {}, notes
     )
 
 
@@ -244,7 +278,8 @@ def _notes(
         shown = run.command[-1].splitlines()[-1].removeprefix("exec ")
         yield f"Command: {shown} ({run.command_why}; {path} has no CMD)"
     if missing and compose:
-        yield f"Not started: {listed(missing)}. The other services of {compose.path} aren't supported yet."
+        yield f"Not started: the services of {compose.path} ({listed(missing)})."
+        yield from map(str, compose.refusals[:MOST_REFUSALS])
     if empty := _empty_submodules(tree):
         yield f"Not checked out: {listed(empty)}. Run `git submodule update --init --recursive`."
     yield from variables.notes

@@ -111,14 +111,15 @@ class ImageResolver:
         stack = job.declared.stack
         is_main = spec.name == stack.main
         image, build = await self._image(job, spec, is_main=is_main)
-        has_check = not is_main and spec.check is None and await self._has_healthcheck(image)
+        facts = ImageFacts() if is_main else await self._facts(image)
         fresh = {name for name, policy in stack.volumes.items() if policy is VolumePolicy.FRESH}
         return DeployedService(
             _storable(spec),
             image,
             build=build,
             is_main=is_main,
-            has_healthcheck=has_check,
+            has_healthcheck=facts.has_healthcheck and spec.check is None,
+            image_content=facts.content if build else "",
             fresh_volumes=frozenset(fresh & {mount.volume for mount in spec.mounts}),
         )
 
@@ -160,8 +161,8 @@ class ImageResolver:
             deployment.id, lambda d: replace(d, build=key, building_at=d.building_at or now)
         )
 
-    async def _has_healthcheck(self, image: str) -> bool:
-        return self._builder is not None and (await self._builder.facts(image)).has_healthcheck
+    async def _facts(self, image: str) -> ImageFacts:
+        return await self._builder.facts(image) if self._builder else ImageFacts()
 
     async def _found(self, deployment: Deployment, application: Application) -> str:
         if SHA_PLACEHOLDER not in application.image:

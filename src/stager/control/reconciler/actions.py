@@ -122,9 +122,8 @@ class Actions:
 
         def ended(d: Deployment) -> Deployment:
             is_live = d.live_at is not None
-            return replace(
-                d, attempt=after_exit(d.attempt, service, ending, self.now(), is_live=is_live), log=text
-            )
+            attempt = after_exit(d.attempt, service, ending, self.now(), is_live=is_live)
+            return replace(d, attempt=attempt, log=text if service.is_main else d.log)
 
         saved = await self._context.records.save(deployment.id, ended)
         outcome = saved.attempt.outcome
@@ -153,7 +152,8 @@ class Actions:
         def failed(d: Deployment) -> Deployment:
             is_live = d.live_at is not None
             attempt = after_error(d.attempt, error, self.now(), service, run=run, is_live=is_live)
-            return replace(d, attempt=attempt, log=error.detail or d.log)
+            is_of_main = service is None or service.is_main
+            return replace(d, attempt=attempt, log=(error.detail if is_of_main else "") or d.log)
 
         saved = await self._context.records.save(deployment.id, failed)
         if saved.attempt.final:

@@ -39,6 +39,7 @@ def spec_of(launch: Launch, service: DeployedService, content: Sequence[Content]
         fresh_volumes=service.fresh_volumes,
         content=tuple(content),
         dependencies=_dependencies(launch, service),
+        image_content=service.image_content,
     )
 
 

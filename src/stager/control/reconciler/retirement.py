@@ -37,9 +37,10 @@ class Retirement:
             await self.clear_networks(environment)
 
     async def _remove(self, state: ObservedState, instance: Instance) -> None:
-        """Remove an instance; its deployment keeps the end of its log."""
+        """Remove an instance; its deployment keeps the end of the main service's log."""
         deployment = state.deployments.get(instance.generation)
-        text = await self._context.instances.logs(instance.id, LOG_LINES)
+        is_main = deployment is not None and deployment.is_main(instance.service)
+        text = await self._context.instances.logs(instance.id, LOG_LINES) if is_main else ""
         if deployment is not None:
             await self._context.records.save(
                 deployment.id, lambda d: replace(d, ended_at=self._context.clock.now(), log=text or d.log)

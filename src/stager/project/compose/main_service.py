@@ -35,7 +35,7 @@ def main_service(
         ([each for each in own if each.ports], "the only one with ports besides databases and tools"),
         ([each for each in own if each.exposed], "the only one with `expose` besides databases and tools"),
         ([each for each in own if each.spec.build], "the only one that is built"),
-        (own or list(services), "the only service"),
+        (own, "the only one besides databases and tools"),
     )
     for candidates, why in rules:
         if len(candidates) == 1:
@@ -44,6 +44,10 @@ def main_service(
             shown = ", ".join(each.name for each in candidates)
             text = f"The main service is one of {shown}."
             raise Refused(candidates[0].value.place, text, "Choose it with `web: NAME` in .stager.yml.")
+    if services:
+        shown = ", ".join(each.name for each in services)
+        text = f"Only databases and tools run, and no application ({shown})."
+        raise Refused(Place(path), text, "Add a service with `build: .`, or choose one with `web: NAME`.")
     raise Refused(Place(path), "No service runs.", "Choose `profiles` in .stager.yml, or add a service.")
 
 

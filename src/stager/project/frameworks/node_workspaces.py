@@ -19,6 +19,9 @@ from stager.project.tree import Tree
 PNPM = "pnpm-workspace.yaml"
 MOST_PATTERNS = 100
 
+MOST_WILDCARDS = 3
+"""Wildcards of a pattern that is read. The time of a regular expression grows exponentially with them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
@@ -50,7 +53,8 @@ def _contains(patterns: tuple[str, ...], path: str) -> bool:
 
 
 def _matches(patterns: list[str], path: str) -> bool:
-    return any(re.fullmatch(_expression(pattern), path) for pattern in patterns)
+    bounded = (each for each in patterns if len(re.findall(r"\*+", each)) <= MOST_WILDCARDS)
+    return any(re.fullmatch(_expression(pattern), path) for pattern in bounded)
 
 
 def _expression(pattern: str) -> str:

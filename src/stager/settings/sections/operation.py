@@ -118,13 +118,14 @@ handlers:
 
 
 class Networks(Section):
-    """The addresses of instances. Each preview has a network of its own."""
+    """The addresses of instances. Each preview has networks of its own."""
 
     pool: NetworkV4 = Field(default="10.200.0.0/14", validate_default=True)
     """Network from which the previews' networks are allocated. It must not overlap a route of the host."""
 
     prefix_length: Annotated[int, Field(ge=8, le=29), NOT_BOOLEAN] = 28
-    """Prefix length of a preview's network: 28 has 13 addresses for its instances."""
+    """Prefix length of a preview's network: 28 has 13 addresses for its instances. A network of several
+    services is twice as large."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

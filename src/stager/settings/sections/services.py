@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -52,6 +54,9 @@ from stager.settings.values.section import Section, Task
 
 MAX_SERVICES = 30
 """A network of the default `networks.prefix_length` has 13 addresses; a larger one has more."""
+
+MAX_PROBLEMS = 100
+"""Problems with `depends_on` that are reported: finding a similar name takes time."""
 
 _NAME = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*")
 _VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -341,8 +346,8 @@ class RepositoryService(Section):
                 ("health", "path"),
                 "needs `routed`, the port of the request; or write `{port: 8080}` or `{command: ...}`",
             )
-        targets = [read_mount(each).target for each in self.volumes] + list(self.tmpfs)
-        for target in sorted({each for each in targets if targets.count(each) > 1}):
+        targets = Counter([*(read_mount(each).target for each in self.volumes), *self.tmpfs])
+        for target in sorted(each for each, count in targets.items() if count > 1):
             yield ("volumes",), f"has two mounts at {target}; remove one of them"
 
     @property
@@ -531,8 +536,11 @@ class ServiceKeys(Section):
             yield ("services",), f"has {len(entries)} services; {MAX_SERVICES} are allowed"
         used = {read_mount(each).volume for entry in entries.values() for each in entry.volumes}
         used |= {f"{name}-data" for name, entry in entries.items() if catalogue.find(entry.image)}
-        for name in () if self.compose else self.volumes.keys() - used:
-            hint = did_you_mean(name, used) or "mount it under a service, such as `volumes: [data:/data]`"
+        unused = () if self.compose else sorted(self.volumes.keys() - used)
+        for name in unused[:MAX_SERVICES]:
+            hint = (
+                did_you_mean(name, used) if len(used) <= MAX_SERVICES else ""
+            ) or "mount it under a service, such as `volumes: [data:/data]`"
             yield ("volumes", name), f"isn't mounted by any service; {hint}"
 
     def _wrong_entries(self) -> Iterator[tuple[Path, str]]:
@@ -552,7 +560,7 @@ class ServiceKeys(Section):
     def _wrong_dependencies(self, configured: frozenset[str]) -> Iterator[tuple[Path, str]]:
         specs = tuple(self._specs())
         names = {self.main, *configured, *(spec.name for spec in specs)}
-        for problem in dependency_problems(specs, names):
+        for problem in islice(dependency_problems(specs, names), MAX_PROBLEMS):
             yield ("services", problem.service, "depends_on"), problem.message
 
     def _specs(self) -> Iterator[ServiceSpec]:

@@ -82,7 +82,7 @@ def test_nor_is_one_of_a_websocket(other: Stranger, run: Run) -> None:
         assert elsewhere.asked == []
 
 
-def test_a_server_of_another_version_is_said_plainly(other: Stranger, run: Run) -> None:
+def test_a_server_of_another_version_is_reported(other: Stranger, run: Run) -> None:
     other.answers = {
         "": says(404, title="Not Found", reason="http"),
         "GET /openapi.json": Answer(200, '{"info": {"version": "0.0.1"}}', "application/json"),

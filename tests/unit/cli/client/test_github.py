@@ -162,7 +162,7 @@ def test_a_no_is_handed_on(there: Stranger, tmp_path: Path, status: int, sentenc
     assert sentence in login.said
 
 
-def test_a_server_without_github_is_said_plainly(there: Stranger, tmp_path: Path) -> None:
+def test_a_server_without_github_is_reported(there: Stranger, tmp_path: Path) -> None:
     there.answers[RECEIVER] = Answer(200, "", "text/plain")  # no listener takes the action
     login = sit(tmp_path, "login", browser=True)
     assert login.ends() == 3

@@ -31,7 +31,7 @@ def test_an_address_is_enough_and_the_token_is_kept(run: Run, tmp_path: Path) ->
         assert [body["provider"] for body in said] == [["oidc"], ["oidc"]]
 
 
-def test_a_server_without_it_is_said_plainly_and_asked_for_nothing_else(run: Run, tmp_path: Path) -> None:
+def test_a_server_without_it_is_reported_and_asked_for_nothing_else(run: Run, tmp_path: Path) -> None:
     with stranger() as there:
         run("configure", f"endpoint={there.url}", "auth_strategy=OpenIDConnect")
         there.answers[RECEIVER] = Answer(200, "", "text/plain")  # no listener takes the action

@@ -157,18 +157,6 @@ class TestBuild:
         (tmp_path / "Dockerfile").write_text(ONE)
         assert "health_path" not in prepared(tmp_path).application
 
-    def test_services_are_named(self, tmp_path: Path) -> None:
-        write(tmp_path, web__app_dot_Dockerfile=ONE)
-        (tmp_path / "compose.yaml").write_text(
-            "services:\n"
-            "  db: {image: 'postgres:16'}\n"
-            "  web: {build: {context: web, dockerfile: app.Dockerfile, target: run}, ports: ['80:3000']}\n"
-        )
-        found = prepared(tmp_path)
-        assert build_of(found)["context"] == "web"
-        assert build_of(found)["target"] == "run"
-        assert "Not started: db. The other services of compose.yaml aren't supported yet." in found.notes
-
     def test_sources_that_are_missing(self, tmp_path: Path) -> None:
         write(tmp_path, Dockerfile=f"{ONE}COPY dist/app /www\n")
         assert "Dockerfile copies files that don't exist: dist/app." in prepared(tmp_path).notes
@@ -240,3 +228,86 @@ class TestVariables:
         found = prepared(tmp_path)
         assert "$${PORT:-5000}" in found.application["command"][-1]
         assert "Command: python app.py --port ${PORT:-5000} (Procfile; Dockerfile has no CMD)" in found.notes
+
+
+COMPOSE = """\
+services:
+  web:
+    build: {context: web, dockerfile: app.Dockerfile}
+    ports: ["80:3000"]
+    env_file: .env
+  db: {image: "postgres:15"}
+"""
+
+
+class TestComposeFile:
+    def test_all_services_run(self, tmp_path: Path) -> None:
+        write(tmp_path, web__app_dot_Dockerfile=ONE, compose_dot_yaml=COMPOSE, _dot_env_dot_example="KEY=a\n")
+        found = prepared(tmp_path, env=("A=b",))
+        assert found.application == {
+            "build": {"auto": True, "secrets": {}},
+            "compose": True,
+            "env": {"A": "${STAGER_UP_VALUE_0}"},
+        }
+        assert found.environ == {"STAGER_UP_VALUE_0": "b"}
+        assert found.notes == (
+            "Services of compose.yaml: web (main), db. `stager explain` shows more.",
+            "compose.yaml:5: .env isn't in the repository; its variables are those of .env.example.",
+        )
+        assert found.overlay(tmp_path) == {}
+
+    def test_build_secrets_are_given_to_its_build(self, tmp_path: Path) -> None:
+        dockerfile = f"{ONE}RUN --mount=type=secret,id=TOKEN true\n"
+        write(tmp_path, web__app_dot_Dockerfile=dockerfile, compose_dot_yaml=COMPOSE)
+        assert prepared(tmp_path, env=("TOKEN=b",)).application["build"]["secrets"] == {
+            "TOKEN": "${STAGER_UP_VALUE_0}"
+        }
+
+    def test_an_option_runs_a_dockerfile_alone(self, tmp_path: Path) -> None:
+        write(tmp_path, web__app_dot_Dockerfile=ONE, compose_dot_yaml=COMPOSE)
+        found = prepared(tmp_path, dockerfile="web/app.Dockerfile")
+        assert "compose" not in found.application
+        assert "Not started: the services of compose.yaml (db)." in found.notes
+
+    def test_services_of_stager_yml_come_first(self, tmp_path: Path) -> None:
+        write(
+            tmp_path,
+            Dockerfile=ONE,
+            compose_dot_yaml=COMPOSE,
+            _dot_stager_dot_yml="services: {db: postgres:15}\n",
+        )
+        found = prepared(tmp_path)
+        assert "compose" not in found.application
+        assert not any("Not started" in note for note in found.notes)
+
+    @pytest.mark.parametrize(("answers", "web"), [((), "api"), (("2",), "site")])
+    def test_several_may_be_the_main_one(self, tmp_path: Path, answers: tuple[str, ...], web: str) -> None:
+        text = (
+            "services:\n  api: {build: ., ports: [1]}\n  site: {build: ., ports: [2]}\n  db: {image: redis}\n"
+        )
+        write(tmp_path, Dockerfile=ONE, compose_dot_yaml=text)
+        found = prepared(tmp_path, terminal=FakeTerminal(*answers))
+        assert found.application["web"] == web
+        assert any("api, site: `web: NAME` in .stager.yml" in note for note in found.notes)
+
+    def test_a_refused_file_leaves_the_application(self, tmp_path: Path) -> None:
+        text = "services:\n  web: {build: ., ports: [80]}\n  db: {image: postgres, privileged: true}\n"
+        write(tmp_path, Dockerfile=ONE, compose_dot_yaml=text)
+        found = prepared(tmp_path)
+        assert "compose" not in found.application
+        assert "Not started: the services of compose.yaml (db)." in found.notes
+        assert any(note.startswith("compose.yaml:3: `privileged` of a service") for note in found.notes)
+
+    def test_an_image_in_front_of_the_application(self, tmp_path: Path) -> None:
+        text = "services:\n  proxy: {image: nginx, ports: [80], depends_on: [app]}\n  app: {build: .}\n"
+        write(tmp_path, Dockerfile=ONE, compose_dot_yaml=text)
+        found = prepared(tmp_path)
+        assert found.application["build"] == {"auto": True, "secrets": {}}
+        assert "proxy (main)" in found.notes[0]
+
+    def test_the_repositorys_image_instead_of_a_published_one(self, tmp_path: Path) -> None:
+        files = {"Dockerfile": ONE, "compose_dot_yaml": "services: {app: {image: example/app, ports: [80]}}"}
+        write(tmp_path, **files, _dot_stager_dot_yml="compose: true\nweb: app\n")
+        found = prepared(tmp_path, port=7000)
+        assert found.application["build"]["dockerfile"] == "Dockerfile"
+        assert yaml.safe_load(found.overlay(tmp_path)[".stager.yml"])["port"] == 7000

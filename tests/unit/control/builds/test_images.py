@@ -260,7 +260,7 @@ class TestByHand:
         await works.assert_live()
 
     async def test_a_commit_of_a_pull_request_isnt_launched_by_its_id(self, works: Works) -> None:
-        """A fork's commit is in the repository, too, and by hand it would run with secrets."""
+        """A fork's commit is in the repository, too, and a manual launch would run it with secrets."""
         sha = "f1e2" * 10
         works.sources.add(URL, sha, {"Dockerfile": ""}, "refs/pull/34/head")
         await works.launch(sha)
@@ -897,7 +897,7 @@ class TestImageOfTheCommit:
         await works.assert_live(generation=1)
         assert (await works.status()).state is State.FAILED_UPDATE
 
-    async def test_of_a_branch_launched_by_hand(self, works: Works) -> None:
+    async def test_of_a_branch_launched_manually(self, works: Works) -> None:
         works.sources.add(URL, "c3", {}, "refs/heads/main")
         works.engine.add_image("acme/shop:c3")
         await works.launch("main")
@@ -1078,7 +1078,7 @@ class TestPages:
 
 
 class TestRestart:
-    async def test_a_build_under_way_begins_anew(self, works: Works) -> None:
+    async def test_a_build_under_way_begins_again(self, works: Works) -> None:
         works.builder.default = Result(facts=EXPOSED, seconds=100)
         await works.deliver(works.forge.open(works.repository, "feature-x", "a1"))
         await works.rest(50)

@@ -280,7 +280,7 @@ class TestUnwanted:
         assert rig.ended() == 0
         assert await stays
 
-    async def test_a_new_wish_for_one_that_is_being_ended_begins_anew(self, rig: Rig) -> None:
+    async def test_a_new_request_for_one_that_is_being_ended_begins_again(self, rig: Rig) -> None:
         """And isn't ended with it."""
         others = [rig.want("b2"), rig.want("c3"), rig.want("d4")]
         first = rig.want("b2")
@@ -323,7 +323,7 @@ class TestFailure:
         assert rig.began == ["a1"]
         assert rig.builds.progress(wanted().key) is None
 
-    async def test_a_second_wish_tries_again(self, rig: Rig) -> None:
+    async def test_a_second_request_tries_again(self, rig: Rig) -> None:
         rig.builder.default = Result(failure=BROKEN, seconds=SECONDS)
         with pytest.raises(Fault):
             await rig.want()
@@ -465,7 +465,7 @@ class TestLog:
 
         assert (await following)[0] == self.WHOLE
 
-    async def test_begins_anew_with_each_build(self, rig: Rig) -> None:
+    async def test_begins_again_with_each_build(self, rig: Rig) -> None:
         rig.builder.default = Result(failure=BROKEN, lines=("a long line of the build that failed",) * 5)
         with pytest.raises(Fault):
             await rig.want()

@@ -298,7 +298,7 @@ class TestNames:
             assert killed
             assert killed.app == "blog"
 
-    async def test_one_launched_by_hand_before_the_change_goes_first(self, harness: Harness) -> None:
+    async def test_one_launched_manually_before_the_change_goes_first(self, harness: Harness) -> None:
         by_hand = await harness.launch("feature-x")
         await opened(harness)
 
@@ -316,7 +316,7 @@ class TestNames:
 
 
 class TestRedeploy:
-    async def test_is_the_same_afresh(self, harness: Harness) -> None:
+    async def test_is_the_same_again(self, harness: Harness) -> None:
         environment = await harness.launch("x", GREETING="hallo")
         await harness.rest()
         again = await harness.running.commands.redeploy(environment.id, ANN)
@@ -348,7 +348,7 @@ class TestRedeploy:
         assert await refusal(redeploy) == ("approval", 409)
 
     async def test_of_a_fork_that_was_killed(self, harness: Harness) -> None:
-        """To be killed by hand isn't to be approved."""
+        """A manual kill isn't an approval."""
         base, fork = (
             harness.forge.add_repository("acme", "shop"),
             harness.forge.add_repository("mallory", "shop"),

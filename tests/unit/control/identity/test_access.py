@@ -166,7 +166,7 @@ class TestWhetherTheyMay:
         office = Office(Knows("ann", ROLES), listed={"knows:ann": Role.NONE})
         assert await office.authorizer.role(await office.actor("ann"), "shop") is Role.NONE
 
-    async def test_anothers_name_is_nobodys(self) -> None:
+    async def test_anothers_name_is_rejected(self) -> None:
         office = Office(Knows("ann", ROLES), listed={"github:ann": Role.ADMINISTRATOR, "ann": Role.NONE})
         assert await office.authorizer.role(await office.actor("ann"), "shop") is Role.DEVELOPER
 

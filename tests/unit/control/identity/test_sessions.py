@@ -152,7 +152,7 @@ async def test_ended_it_is_over_in_its_grace_as_well(office: Office) -> None:
     assert await office.sessions.actor(old) is None
 
 
-async def test_sealed_by_another_key_it_is_nobodys(office: Office) -> None:
+async def test_sealed_by_another_key_it_is_rejected(office: Office) -> None:
     secret = await office.begin()
 
     class Other(FakeSecretBox):

@@ -83,7 +83,7 @@ async def talk() -> AsyncIterator[Talk]:
 
 class TestVerbs:
     @pytest.mark.parametrize("word", ["redeploy", "restart", "launch", "deploy", "start"])
-    async def test_start_it_afresh(self, talk: Talk, word: str) -> None:
+    async def test_start_it_again(self, talk: Talk, word: str) -> None:
         event = await talk.opened()
         before = await talk.assert_live()
         assert await talk.say(event, f"/stager {word}") == "rocket"
@@ -467,7 +467,7 @@ class TestApprove:
         assert await talk.state(event) is State.REFUSED
         assert talk.engine.there() == []
 
-    async def test_of_what_needs_none_starts_it_afresh(self, talk: Talk) -> None:
+    async def test_of_what_needs_none_starts_it_again(self, talk: Talk) -> None:
         event = await talk.opened()
         assert await talk.say(event, f"/stager approve {SHA}") == "rocket"
 
@@ -503,7 +503,7 @@ class TestRoom:
 
         assert await self.live(talk) == ["one", "four"]
 
-    async def test_whether_it_was_started_afresh_or_stager_was(self, talk: Talk) -> None:
+    async def test_whether_it_was_started_again_or_stager_was(self, talk: Talk) -> None:
         event = await talk.opened("one")
         await talk.say(event, "/stager pin")
         await talk.deliver(talk.forge.push(event, OTHER))

@@ -203,7 +203,7 @@ class TestEdits:
 
             await gate.assert_live()
 
-    async def test_a_label_that_doesnt_matter_starts_nothing_anew(self) -> None:
+    async def test_a_label_without_a_rule_restarts_nothing(self) -> None:
         async with ruled(labels=("preview",), without_labels=("wip",)).open() as gate:
             event = await gate.opened(labels=("preview",))
             before = await gate.assert_live()
@@ -479,7 +479,7 @@ class TestForks:
             await gate.assert_live()
             assert (await gate.the()).desired.generation == 2
 
-    async def test_a_push_has_to_be_approved_anew(self) -> None:
+    async def test_a_push_needs_another_approval(self) -> None:
         async with forked("approve").open() as gate:
             event = await gate.opened_by_fork()
             await self.approve(gate)
@@ -590,7 +590,7 @@ class TestForks:
             await gate.assert_live()
             assert gate.asked == []
 
-    async def test_killed_by_hand_it_may_be_launched_again_until_the_next_push(self) -> None:
+    async def test_killed_manually_it_may_be_launched_again_until_the_next_push(self) -> None:
         async with forked("approve").open() as gate:
             event = await gate.opened_by_fork()
             await self.approve(gate)
@@ -643,7 +643,7 @@ class TestByHand:
 
         assert (await gate.status()).state is State.STOPPED
 
-    async def test_a_refresh_by_hand_is_no_word_on_the_rules(self, gate: Gate) -> None:
+    async def test_a_manual_refresh_doesnt_override_the_rules(self, gate: Gate) -> None:
         event = await gate.opened(labels=("preview",))
         await gate.running.commands.redeploy((await gate.the()).id, ANN)
         await gate.happened(gate.forge.edit(event, labels=()))

@@ -57,7 +57,7 @@ class TestWithoutAnOwner:
         await store.write(lambda tx: remember_adopted(tx, "shop", REPOSITORY))
         assert await self.of(store, NAMESAKE) is None
 
-    async def test_an_owner_in_the_configuration_counts_for_more_and_binds_anew(self) -> None:
+    async def test_an_owner_in_the_configuration_counts_for_more_and_binds_again(self) -> None:
         store = MemoryStore()
         theirs = replace(NAMESAKE, owner="mallory")
         await store.write(lambda tx: remember(tx, self.ANYBODYS, theirs))
@@ -110,7 +110,7 @@ class TestAfterARename:
         found = await store.read(lambda tx: application_of(tx, Applications({"shop": OURS}), RENAMED))
         assert found == OURS
 
-    async def test_a_name_that_fits_nothing_makes_it_nobodys(self) -> None:
+    async def test_a_name_that_fits_nothing_is_rejected(self) -> None:
         assert await app_of(RENAMED, seen=RENAMED) is None
 
 

@@ -248,14 +248,14 @@ class TestLeavesAlone:
         assert harness.engine.there() == before
         assert (await harness.the()).desired.generation == 1
 
-    async def test_what_was_killed_by_hand(self, harness: Harness) -> None:
+    async def test_what_was_killed_manually(self, harness: Harness) -> None:
         await live(harness, "one")
         await harness.stop("one")
         await harness.rest(TWO_ROUNDS)
 
         await harness.assert_gone()
 
-    async def test_what_was_launched_by_hand(self, harness: Harness) -> None:
+    async def test_what_was_launched_manually(self, harness: Harness) -> None:
         await live(harness)
         environment = await harness.launch("by-hand")
         await harness.rest(TWO_ROUNDS)

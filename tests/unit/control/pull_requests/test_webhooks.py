@@ -332,7 +332,7 @@ class TestEdits:
     """A label, a draft made ready, a new title: something for rules to look at, and nothing to build."""
 
     @pytest.mark.parametrize("credentials", [True, False], ids=["asked", "told"])
-    async def test_a_label_starts_nothing_anew(self, credentials: bool) -> None:
+    async def test_a_label_restarts_nothing(self, credentials: bool) -> None:
         async with Harness(credentials=credentials).open() as harness:
             opened = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
             await harness.deliver(opened)
@@ -366,7 +366,7 @@ class TestEdits:
 
         assert harness.engine.spec((await harness.assert_live()).id).labels.revision.sha == "b"
 
-    async def test_one_does_not_free_what_was_killed_by_hand(self, harness: Harness) -> None:
+    async def test_one_does_not_free_what_was_killed_manually(self, harness: Harness) -> None:
         opened = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
         await harness.deliver(opened)
         await harness.rest()

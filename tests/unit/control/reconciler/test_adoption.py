@@ -45,7 +45,7 @@ async def test_hosts_keep_serving(harness: Harness) -> None:
             known, created_at=environment.created_at
         )
     assert len(await harness.environments()) == 2
-    assert harness.engine.there() == instances, "something was started anew"
+    assert harness.engine.there() == instances, "something was restarted"
     assert harness.served(launched.host) == served
 
 

@@ -214,7 +214,7 @@ class TestRefresh:
         assert (await harness.assert_live()).generation == 4
 
     async def test_the_last_good_one_comes_back_after_a_broken_one(self, harness: Harness) -> None:
-        """The machine was started anew: everything is stopped, also what served before the broken push."""
+        """The machine was restarted: everything is stopped, also what served before the broken push."""
         await harness.launch()
         await harness.rest()
         harness.engine.add_image(IMAGE, BROKEN)
@@ -388,7 +388,7 @@ class TestCrashes:
         await harness.rest(1.5)
         return passed
 
-    async def test_counting_starts_afresh_after_a_long_run(self, harness: Harness) -> None:
+    async def test_counting_starts_again_after_a_long_run(self, harness: Harness) -> None:
         await harness.launch()
         for _ in range(10):
             await harness.rest(120)

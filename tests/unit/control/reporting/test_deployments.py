@@ -240,7 +240,7 @@ class TestFailures:
             yield opened
 
     @pytest.mark.parametrize("mode", [FaultMode.FAILING, FaultMode.REFUSING, FaultMode.NEVER, FaultMode.SLOW])
-    async def test_costs_nobody_the_preview(self, quiet: Harness, mode: FaultMode) -> None:
+    async def test_doesnt_prevent_the_preview(self, quiet: Harness, mode: FaultMode) -> None:
         event = quiet.forge.open(quiet.forge.add_repository("acme", "shop"), "feature-x", A)
         await quiet.deliver(event)
         while not await quiet.environments():
@@ -329,7 +329,7 @@ class TestSwitchedOff:
             assert (harness.forge.deployments, harness.forge.statuses) == ([], [])
             assert len(harness.forge.comments) == 1
 
-    async def test_what_was_launched_by_hand_has_no_place(self, harness: Harness) -> None:
+    async def test_what_was_launched_manually_has_no_place(self, harness: Harness) -> None:
         await harness.launch()
         await harness.rest()
 

@@ -139,7 +139,7 @@ class TestOneComment:
         assert sorted(c.number for c in harness.forge.comments) == [1, 2, 3, 4, 5]
 
     @pytest.mark.requirement("R66")
-    async def test_a_launch_by_hand_has_none(self, harness: Harness) -> None:
+    async def test_a_manual_launch_has_none(self, harness: Harness) -> None:
         await harness.launch()
         await harness.rest()
 
@@ -210,7 +210,7 @@ class TestRefusals:
 
         assert "frobnicate" not in ours(harness).body
 
-    async def test_what_was_killed_by_hand_at_once_is_no_news(self, harness: Harness) -> None:
+    async def test_what_was_killed_manually_at_once_is_no_news(self, harness: Harness) -> None:
         harness.engine.delays["start"] = 100
         event = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
         await harness.deliver(event)
@@ -236,7 +236,7 @@ class TestEnds:
 
 class TestFailures:
     @pytest.mark.parametrize("mode", [FaultMode.FAILING, FaultMode.REFUSING, FaultMode.NEVER, FaultMode.SLOW])
-    async def test_costs_nobody_the_preview(self, harness: Harness, mode: FaultMode) -> None:
+    async def test_doesnt_prevent_the_preview(self, harness: Harness, mode: FaultMode) -> None:
         event = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
         await harness.deliver(event)
         await harness.rest(0)  # the delivery was worked through while the forge still answered

@@ -101,7 +101,7 @@ async def test_one_that_is_slow_isn_t_waited_for_long(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("error", [Fault("It says no.", hint="Ask.", reason="x"), Retry("Away.", reason="x")])
-async def test_one_that_says_no_costs_nobody_the_preview(rig: Rig, error: Fault | Retry) -> None:
+async def test_one_that_says_no_doesnt_prevent_the_preview(rig: Rig, error: Fault | Retry) -> None:
     rig.edge_proxy.failing = error
     before = now()
     await rig.routes.show(A, FIRST)

@@ -110,7 +110,7 @@ async def test_a_deployment_whose_answer_is_lost_isnt_made_twice(
     assert [d.state for d in shop.state.deployments] == ["success"]
 
 
-async def test_one_that_is_interrupted_in_the_middle_of_a_change_begins_anew(
+async def test_one_that_is_interrupted_in_the_middle_of_a_change_begins_again(
     github: GithubDouble, account: Forge, link: ChangeLink, shop: GithubRepository
 ) -> None:
     known = await account.announcements.deployment(link, LIVE, "")

@@ -63,7 +63,7 @@ class TestProof:
         assert claims["exp"] - claims["iat"] <= 600
         assert claims["iat"] <= datetime.now(UTC).timestamp() - 55, "clocks differ"
 
-    async def test_is_made_anew_before_it_ends(self, credentials: AppCredentials) -> None:
+    async def test_is_renewed_before_it_ends(self, credentials: AppCredentials) -> None:
         now = [0.0]
         signer = AppJwt(credentials, clock=lambda: now[0])
         first = signer._signed_at
@@ -210,7 +210,7 @@ class TestInstallation:
         github.app.install("acme", "shop")
         assert await client_of(app).open_changes(repository) == []
 
-    async def test_that_was_removed_and_made_anew_is_found(
+    async def test_that_was_removed_and_made_again_is_found(
         self, github: GithubDouble, shop: GithubRepository, app: Forge, repository: Repository
     ) -> None:
         installation = github.app.install("acme", "shop")

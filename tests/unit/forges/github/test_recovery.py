@@ -147,7 +147,7 @@ class TestConditionalRequests:
         assert again == first
         assert again[0].labels == ("preview",)
 
-    async def test_only_the_page_that_changed_is_read_anew(
+    async def test_only_the_page_that_changed_is_read_again(
         self, github: GithubDouble, account: Forge, shop: GithubRepository, repository: Repository
     ) -> None:
         pulls = [github.open_pull(shop, f"branch-{number}") for number in range(230)]

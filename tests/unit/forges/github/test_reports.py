@@ -72,7 +72,7 @@ async def test_a_comment_whose_id_was_lost_is_found_by_its_marker_on_any_page(
 
 
 @pytest.mark.parametrize("status", [404, 410])
-async def test_a_comment_that_was_deleted_is_made_anew(
+async def test_a_comment_that_was_deleted_is_made_again(
     github: GithubDouble, client: GithubPullRequests, pull: GithubPull, status: int
 ) -> None:
     known = await say(client, pull, "live")
@@ -83,7 +83,7 @@ async def test_a_comment_that_was_deleted_is_made_anew(
     assert said(pull) == ["refreshed"]
 
 
-async def test_one_that_is_deleted_between_finding_and_editing_is_made_anew(
+async def test_one_that_is_deleted_between_finding_and_editing_is_made_again(
     github: GithubDouble, client: GithubPullRequests, pull: GithubPull
 ) -> None:
     await say(client, pull, "live")

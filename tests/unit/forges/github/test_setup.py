@@ -106,7 +106,7 @@ class TestKeyring:
         keyring.save(APP)
         assert Keyring(tmp_path / "github-app.json").load() == APP
 
-    def test_is_nobody_elses(self, tmp_path: Path) -> None:
+    def test_is_private(self, tmp_path: Path) -> None:
         path = tmp_path / "github-app.json"
         path.with_suffix(".new").write_text("left over")
         path.with_suffix(".new").chmod(0o666)

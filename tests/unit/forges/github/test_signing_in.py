@@ -141,7 +141,7 @@ async def test_a_token_counts_for_what_github_says_it_does(rig: Rig) -> None:
     assert await rig.accounts().access(token, "acme", "closed") is Access.NONE
 
 
-async def test_a_token_that_is_withdrawn_already_lets_nobody_in(rig: Rig) -> None:
+async def test_a_token_that_is_withdrawn_already_is_rejected(rig: Rig) -> None:
     rig.will_answer(TOKEN, web.json_response({"access_token": GIVEN, "token_type": "bearer"}))
     with pytest.raises(Refused):
         await rig.accounts().exchange("a-code", ASKED)
@@ -213,7 +213,7 @@ async def test_a_github_that_answers_a_byte_at_a_time_is_given_up(rig: Rig) -> N
         assert caught.value.reason == "sign-in-away"
 
 
-async def test_a_dead_github_is_said_to_be_so(rig: Rig) -> None:
+async def test_a_dead_github_is_reported(rig: Rig) -> None:
     async with GithubLogin() as gone:
         pass
     accounts = Rig(gone, rig.session).accounts()

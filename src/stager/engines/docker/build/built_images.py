@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -190,4 +192,11 @@ def facts(inspected: Mapping[str, Any]) -> ImageFacts:
         others=tuple(sorted("".join(port) for port in numbers if port[2] not in ("", "tcp"))),
         has_healthcheck=check != ["NONE"],
         health_path=marks.get(labels.HEALTH_PATH, ""),
+        content=_content(inspected, config),
     )
+
+
+def _content(inspected: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    settings = {key: value for key, value in config.items() if key not in ("Labels", "Image")}
+    text = json.dumps([inspected["RootFS"]["Layers"], settings], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()

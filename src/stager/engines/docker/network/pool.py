@@ -121,7 +121,8 @@ class NetworkPool:
         self._lock = asyncio.Lock()
         self._reserved: Counter[str] = Counter()
         self._names: dict[NetworkKey, str] = {}
-        """The names of reserved networks. Containers in them may not exist yet."""
+        """The names of networks in which there may be no container yet: those that are reserved, and those
+        that were created before their first instance."""
 
     async def lease(self, key: NetworkKey, network: str, taken: Iterable[str]) -> Lease:
         """Allocate network and address of an instance. The caller must call `release` once the instance is in
@@ -141,10 +142,12 @@ class NetworkPool:
         return lease
 
     async def create(self, key: NetworkKey) -> str:
-        """Create a network before its first instance. The caller must call `release` once the instance
-        exists."""
+        """Create a network before its first instance, unless that was done before. The caller must call
+        `release`. The instance may be created afterwards, if garbage collection doesn't come first."""
         async with self._lock:
-            network, _ = await self._create(key)
+            network = self._names.get(key, "")
+            if not network or await self._subnet_of(network, key.profile) is None:
+                network, _ = await self._create(key)
             self._reserve(key, network)
         return network
 
@@ -155,7 +158,6 @@ class NetworkPool:
     def release(self, network: str) -> None:
         """End the reservation of a network: from now on, the engine knows whether it is used."""
         self._reserved -= Counter([network])
-        self._names = {key: name for key, name in self._names.items() if self._reserved[name]}
 
     async def sweep(self, usage: Callable[[], Awaitable[Usage]]) -> int:
         """Remove our unused networks; returns their number.
@@ -171,6 +173,7 @@ class NetworkPool:
             with engine_errors():
                 found = await self._docker.networks.list(filters=ours)
                 unused = [n for n in found if n["Name"] not in reserved | used.needed]
+                self._names = {key: name for key, name in self._names.items() if name in reserved}
                 removed = [await self._remove(n["Id"], used.members.get(n["Name"], ())) for n in unused]
         return sum(removed)
 
@@ -216,10 +219,12 @@ class NetworkPool:
         suffix = f"{GENERATION_SUFFIX}{key.generation}" if key.generation else ""
         for subnet in self._candidates(is_shared=key.is_shared):
             name = f"{NAME_PREFIX}{self._installation}-{subnet.network_address}{suffix}"
+            self._names[key] = name  # first: Docker completes a call that is cancelled
             with engine_errors():
                 try:
                     await self._docker.networks.create(self._config(name, subnet, key))
                 except aiodocker.DockerError as error:
+                    del self._names[key]
                     if _is_taken(error):
                         continue
                     raise Retry(
