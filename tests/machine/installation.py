@@ -10,7 +10,6 @@ from hypothesis.stateful import initialize
 
 from stager.domain.pull_requests.events import ChangeAction, ChangeEvent, Event
 from stager.domain.pull_requests.rules import Rules
-from stager.domain.service import Mount, ServiceSpec
 from stager.domain.source import Change
 from tests.machine.base import Terms, end_all_tasks
 from tests.machine.expected import Held
@@ -59,16 +58,11 @@ class Installation(Machine):
 
 
 class WithServices(Machine):
-    """One whose previews have a database, which keeps its data, and a cache."""
+    """One whose application has services besides."""
 
-    SERVICES = (
-        ServiceSpec("db", image="postgres:16", mounts=(Mount("/var/lib/postgresql/data", volume="data"),)),
-        ServiceSpec("cache", image="redis:7"),
-    )
-
-    @initialize(tick=TICKS, fuse=FUSES, forks=FORKS)
+    @initialize(tick=TICKS, fuse=FUSES, forks=FORKS, rules=RULES)
     def begin_somehow(self, tick: float, fuse: int | None, **terms: Any) -> None:
-        self.begin(tick, fuse, Terms(services=self.SERVICES, **terms))
+        self.begin(tick, fuse, Terms(**terms, services=True))
 
 
 class OutOfTouch(Machine):

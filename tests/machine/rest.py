@@ -42,12 +42,12 @@ class Rest(People, Faults):
     @invariant()
     def no_code_runs_that_may_not(self) -> None:
         """Neither in a container nor in a build, not for a moment; and strangers' code gets no secret."""
-        for instance in self._applications():
+        for instance in self.engine.there():
             spec = self.engine.spec(instance.id)
             if spec.labels.change is not None:
                 self._may_run(spec.labels.change.number, spec.labels)
                 self._is_told_what_it_may_know(spec, spec.labels.change.number in self.foreign)
-            if self.terms.builds:
+            if self.terms.builds and spec.labels.service == MAIN_SERVICE:
                 made_by = self.harness.builder.made_by(spec.image)
                 assert made_by.sha == spec.labels.revision.sha, "it was made of another commit"
                 assert made_by.untrusted == (spec.labels.trust is Trust.FORK)
@@ -64,6 +64,9 @@ class Rest(People, Faults):
             assert self._is_allowed(number, sha), f"unapproved code runs: {labels}"
 
     def _is_told_what_it_may_know(self, spec: InstanceSpec, is_foreign: bool) -> None:
+        if spec.labels.service != MAIN_SERVICE:
+            assert SECRET not in spec.variables.items()
+            return
         assert (SECRET in spec.variables.items()) is not (is_foreign or spec.labels.trust is Trust.FORK)
         if self.terms.builds:
             said = SAID_BY_BASE if spec.labels.trust is Trust.FORK else SAID_BY_HEAD
@@ -168,23 +171,29 @@ class Rest(People, Faults):
             return []
         if environment.desired.revision.sha not in self.failing:
             assert status.state is State.LIVE, (environment, status)
-            return [await self.harness.assert_live(environment), *self._services_of(environment)]
+            return await self._live(environment)
         if environment.serving is None:
             assert status.state is State.FAILED, (environment, status)
             assert self.engine.there(environment.id) == []
             return []
         assert status.state is State.FAILED_UPDATE, (environment, status)
-        return [await self.harness.assert_live(environment, generation=environment.serving)]
+        return await self._live(environment, generation=environment.serving)
 
-    def _services_of(self, environment: Environment) -> list[Instance]:
-        """Each service beside the application runs once, and the application reaches it."""
-        found = [i for i in self.engine.there(environment.id) if i.service != MAIN_SERVICE]
-        assert sorted(i.service for i in found) == sorted(s.name for s in self.terms.services)
-        [web] = [i for i in self.engine.there(environment.id) if i.service == MAIN_SERVICE]
-        for instance in found:
-            assert instance.state is InstanceState.RUNNING
-            assert self.engine.reached(web.id, instance.service) == {instance.id}
-        return found
+    async def _live(self, environment: Environment, *, generation: int = 0) -> list[Instance]:
+        if not self.terms.services:
+            return [await self.harness.assert_live(environment, generation=generation)]
+        there = self.engine.there(environment.id)
+        instances = {instance.service: instance for instance in there}
+        assert len(there) == 3, there
+        assert {instance.state for instance in there} == {InstanceState.RUNNING}
+        hosts = self._peek(lambda tx: tx.service_hosts(environment.id))
+        assert self.harness.served(environment.host) == instances[MAIN_SERVICE]
+        assert self.harness.served(hosts["admin"]) == instances["admin"]
+        assert instances[MAIN_SERVICE].generation == environment.serving
+        assert environment.serving == (generation or environment.desired.generation)
+        reached = self.engine.reached(instances[MAIN_SERVICE].id, "db")
+        assert reached == {instances["db"].id}
+        return there
 
     async def _nothing_is_left_over(self, running: list[Instance]) -> None:
         harness = self.harness
@@ -193,13 +202,14 @@ class Rest(People, Faults):
         assert harness.builder.images <= {self.engine.spec(i.id).image for i in running}
         assert not harness.builder.running
         assert not harness.sources.folders
-        present = {i.environment for i in running}
-        assert {environment for environment, _, _ in self.engine.volume_names} <= present
-        running = [i for i in running if i.service == MAIN_SERVICE]
         targets = [t for t in harness.router.table.routes.values() if isinstance(t, Endpoint)]
-        assert sorted(map(str, targets)) == sorted(str(i.endpoint) for i in running)
-        hosts = {environment.host for environment in await harness.environments()}
+        assert sorted(map(str, targets)) == sorted(str(i.endpoint) for i in running if i.service != "db")
+        environments = await harness.environments()
+        hosts = {environment.host for environment in environments}
+        hosts |= {h for each in self._peek(lambda tx: tx.all_service_hosts()).values() for h in each.values()}
         assert harness.router.table.routes.keys() == hosts
+        keeping = {environment.id for environment in environments if environment.keeps_volumes}
+        assert {environment for environment, *_ in self.engine.volume_names} <= keeping, "a volume was left"
         await self._stays_so()
 
     async def _stays_so(self) -> None:
