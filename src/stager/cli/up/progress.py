@@ -15,6 +15,7 @@ POLL_INTERVAL, IDLE_INTERVAL = 0.03, 0.3
 """Seconds between two looks at the state, over a Unix socket: while something is in progress, and else."""
 MAX_LOG = 4_000
 """Characters of a log that are shown after a failure."""
+BUILDING = "building: The preview is being built."
 IN_PROGRESS = ("starting", "building", "updating")
 FAILED = ("failed", "failed-update")
 
@@ -116,9 +117,11 @@ class Progress:
         generation = f"{environment['id']} {environment['generation']}"
         if state in IN_PROGRESS:
             self._say(f"{state}: {environment['message']}")
-            if self._streamed != generation and await self._is_building(environment):
-                self._streamed = generation
-                await self._stream(environment["id"])
+        if self._streamed != generation and await self._has_build(environment):
+            self._streamed = generation
+            self._say(BUILDING)
+            await self._stream(environment["id"])
+        if state in IN_PROGRESS:
             return
         lines = [f"{state}: {environment['message']}", environment["hint"]]
         if state in FAILED:
@@ -130,8 +133,9 @@ class Progress:
             self._opens = False
             typer.launch(environment["url"])
 
-    async def _is_building(self, environment: dict[str, Any]) -> bool:
-        """Whether the build of the wanted generation has begun."""
+    async def _has_build(self, environment: dict[str, Any]) -> bool:
+        """Whether the build of the wanted generation has begun, or is over: one from the cache may be over
+        before the server answers the first request."""
         newest = await self._api.newest_deployment(environment["id"])
         return bool(newest and newest["generation"] == environment["generation"] and newest["building_at"])
 

@@ -68,6 +68,16 @@ async def test_the_build_is_streamed_once() -> None:
     ]
 
 
+async def test_a_build_that_is_over_at_the_first_look_is_shown() -> None:
+    live = {"state": "live", "message": "The preview is live."}
+    assert await printed(live, live) == [
+        "building: The preview is being built.",
+        "  #1 a step",
+        "  #2 another",
+        "live: The preview is live.\nhttp://shop.localhost:8000",
+    ]
+
+
 async def test_a_failed_build_is_not_printed_twice() -> None:
     building = {"state": "building", "message": "The preview is being built."}
     failed = {"state": "failed", "message": "Step 2 failed.", "reason": "build-failed"}
@@ -76,7 +86,7 @@ async def test_a_failed_build_is_not_printed_twice() -> None:
 
 async def test_a_failure_has_its_log_and_what_ran() -> None:
     failed = {"state": "failed", "message": "It exited.", "reason": "exited", "hint": "Check the last lines."}
-    (text,) = await printed(failed, default_command="sh")
+    *_, text = await printed(failed, default_command="sh")
     assert text.splitlines() == [
         "failed: It exited.",
         "Check the last lines.",
