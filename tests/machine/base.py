@@ -12,11 +12,13 @@ from typing import Any, TypeVar
 from hypothesis.stateful import RuleBasedStateMachine
 
 from stager.domain.application import Application, ForkMode
-from stager.domain.environment import Environment, EnvironmentKey, Instance, InstanceState
+from stager.domain.environment import Environment, EnvironmentKey, Instance, InstanceLabels, InstanceState
 from stager.domain.pull_requests.events import CommentAdded
 from stager.domain.pull_requests.rules import Rules
 from stager.domain.recipe import Recipe
+from stager.domain.service import MAIN_SERVICE, Mount, ServiceSpec
 from stager.domain.source import Access, Change, Trust
+from stager.domain.stack import StackDeclaration
 from stager.ports.source import Origin
 from stager.ports.store import Transaction
 from stager.testing import FakeForge
@@ -44,6 +46,12 @@ STOPS_ALLOWED = 4
 """How often in a row one revision is stopped from outside: after the next, it rightly counts as broken."""
 
 
+SERVICES = (
+    ServiceSpec("db", image="acme/db:1", mounts=(Mount("/data", volume="data"),)),
+    ServiceSpec("admin", image="acme/admin:1", port=8080),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """How the installation is configured.
@@ -51,12 +59,14 @@ class Terms:
     Args:
         builds: whether it builds its images.
         at_once: how many at a time.
+        services: whether the application has a database and a routed service besides.
     """
 
     forks: ForkMode = "approve"
     rules: Rules = field(default_factory=Rules)
     builds: bool = False
     at_once: int = 2
+    services: bool = False
 
     @property
     def application(self) -> Application:
@@ -69,6 +79,8 @@ class Terms:
             build=Recipe(secrets=dict([SECRET])) if self.builds else None,
             repository_file=OWN_FILE if self.builds else "",
             repository_file_keys=frozenset({"env"}),
+            declared=StackDeclaration(SERVICES if self.services else ()),
+            fork_images=tuple(service.image for service in SERVICES),
         )
 
 
@@ -124,6 +136,8 @@ class BaseMachine(RuleBasedStateMachine):
             forge=FakeForge(tick=tick),
             sources=FakeSources({OWN_FILE: f"env: {{{SAID_BY_HEAD}: '1'}}"}),
         )
+        for service in SERVICES:
+            self.engine.add_image(service.image)
         forge = self.harness.forge
         self.repository = forge.add_repository("acme", "shop")
         self.forks = [forge.add_repository(owner, "shop") for owner in (STRANGERS, "nobody")]
@@ -224,14 +238,25 @@ class BaseMachine(RuleBasedStateMachine):
         return [i for i in self._running() if self.stops[i.deployment] < STOPS_ALLOWED]
 
     def _has_answered(self, instance: Instance) -> bool:
-        deployment = self._peek(lambda tx: tx.deployment(instance.deployment))
-        return deployment is not None and bool(deployment.attempt.healthy_runs)
+        runs = [
+            run
+            for deployment in self._peek(lambda tx: tx.deployments(instance.environment))
+            if deployment.generation in {instance.generation, *instance.generations}
+            for run in (deployment.attempt.healthy_runs.get(instance.service, ""),)
+        ]
+        if self.terms.services:
+            return any(run.startswith(f"{instance.id}@") for run in runs)
+        return any(runs)
 
     def _running_of(self, number: int) -> str | None:
         """The head that runs for this pull request."""
-        labels = [self.engine.spec(i.id).labels for i in self.engine.there()]
+        labels = self._main_ones()
         heads = [b.revision.sha for b in labels if b.change is not None and b.change.number == number]
         return heads[0] if heads else None
+
+    def _main_ones(self) -> list[InstanceLabels]:
+        """What the instances of the application itself were created for; others may be of earlier ones."""
+        return [self.engine.spec(i.id).labels for i in self.engine.there() if i.service == MAIN_SERVICE]
 
     def _running_as(self, name: str) -> str | None:
         """The version that runs under this name."""
@@ -239,7 +264,7 @@ class BaseMachine(RuleBasedStateMachine):
         return found[0] if found else None
 
     def _versions_there(self, name: str) -> list[str]:
-        labels = [self.engine.spec(i.id).labels for i in self.engine.there()]
+        labels = self._main_ones()
         return [b.parameters["V"] for b in labels if b.subject == f"name:{name}"]
 
 

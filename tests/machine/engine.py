@@ -28,6 +28,9 @@ class DiligentEngine(FakeEngine):
     async def create(self, spec: InstanceSpec) -> Instance:
         return await self._carry_out(super().create(spec))
 
+    async def join(self, instance: str, generation: int) -> Instance:
+        return await self._carry_out(super().join(instance, generation))
+
     async def start(self, instance: str) -> Instance:
         return await self._carry_out(super().start(instance))
 

@@ -57,6 +57,14 @@ class Installation(Machine):
         self.begin(tick, fuse, Terms(**terms))
 
 
+class WithServices(Machine):
+    """One whose application has services besides."""
+
+    @initialize(tick=TICKS, fuse=FUSES, forks=FORKS, rules=RULES)
+    def begin_somehow(self, tick: float, fuse: int | None, **terms: Any) -> None:
+        self.begin(tick, fuse, Terms(**terms, services=True))
+
+
 class OutOfTouch(Machine):
     """One without credentials: it knows what it is told and nothing else, so that is what should run. It can
     neither fetch a commit nor tell what comes first within a second."""

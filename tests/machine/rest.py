@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from hypothesis.stateful import invariant, rule
 
-from stager.domain.environment import Environment, Instance, InstanceLabels, SuspensionReason
+from stager.domain.environment import Environment, Instance, InstanceLabels, InstanceState, SuspensionReason
 from stager.domain.pull_requests.rules import refusal
 from stager.domain.route import Endpoint
+from stager.domain.service import MAIN_SERVICE
 from stager.domain.source import Change, Trust
 from stager.domain.status import State
 from stager.ports.builder import BuildOrder
@@ -46,7 +47,7 @@ class Rest(People, Faults):
             if spec.labels.change is not None:
                 self._may_run(spec.labels.change.number, spec.labels)
                 self._is_told_what_it_may_know(spec, spec.labels.change.number in self.foreign)
-            if self.terms.builds:
+            if self.terms.builds and spec.labels.service == MAIN_SERVICE:
                 made_by = self.harness.builder.made_by(spec.image)
                 assert made_by.sha == spec.labels.revision.sha, "it was made of another commit"
                 assert made_by.untrusted == (spec.labels.trust is Trust.FORK)
@@ -63,6 +64,9 @@ class Rest(People, Faults):
             assert self._is_allowed(number, sha), f"unapproved code runs: {labels}"
 
     def _is_told_what_it_may_know(self, spec: InstanceSpec, is_foreign: bool) -> None:
+        if spec.labels.service != MAIN_SERVICE:
+            assert SECRET not in spec.variables.items()
+            return
         assert (SECRET in spec.variables.items()) is not (is_foreign or spec.labels.trust is Trust.FORK)
         if self.terms.builds:
             said = SAID_BY_BASE if spec.labels.trust is Trust.FORK else SAID_BY_HEAD
@@ -167,13 +171,29 @@ class Rest(People, Faults):
             return []
         if environment.desired.revision.sha not in self.failing:
             assert status.state is State.LIVE, (environment, status)
-            return [await self.harness.assert_live(environment)]
+            return await self._live(environment)
         if environment.serving is None:
             assert status.state is State.FAILED, (environment, status)
             assert self.engine.there(environment.id) == []
             return []
         assert status.state is State.FAILED_UPDATE, (environment, status)
-        return [await self.harness.assert_live(environment, generation=environment.serving)]
+        return await self._live(environment, generation=environment.serving)
+
+    async def _live(self, environment: Environment, *, generation: int = 0) -> list[Instance]:
+        if not self.terms.services:
+            return [await self.harness.assert_live(environment, generation=generation)]
+        there = self.engine.there(environment.id)
+        instances = {instance.service: instance for instance in there}
+        assert len(there) == 3, there
+        assert {instance.state for instance in there} == {InstanceState.RUNNING}
+        hosts = self._peek(lambda tx: tx.service_hosts(environment.id))
+        assert self.harness.served(environment.host) == instances[MAIN_SERVICE]
+        assert self.harness.served(hosts["admin"]) == instances["admin"]
+        assert instances[MAIN_SERVICE].generation == environment.serving
+        assert environment.serving == (generation or environment.desired.generation)
+        reached = self.engine.reached(instances[MAIN_SERVICE].id, "db")
+        assert reached == {instances["db"].id}
+        return there
 
     async def _nothing_is_left_over(self, running: list[Instance]) -> None:
         harness = self.harness
@@ -183,9 +203,13 @@ class Rest(People, Faults):
         assert not harness.builder.running
         assert not harness.sources.folders
         targets = [t for t in harness.router.table.routes.values() if isinstance(t, Endpoint)]
-        assert sorted(map(str, targets)) == sorted(str(i.endpoint) for i in running)
-        hosts = {environment.host for environment in await harness.environments()}
+        assert sorted(map(str, targets)) == sorted(str(i.endpoint) for i in running if i.service != "db")
+        environments = await harness.environments()
+        hosts = {environment.host for environment in environments}
+        hosts |= {h for each in self._peek(lambda tx: tx.all_service_hosts()).values() for h in each.values()}
         assert harness.router.table.routes.keys() == hosts
+        keeping = {environment.id for environment in environments if environment.keeps_volumes}
+        assert {environment for environment, *_ in self.engine.volume_names} <= keeping, "a volume was left"
         await self._stays_so()
 
     async def _stays_so(self) -> None:

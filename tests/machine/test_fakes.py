@@ -13,11 +13,11 @@ import pytest
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.length import length
-from tests.machine.installation import Installation, Machine, OutOfTouch
+from tests.machine.installation import Installation, Machine, OutOfTouch, WithServices
 
 LENGTH = length(150, steps=40)
 
 
-@pytest.mark.parametrize("machine", [Installation, OutOfTouch])
+@pytest.mark.parametrize("machine", [Installation, OutOfTouch, WithServices])
 def test_any_history_ends_with_what_is_open_running(machine: type[Machine]) -> None:
     run_state_machine_as_test(machine, settings=LENGTH)

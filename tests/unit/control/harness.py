@@ -237,7 +237,7 @@ class Harness(Fakes):
         assert instance is not None, f"{there.host} leads to {self.target(there.host)}"
         assert instance.generation == (generation or there.desired.generation)
         assert there.serving == instance.generation
-        assert self.engine.there(there.id) == [instance]
+        assert [i for i in self.engine.there(there.id) if i.service == instance.service] == [instance]
         if not generation:
             assert (await self.status(there)).state is State.LIVE
         return instance

@@ -16,9 +16,11 @@ from stager.domain.deployment import (
     after_answer,
     after_error,
     after_exit,
+    after_start,
+    degraded,
     pause,
 )
-from stager.domain.environment import WEB_SERVICE, Attempt, Instance, InstanceState
+from stager.domain.environment import WEB_SERVICE, Attempt, Instance, InstanceState, Service, ServiceFailure
 from stager.domain.errors import Fault, Outcome, Refused, Retry
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -163,3 +165,75 @@ class TestAfterAnswer:
         assert after_answer(before, ended(), WEB_SERVICE) == replace(
             before, healthy_runs={"web": ended().run}
         )
+
+
+CACHE = Service("cache", is_routed=False, is_kept=True)
+JOB = Service("migrate", is_routed=False, is_job=True)
+
+
+def of(service: Service, exit_code: int = 1) -> Instance:
+    return replace(ended(exit_code=exit_code), service=service.name)
+
+
+class TestServices:
+    def test_before_the_generation_is_live_a_failure_ends_it_and_names_the_service(self) -> None:
+        attempt = after_exit(Attempt(1), CACHE, Ending(of(CACHE, 3)), NOW)
+
+        assert attempt.final
+        assert attempt.outcome
+        assert attempt.outcome.message == 'The service "cache" exited with exit code 3 before it was healthy.'
+        assert attempt.failed_services["cache"].run == of(CACHE).run
+        assert attempt.failures == 0
+
+    def test_while_it_is_live_the_service_is_given_up_alone(self) -> None:
+        attempt = Attempt(1, healthy_runs={"cache": "i1@before"})
+        for _ in range(CRASHES_ALLOWED + 1):
+            ending = Ending(of(CACHE), has_been_healthy=True)
+            attempt = after_exit(attempt, CACHE, ending, NOW, is_live=True)
+
+        assert (attempt.final, attempt.outcome, attempt.retry_at) == (False, None, None)
+        assert attempt.failed_services["cache"].final
+        assert degraded(attempt)["cache"].message == 'The service "cache" exited with exit code 1.'
+
+    def test_one_that_was_healthy_in_an_earlier_generation_is_started_again(self) -> None:
+        attempt = after_exit(Attempt(2), CACHE, Ending(of(CACHE), has_been_healthy=True), NOW)
+
+        assert not attempt.final
+        retry_at = attempt.failed_services["cache"].retry_at
+        assert retry_at
+        assert after_start(attempt, CACHE).failed_services["cache"].retry_at is None
+
+    def test_a_service_that_is_healthy_again_is_no_failure_and_crashes_still_count(self) -> None:
+        before = Attempt(1, healthy_runs={"cache": "i1@before"})
+        crashed = after_exit(before, CACHE, Ending(of(CACHE), has_been_healthy=True), NOW)
+        attempt = after_answer(crashed, of(CACHE), CACHE)
+
+        assert (attempt.outcome, degraded(attempt)) == (None, {})
+        assert attempt.failed_services["cache"] == ServiceFailure(1)
+
+    def test_a_failed_action_for_a_service_leaves_the_count_of_the_main_one_alone(self) -> None:
+        error = Retry("Not now.", reason="away")
+        attempt = after_error(Attempt(1, failures=4), error, NOW, CACHE, run="i1@t")
+
+        assert (attempt.failures, attempt.retry_at, attempt.final) == (4, None, False)
+        assert attempt.failed_services["cache"].failures == 1
+        assert attempt.outcome == Outcome.of(error)
+        assert after_answer(attempt, of(CACHE), CACHE).outcome is None
+
+    def test_a_job_is_done_once_it_exited_with_0(self) -> None:
+        done = after_exit(Attempt(1), JOB, Ending(of(JOB, 0)), NOW)
+        failed = after_exit(Attempt(1), JOB, Ending(of(JOB, 1)), NOW)
+        killed = after_exit(Attempt(1), JOB, Ending(of(JOB, 137)), NOW)
+
+        assert done == Attempt(1, healthy_runs={"migrate": of(JOB).run})
+        assert failed.final
+        assert failed.outcome
+        assert failed.outcome.message == 'The job "migrate" exited with exit code 1.'
+        assert not killed.final
+
+    def test_the_memory_limit_of_a_service_names_it(self) -> None:
+        hungry = replace(of(CACHE, 137), memory_exceeded=512 << 20)
+        attempt = after_exit(Attempt(1), CACHE, Ending(hungry), NOW)
+
+        assert attempt.outcome
+        assert attempt.outcome.message.startswith('The service "cache" was killed because it exceeded')

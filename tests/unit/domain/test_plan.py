@@ -20,6 +20,7 @@ from stager.domain.environment import (
     Observed,
     RunState,
     Service,
+    ServiceFailure,
     Suspension,
     SuspensionReason,
 )
@@ -413,6 +414,13 @@ class TestServices:
             *("Check database 1", "Start migrate", "Check migrate 1", "Record migrate 1"),
             *("Start web", "Check web 1", "Check cache 1", "Publish"),
         ]
+
+    def test_nothing_that_needs_a_service_starts_while_it_cant_be_joined(self) -> None:
+        cache = instance_of("cache", 2, "running", CACHE.inputs)
+        later = START + timedelta(seconds=5)
+        attempt = Attempt(2, failed_services={"cache": ServiceFailure(1, later)})
+        observed = observe((cache,), {}, (attempt,), NEEDS_CACHE, CACHE)
+        assert plan(RUNNING, observed, START) == Wait(later)
 
     def test_a_push_replaces_only_what_changed(self) -> None:
         world = push(launched(WEB, DATABASE, CACHE), WEB, DATABASE, replace(CACHE, inputs="8"))

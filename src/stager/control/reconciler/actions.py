@@ -132,6 +132,7 @@ class Actions:
                 "instance_ended",
                 environment=instance.environment,
                 deployment=deployment.id,
+                service=instance.service,
                 reason=outcome.reason,
                 exit_code=instance.exit_code,
                 final=saved.attempt.final,

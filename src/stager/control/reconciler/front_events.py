@@ -107,7 +107,8 @@ def _save(
     )
     changed = []
     for host in hosts:
-        environment = tx.environment_by_host(host)
+        found = tx.environment_by_host(host)
+        environment = found if found and found.host == host else None  # not of a service beside the main one
         serving = environment.serving if environment else None
         deployment = tx.deployment_of(environment.id, serving) if environment and serving else None
         is_unresponsive = host in unresponsive

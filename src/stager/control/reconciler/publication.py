@@ -28,7 +28,8 @@ class Publication:
         of services that it doesn't have are given up, except those that the desired generation has."""
         environment, deployment = state.environment, state.deployments[generation]
         hosts = _hosts(deployment, environment)
-        targets = {hosts[each.service]: each.endpoint for each in instances if each.endpoint is not None}
+        known = {**state.hosts, **hosts}
+        targets = {known[each.service]: each.endpoint for each in instances if each.endpoint is not None}
         if len(targets) < len(instances):
             return
         wanted = {*hosts, *(_hosts(state.current, environment) if state.current else ())}

@@ -10,7 +10,8 @@ import pytest
 from stager.domain.application import Application
 from stager.domain.environment import Environment, Instance, InstanceState, ServiceFailure
 from stager.domain.errors import Outcome
-from stager.domain.route import Endpoint, Page
+from stager.domain.recipe import Recipe
+from stager.domain.route import Endpoint, Health, Page
 from stager.domain.service import Condition, Mount, ServiceCheck, ServiceSpec, generated
 from stager.domain.stack import USUAL_NAMES, StackDeclaration
 from stager.domain.status import State
@@ -203,6 +204,38 @@ class TestEnd:
         after = assert_served(harness, environment)["db"]
         assert (after.id, after.state) == (db.id, InstanceState.RUNNING)
         assert (await harness.status()).state is State.LIVE
+
+
+class TestReports:
+    async def test_a_deployment_keeps_the_log_of_its_main_service(self, harness: Harness) -> None:
+        harness.engine.add_image("acme/shop:1", Program(output="from the application"))
+        harness.engine.add_image("postgres:16", Program(output="from the database"))
+        environment = await harness.launch("x")
+        await harness.rest()
+        harness.engine.end(by_service(harness, environment)["db"].id, 1)
+        await harness.rest()
+        await harness.stop("x")
+        await harness.rest()
+
+        assert (await harness.deployment(environment)).log == "from the application"
+
+    async def test_a_silent_service_doesnt_make_the_application_silent(self, harness: Harness) -> None:
+        environment = await harness.launch("x")
+        await harness.rest()
+        harness.router.change(Health(frozenset({f"admin--{environment.host}"})))
+        await harness.rest()
+
+        assert (await harness.status()).state is State.LIVE
+
+    async def test_images_of_all_services_are_kept(self) -> None:
+        api = ServiceSpec("api", build=Recipe("api"), port=9000)
+        async with Works([with_services(api, app=BUILT)]).open() as works:
+            await works.opened()
+            await works.rest(3_600)
+
+            images = {works.engine.spec(i.id).image for i in works.engine.there()}
+            assert len(images) == 2
+            assert works.builder.images == images
 
 
 MIGRATE = ServiceSpec("migrate", image="migrator:1", is_job=True, depends_on={"db": Condition.HEALTHY})
