@@ -34,7 +34,7 @@ def main(folder: Path, config: Path) -> None:
         repository.commit(files, "refs/heads/main")
         branch = f"by-github-{folder.parent.name}"
         number = github.open(branch, repository.commit(files, "refs/pull/1/head", f"refs/heads/{branch}"))
-        config.write_text(yaml.safe_dump(configuration(github)))
+        config.write_text(yaml.safe_dump(configuration(github, folder.parent.name)))
         print("written", flush=True)
         input()  # until Stager runs with it
         deliver(github, number)
@@ -42,10 +42,15 @@ def main(folder: Path, config: Path) -> None:
         input()
 
 
-def configuration(github: Github) -> dict[str, object]:
-    """The tutorial's, with the double's address and repository, and the state folder of a service."""
+def configuration(github: Github, app: str) -> dict[str, object]:
+    """The tutorial's, with the double's address and repository, and the state folder of a service.
+
+    Args:
+        app: the name of the application: each project's is another, as its pull request has the same number.
+    """
     [sample] = [each.text for each in samples("yaml") if each.page.name == "tutorial.md"]
     written: dict[str, object] = yaml.safe_load(sample.replace("your-account/", "acme/"))
+    written["images"] = {app: yaml.safe_load(sample)["images"]["shop"] | {"repo": "acme/shop"}}
     return {**written, "state_dir": "/var/lib/stager", "github": github.settings}
 
 

@@ -268,7 +268,7 @@ def test_upgrade_and_roll_back_as_documented(machine: BareMachine, forge: Forge)
     before = machine.run("git -C /opt/stager rev-parse HEAD")
     forge.commit("Newer")
 
-    machine.run(page_sample("upgrade-and-recover.md", "git -C /opt/stager rev-parse HEAD"), user="ann")
+    machine.run(page_sample("upgrade-and-recover.md", "sudo git -C /opt/stager rev-parse HEAD"), user="ann")
     assert machine.run("git -C /opt/stager rev-parse HEAD") != before
     served(machine)
 
