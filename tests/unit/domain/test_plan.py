@@ -422,6 +422,14 @@ class TestServices:
         observed = observe((cache,), {}, (attempt,), NEEDS_CACHE, CACHE)
         assert plan(RUNNING, observed, START) == Wait(later)
 
+    def test_nothing_is_checked_while_what_it_needs_is_started_again(self) -> None:
+        """A long check would keep the other one down, and then fail."""
+        database = stopped(instance_of("database", 2, "running", "16", generations=frozenset({2})), 1)
+        later = START + timedelta(seconds=5)
+        attempt = Attempt(2, failed_services={"database": ServiceFailure(1, later)})
+        observed = observe((NEW, database), {}, (attempt,), NEEDS_DATABASE, DATABASE)
+        assert plan(RUNNING, observed, START) == Wait(later)
+
     def test_a_push_replaces_only_what_changed(self) -> None:
         world = push(launched(WEB, DATABASE, CACHE), WEB, DATABASE, replace(CACHE, inputs="8"))
         assert names(world) == [
