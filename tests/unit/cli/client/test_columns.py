@@ -22,6 +22,7 @@ ROW = (
     "Add a login form",
     "ann",
     "36a93f3",
+    "web, store",
     "dwhfetsycbfe",
     URL,
 )
@@ -38,10 +39,11 @@ def test_everything_is_shown_where_there_is_room() -> None:
 @pytest.mark.parametrize(
     ("width", "dropped"),
     [
-        (130, {"ID"}),
-        (112, {"ID", "COMMIT"}),
-        (80, {"ID", "COMMIT", "AUTHOR", "TITLE", "PR", "AGE"}),
-        (70, {"ID", "COMMIT", "AUTHOR", "TITLE", "PR", "AGE", "IMAGE"}),
+        (142, {"ID"}),
+        (130, {"ID", "SERVICES"}),
+        (112, {"ID", "SERVICES", "COMMIT"}),
+        (80, {"ID", "SERVICES", "COMMIT", "AUTHOR", "TITLE", "PR", "AGE"}),
+        (70, {"ID", "SERVICES", "COMMIT", "AUTHOR", "TITLE", "PR", "AGE", "IMAGE"}),
     ],
 )
 def test_less_important_columns_are_dropped_first(width: int, dropped: set[str]) -> None:
