@@ -445,7 +445,7 @@ class TestLimits:
 
     async def test_of_time(self, shop: BareRepository, host: GitHost, tmp_path: Path) -> None:
         sha = shop.commit({"x": "y"}, "refs/heads/main")
-        host.pause = 60
+        host.pause = 5
         sources = GitSources(tmp_path / "sources", Limits(seconds=0.5))
         assert (await ending(sources, by_http(host), sha)).reason == "source-too-slow"
         with pytest.raises(Fault) as caught:
@@ -525,7 +525,7 @@ class TestMirror:
         here = shop.commit({"x": "1"}, "refs/heads/main")
         assert await files_of(sources, by_http(host), here) == {"x": "1"}
         slow = shop.commit({"x": "2"}, "refs/heads/main")
-        host.pause = 60
+        host.pause = 5
         fetch = asyncio.create_task(files_of(sources, by_http(host), slow))
         while not [line for line in command_lines() if b"remote-http" in line and host.url.encode() in line]:
             await asyncio.sleep(0.01)
@@ -539,7 +539,7 @@ class TestMirror:
         self, sources: GitSources, shop: BareRepository, host: GitHost
     ) -> None:
         sha = shop.commit({"x": "y"}, "refs/heads/main")
-        host.pause = 60
+        host.pause = 5
         task = asyncio.create_task(files_of(sources, by_http(host), sha))
         while not [line for line in command_lines() if b"remote-http" in line and host.url.encode() in line]:
             await asyncio.sleep(0.01)
