@@ -21,6 +21,9 @@ from tests.integration.images import base_image
 from tests.integration.stager import PATIENCE, StagerUnderTest, docker
 from tests.local_forge.workshop import Clone
 
+LISTENING = 0.2
+"""Seconds until `docker events` reports what happens, at most."""
+
 DOCKERFILE = """\
 FROM {base}
 RUN mkdir /site && head -c 20000000 /dev/zero > /site/large
@@ -147,6 +150,18 @@ class Watcher:
             while await self.page(name) != (200, wanted):  # noqa: ASYNC110 (it is asked as visitors ask)
                 await asyncio.sleep(every)
         return perf_counter()
+
+    async def live_after(self, name: str) -> float:
+        """Seconds from the push of a new branch until its preview shows it. Removes both."""
+        self._author.begin(name)
+        started = asyncio.create_task(self.next_start())
+        await asyncio.sleep(LISTENING)
+        begun = perf_counter()
+        await self._author.push(name)
+        await started
+        took = await self.shows(name) - begun
+        await self.remove([name])
+        return took
 
     async def next_start(self) -> None:
         """Wait until a container of Stager's is started, by Docker's events. Polling the preview would

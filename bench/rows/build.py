@@ -15,8 +15,6 @@ from bench.testbed import Testbed
 
 PUSHES = 10
 LIMIT = 1.15
-LISTENING = 0.2
-"""Seconds that it takes at most until Docker tells what happens."""
 
 Push = Callable[[str], Awaitable[float]]
 
@@ -35,7 +33,7 @@ async def _measure(testbed: Testbed) -> dict[str, Any]:
         watcher = Watcher(stager, author)
         parties = {
             "floor": lambda name: _by_hand(hand, name),
-            "stager": lambda name: _with_stager(watcher, author, name),
+            "stager": watcher.live_after,
         }
         return await _in_turn(parties)
 
@@ -57,18 +55,6 @@ async def _by_hand(hand: BuiltByHand, name: str) -> float:
     await hand.run(hand.author.clone.folder)
     took = perf_counter() - begun
     await hand.remove()
-    return took
-
-
-async def _with_stager(watcher: Watcher, author: Author, name: str) -> float:
-    author.begin(name)
-    started = asyncio.create_task(watcher.next_start())
-    await asyncio.sleep(LISTENING)
-    begun = perf_counter()
-    await author.push(name)
-    await started
-    took = await watcher.shows(name) - begun
-    await watcher.remove([name])
     return took
 
 

@@ -25,8 +25,6 @@ from tests.integration.stager import PATIENCE
 
 PUSHES, REFRESHES = 8, 20
 LIMIT = 1.15
-LISTENING = 0.2
-"""Seconds that it takes at most until Docker tells what happens."""
 
 COMPOSE = """\
 services:
@@ -118,7 +116,7 @@ async def _measure(testbed: Testbed) -> dict[str, Any]:
         taken: dict[str, list[float]] = {"floor": [], "stager": []}
         for number in range(-1, PUSHES):  # the first fills the cache
             name = f"change-{number + 1}"
-            took = {"floor": await _by_hand(hand, web, name), "stager": await _pushed(watcher, author, name)}
+            took = {"floor": await _by_hand(hand, web, name), "stager": await watcher.live_after(name)}
             if number >= 0:
                 taken = {who: [*taken[who], seconds_] for who, seconds_ in took.items()}
         refreshed = await _refreshed(stager.url, stager.host("steady"), watcher, author)
@@ -138,18 +136,6 @@ async def _by_hand(hand: ComposedByHand, web: aiohttp.ClientSession, name: str) 
     await hand.up(web)
     took = perf_counter() - begun
     await hand.down()
-    return took
-
-
-async def _pushed(watcher: Watcher, author: Author, name: str) -> float:
-    author.begin(name)
-    started = asyncio.create_task(watcher.next_start())
-    await asyncio.sleep(LISTENING)
-    begun = perf_counter()
-    await author.push(name)
-    await started
-    took = await watcher.shows(name) - begun
-    await watcher.remove([name])
     return took
 
 

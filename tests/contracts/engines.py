@@ -299,7 +299,7 @@ async def docker_under_test() -> AsyncIterator[DockerUnderTest]:
 
 
 def clean_up(label: str) -> None:
-    """Remove every container, network and volume that bears this label."""
+    """Remove every container, network and volume with this label."""
     listings = {"container": ("ps", "--all"), "network": ("network", "ls"), "volume": ("volume", "ls")}
     for kind, listing in listings.items():
         there = _docker(*listing, "--quiet", "--filter", f"label={label}").split()

@@ -137,7 +137,7 @@ def page(machine: BareMachine, host: str, port: int, text: str) -> None:
 
 
 def test_a_clone_installs_as_well(machine: BareMachine) -> None:
-    """After the line: an upgrade. The link of the first start is printed again, as nobody has used it."""
+    """After the line: an upgrade. The link of the first start is printed again: it is unused."""
     machine.run(f"git clone -q https://{NAME}/stager.git", user="ann")
     assert page_sample("README.md", "sudo scripts/install") == page_sample(
         "run-as-a-service.md", "sudo scripts/install"

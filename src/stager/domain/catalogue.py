@@ -139,18 +139,30 @@ _MYSQL_PING = (
     'MYSQL_PWD="$MYSQL_PASSWORD" exec "$(command -v mariadb-admin || command -v mysqladmin)"'
     ' ping --silent --host=127.0.0.1 --user="$MYSQL_USER"'
 )
-_MYSQL_VARIABLES = {
-    "MYSQL_USER": "app",
-    "MYSQL_PASSWORD": "",
-    "MYSQL_DATABASE": "app",
-    "MYSQL_ROOT_PASSWORD": "",
-}
-_MYSQL_PROVIDED = {
-    "MYSQL_HOST": "{host}",
-    "MYSQL_PORT": "{port}",
-    **{name: f"{{{name}}}" for name in _MY},
-    **_database_variables(*_MY),
-}
+_MARIADB = Entry(
+    name="MariaDB",
+    kind="mysql",
+    images=("mariadb",),
+    port=3306,
+    check=ServiceCheck(command=("sh", "-c", _MYSQL_PING)),
+    memory=192 * MIB,
+    url="DATABASE_URL",
+    template="mysql://{MYSQL_USER}:{MYSQL_PASSWORD}@{host}:{port}/{MYSQL_DATABASE}",
+    others={
+        "MYSQL_HOST": "{host}",
+        "MYSQL_PORT": "{port}",
+        **{name: f"{{{name}}}" for name in _MY},
+        **_database_variables(*_MY),
+    },
+    variables={
+        "MYSQL_USER": "app",
+        "MYSQL_PASSWORD": "",
+        "MYSQL_DATABASE": "app",
+        "MYSQL_ROOT_PASSWORD": "",
+    },
+    target="/var/lib/mysql",
+    stop_grace_period=30.0,
+)
 
 CATALOGUE: tuple[Entry, ...] = (
     Entry(
@@ -186,34 +198,8 @@ CATALOGUE: tuple[Entry, ...] = (
         stop_signal="SIGINT",
         stop_grace_period=30.0,
     ),
-    Entry(
-        name="MariaDB",
-        kind="mysql",
-        images=("mariadb",),
-        port=3306,
-        check=ServiceCheck(command=("sh", "-c", _MYSQL_PING)),
-        memory=192 * MIB,
-        url="DATABASE_URL",
-        template="mysql://{MYSQL_USER}:{MYSQL_PASSWORD}@{host}:{port}/{MYSQL_DATABASE}",
-        others=_MYSQL_PROVIDED,
-        variables=_MYSQL_VARIABLES,
-        target="/var/lib/mysql",
-        stop_grace_period=30.0,
-    ),
-    Entry(
-        name="MySQL",
-        kind="mysql",
-        images=("mysql",),
-        port=3306,
-        check=ServiceCheck(command=("sh", "-c", _MYSQL_PING)),
-        memory=512 * MIB,
-        url="DATABASE_URL",
-        template="mysql://{MYSQL_USER}:{MYSQL_PASSWORD}@{host}:{port}/{MYSQL_DATABASE}",
-        others=_MYSQL_PROVIDED,
-        variables=_MYSQL_VARIABLES,
-        target="/var/lib/mysql",
-        stop_grace_period=30.0,
-    ),
+    _MARIADB,
+    replace(_MARIADB, name="MySQL", images=("mysql",), memory=512 * MIB),
     Entry(
         name="Redis",
         kind="redis",

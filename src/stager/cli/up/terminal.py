@@ -51,7 +51,7 @@ class StandardTerminal:
 
 
 class SilentTerminal:
-    """A `Terminal` that prints nothing, and on which nobody can answer."""
+    """A `Terminal` that prints nothing and answers every question with its default."""
 
     is_interactive = False
 

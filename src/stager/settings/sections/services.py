@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -506,9 +507,9 @@ class ServiceKeys(Section):
     profiles: Annotated[tuple[str, ...], ONE_OR_MANY] = ()
     """Active profiles: services with one of them run, too."""
 
+    @abstractmethod
     def entries(self) -> Mapping[str, RepositoryService]:
         """The services by name."""
-        raise NotImplementedError
 
     @field_validator("web")
     @classmethod
