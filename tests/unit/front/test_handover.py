@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
+import uvloop
 
+from stager.front.http.limits import Limits
 from stager.front.process.handover import (
     RETIRE,
     RETIRED,
@@ -17,6 +20,13 @@ from stager.front.process.handover import (
     handed_connections,
     request_retirement,
 )
+from stager.front.proxy.access_gate import AccessGate
+from stager.front.proxy.access_log import AccessLog
+from stager.front.proxy.connections import Connections
+from stager.front.proxy.context import Context
+from stager.front.proxy.downstream import Downstream
+from stager.front.table.live_table import LiveTable
+from tests.unit.front.harness import request
 
 TOO_LONG = 1 << 15
 
@@ -117,3 +127,36 @@ async def test_a_predecessor_that_closes_the_channel_has_retired(
     predecessor, successor = channel
     predecessor.close()
     await asyncio.wait_for(request_retirement(successor, 5), 1)
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_connection_accepted_meanwhile_is_passed_on_with_its_request(
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        assert runner.run(_passed_on(request())) == request()
+
+
+async def _passed_on(data: bytes) -> bytes:
+    """What the successor reads of a request that has arrived by the time its connection is accepted."""
+    limits, loop = Limits(), asyncio.get_running_loop()
+    connections: Connections[Any] = Connections(limits)
+    context = Context(limits, LiveTable(), connections, AccessLog(None), AccessGate(b"key"))
+    with contextlib.ExitStack() as stack:
+        predecessor, successor = (stack.enter_context(end) for end in socket.socketpair())
+        for end in (predecessor, successor):
+            end.setblocking(False)
+        sender = ConnectionSender(predecessor)
+        context.pass_on = sender.send
+        server = await loop.create_server(lambda: Downstream(context, "http"), "127.0.0.1", 0)
+        client = stack.enter_context(socket.create_connection(server.sockets[0].getsockname()))
+        client.sendall(data)
+        async with contextlib.aclosing(handed_connections(successor)) as passed_on:
+            handed = await asyncio.wait_for(anext(passed_on), 5)
+        with handed.socket:
+            received = handed.received
+            while len(received) < len(data):
+                received += await asyncio.wait_for(loop.sock_recv(handed.socket, 999), 5)
+        sender.close()
+        server.close()
+    return received

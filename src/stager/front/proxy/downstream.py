@@ -61,7 +61,8 @@ class Downstream(ClientConnection):
         if refusal:
             self._refuse(*refusal)
         elif self._context.pass_on is not None:
-            self.pass_on()
+            # Later, because uvloop reads after this call even if reading is paused in it.
+            asyncio.get_running_loop().call_soon(self.pass_on)
         elif self._buffer:
             received, self._buffer = self._buffer, b""
             self.data_received(received)
@@ -77,7 +78,8 @@ class Downstream(ClientConnection):
                 if not self._buffer:
                     self.deadline = self._context.now + self._context.limits.head_seconds
                 self._buffer = self._buffer + data if self._buffer else data
-                self._serve()
+                if self._context.pass_on is None:
+                    self._serve()
             elif exchange.is_request_complete() or self._buffer:
                 self._buffer += data
                 self.pause_reading(PIPELINED)
