@@ -59,7 +59,7 @@ class Attach:
             environment = await self._environment(environment_id)
             newest = await self.newest(environment.id, service)
             if newest is not None and newest.run not in known:
-                again = any(run.startswith(f"{newest.id}@") for run in known)
+                again = any(map(newest.has_run, known))
                 known.add(newest.run)
                 # The log of a restarted instance also has the output of its earlier runs.
                 async for piece in self._instances.follow(newest.id, 0 if again else lines):
