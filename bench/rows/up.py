@@ -19,9 +19,9 @@ import httpx
 from bench.byhand import LOOK_EVERY
 from bench.figures import median, rounded, seconds
 from bench.processes import cpu_seconds
+from bench.pushing import dockerfile
 from bench.row import Chart, Figures, Line, Row
 from bench.testbed import PORT, Testbed
-from tests.integration.images import base_image
 from tests.integration.stager import PATIENCE, docker
 
 RUNS = 10
@@ -29,20 +29,13 @@ LIMIT = 1.0
 NAME = "shop"
 TAG = "stager-bench/up:{}"
 HAND_PORT = 18000
-DOCKERFILE = f"""\
-FROM {{base}}
-RUN mkdir /site && head -c 20000000 /dev/zero > /site/large
-COPY index.html /site/
-EXPOSE {PORT}
-CMD ["httpd", "-f", "-p", "{PORT}", "-h", "/site"]
-"""
 
 
 def measure(testbed: Testbed) -> dict[str, Any]:
     """Raw figures: seconds of each run, and the command's processor time until the page was live."""
     folder = testbed.folder / NAME
     folder.mkdir()
-    (folder / "Dockerfile").write_text(DOCKERFILE.format(base=base_image("static")))
+    (folder / "Dockerfile").write_text(dockerfile())
     taken: dict[str, list[float]] = {"floor": [], "stager": [], "processor": []}
     try:
         for number in range(-1, RUNS):  # the first fills the cache, and creates the state folder

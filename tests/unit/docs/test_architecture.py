@@ -18,6 +18,7 @@ QUESTIONS = {
     "the reconciler?": "reconciler",
     "the health check?": "health_check",
     "garbage collection?": "gc",
+    "the reader of Compose files?": "compose",
     "capacity?": "capacity",
     "the login throttle?": "throttle",
     "image resolution?": "images",

@@ -53,10 +53,6 @@ class ClientConnection(asyncio.Protocol):
         """Whether there is a reason not to read from the client."""
         return self._pauses != 0
 
-    def restart_timeout(self) -> None:
-        """Restart the timeout that applies now."""
-        raise NotImplementedError
-
     def pause_reading(self, reason: int) -> None:
         """Stop reading from the client until `resume_reading` is called with the same reason."""
         if not self._pauses and not self.transport.is_closing():
@@ -67,7 +63,6 @@ class ClientConnection(asyncio.Protocol):
         """Remove one reason for the pause."""
         if self._pauses & reason:
             self._pauses &= ~reason
-            self.restart_timeout()
             if not self._pauses and not self.transport.is_closing():
                 self.transport.resume_reading()
 

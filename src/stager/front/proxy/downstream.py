@@ -139,6 +139,12 @@ class Downstream(ClientConnection):
         if self._exchange is not None:
             self.restart_timeout()
 
+    def resume_reading(self, reason: int) -> None:
+        """Remove one reason for the pause."""
+        if self._pauses & reason:
+            super().resume_reading(reason)
+            self.restart_timeout()
+
     def take_pipelined(self) -> bytes:
         """Return and remove the data that the client sent after the request."""
         early, self._buffer = self._buffer, b""
