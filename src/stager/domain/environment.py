@@ -296,6 +296,10 @@ class Instance:
         """Identifies one start of the instance. Health is known for a run, not for an instance."""
         return f"{self.id}@{self.started_at}"
 
+    def has_run(self, run: str) -> bool:
+        """Whether this run is the current or an earlier one of the instance."""
+        return run.startswith(f"{self.id}@")
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceFailure:
@@ -402,7 +406,7 @@ class Observed:
         service did in the generation that it was created for."""
         runs = (attempt.healthy_runs.get(instance.service, "") for attempt in self.attempts)
         own = self.attempt(instance.generation)
-        return own.has_been_healthy(instance) or any(run.startswith(f"{instance.id}@") for run in runs)
+        return own.has_been_healthy(instance) or any(map(instance.has_run, runs))
 
     def is_serving(self, instance: Instance) -> bool:
         """Whether it runs and the front sends requests to it."""
