@@ -18,7 +18,7 @@ from stager.domain.environment import Instance, InstanceLabels, InstanceState
 from stager.domain.errors import Fault, Retry, StagerError
 from stager.domain.profile import ProfileName
 from stager.engines.docker import containers, labels, seccomp
-from stager.engines.docker.client import engine_errors
+from stager.engines.docker.client import engine_errors, list_containers, remove_container
 from stager.engines.docker.content import copy_content
 from stager.engines.docker.create_parameters import NO_CORE, OPEN_FILES, Storage, create_body, is_read_only
 from stager.engines.docker.exec_in_container import check, run_inside
@@ -202,7 +202,7 @@ class DockerInstances:
         if not spec.content:
             return (await self._docker.containers.create(body, name=name)).id
         incomplete = f"{name}{containers.INCOMPLETE}"
-        await self._delete(incomplete)
+        await remove_container(self._docker, incomplete)
         self._incomplete.add(incomplete)
         try:
             container = await self._docker.containers.create(body, name=incomplete)
@@ -210,7 +210,7 @@ class DockerInstances:
                 await copy_content(self._docker, container.id, content)
             await container.rename(name)
         except StagerError:
-            await self._delete(incomplete)
+            await remove_container(self._docker, incomplete)
             raise
         finally:
             self._incomplete.discard(incomplete)
@@ -371,16 +371,7 @@ class DockerInstances:
                 if error.status not in (404, 409):
                     raise
             else:
-                await self._delete(instance)
-
-    async def _delete(self, container: str) -> None:
-        """Remove a container with its volumes that have no name."""
-        with engine_errors():
-            try:
-                await self._docker.containers.container(container).delete(v=True, force=True)
-            except aiodocker.DockerError as error:
-                if error.status not in (404, 409):  # it is gone, or being removed
-                    raise
+                await remove_container(self._docker, instance)
 
     async def logs(self, instance: str, lines: int) -> str:
         """See `ports.engine.Instances.logs`."""
@@ -449,7 +440,7 @@ class DockerInstances:
             if name not in incomplete | self._incomplete
         ]
         for name in left:
-            await self._delete(name)
+            await remove_container(self._docker, name)
         return len(left)
 
     async def _network_usage(self) -> Usage:
@@ -492,11 +483,7 @@ class DockerInstances:
         return [row for row in rows if containers.is_ours(row, self._installation)]
 
     async def _rows(self, environment: str | None) -> list[dict[str, Any]]:
-        with engine_errors():
-            found = await self._docker.containers.list(
-                all=1, filters=labels.filters(self._installation, environment)
-            )
-        return [container._container for container in found]  # noqa: SLF001 (aiodocker's only way to the answer)
+        return await list_containers(self._docker, labels.filters(self._installation, environment))
 
     async def _inspect(self, container: str) -> dict[str, Any] | None:
         with engine_errors():
