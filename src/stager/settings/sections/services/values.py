@@ -64,9 +64,10 @@ def read_mount(value: str) -> Mount:
         InvalidValue, ValueError: it has another form, or leads out of the repository.
     """
     source, target, is_read_only = _parts(value)
-    if not target.startswith("/") or ".." in target.split("/") or target == "/" or not value.isprintable():
+    is_absolute = target.startswith("/") and ".." not in target.split("/") and value.isprintable()
+    target = "/" + posixpath.normpath(target).lstrip("/")
+    if not is_absolute or target == "/":
         raise InvalidValue('should be "NAME:/path", "./file:/path" or "/path", with an absolute path inside')
-    target = posixpath.normpath(target)
     if not source:
         return Mount(target, is_read_only=is_read_only)
     if _VOLUME.fullmatch(source) and len(source) <= MAX_NAME:
