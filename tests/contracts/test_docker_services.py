@@ -22,6 +22,7 @@ from stager.engines.docker import instances as instances_module
 from stager.ports.engine import Content, InstanceSpec
 from stager.testing.fakes.firewall import FakeFirewall
 from tests.contracts.engines import POOL, DockerUnderTest, docker_under_test, instance_labels, with_settings
+from tests.contracts.services import started
 
 pytestmark = pytest.mark.docker
 
@@ -54,26 +55,6 @@ def inspected(instance: Instance) -> dict[str, Any]:
 async def engine() -> AsyncIterator[DockerUnderTest]:
     async with docker_under_test() as opened:
         yield opened
-
-
-async def started(
-    engine: DockerUnderTest,
-    service: str,
-    generation: int = 1,
-    *,
-    kept: bool = False,
-    environment: str = "e1",
-    **more: Any,
-) -> Instance:
-    labels = instance_labels(environment, generation, service)
-    who = f"{environment}-{service}{generation}"
-    spec = await engine.service(labels, who, network=0 if kept else generation, **more)
-    instance = await engine.instances.start((await engine.instances.create(spec)).id)
-    assert instance.endpoint
-    async with asyncio.timeout(20):
-        while not await engine.prober.accepts(instance.endpoint):
-            await asyncio.sleep(0.02)
-    return instance
 
 
 async def run(engine: DockerUnderTest, instance: Instance, *command: str) -> str:
