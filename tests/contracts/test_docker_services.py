@@ -17,8 +17,7 @@ import pytest
 from stager.domain.environment import Instance, InstanceState
 from stager.domain.errors import Fault, Retry
 from stager.domain.service import Mount
-from stager.engines.docker import DockerInstances, NetworkPool
-from stager.engines.docker import instances as instances_module
+from stager.engines.docker import DockerInstances, NetworkPool, creator
 from stager.ports.engine import Content, InstanceSpec
 from stager.testing.fakes.firewall import FakeFirewall
 from tests.contracts.engines import POOL, DockerUnderTest, docker_under_test, instance_labels, with_settings
@@ -452,7 +451,7 @@ class TestContent:
 
         for again in (True, False):
             with monkeypatch.context() as patch:
-                patch.setattr(instances_module, "copy_content", killed)
+                patch.setattr(creator, "copy_content", killed)
                 with pytest.raises(KeyboardInterrupt):
                     await engine.instances.create(spec)
             assert await engine.instances.find() == []
