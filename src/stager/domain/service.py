@@ -167,13 +167,11 @@ class Stack:
         services: the main one among them.
         main: the name of the service that answers at the environment's own host.
         volumes: the named volumes that aren't kept for the environment's life have another policy here.
-        ignored: sentences on keys and mounts of the file that have no effect, each with its line.
     """
 
     services: tuple[ServiceSpec, ...]
     main: str = MAIN_SERVICE
     volumes: Mapping[str, VolumePolicy] = field(default_factory=dict)
-    ignored: tuple[str, ...] = ()
 
     @property
     def main_service(self) -> ServiceSpec:

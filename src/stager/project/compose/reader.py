@@ -149,9 +149,7 @@ class _Reader:
     def _reading(self, fitted: Fitted, active: frozenset[str]) -> Reading:
         findings = self._findings
         refusals, ignored = findings.refusals(active), findings.ignored(active)
-        stack = None
-        if not refusals:
-            stack = Stack(fitted.services, fitted.main, ignored=tuple(map(str, ignored)))
+        stack = None if refusals else Stack(fitted.services, fitted.main)
         return Reading(
             self._path,
             tuple(dict.fromkeys(self._files.paths)),
