@@ -81,6 +81,10 @@ class DeployedService:
     def is_routed(self) -> bool:
         return self.is_main or bool(self.host)
 
+    def host_in(self, environment: Environment) -> str:
+        """Where visitors of this environment reach it; empty unless it is routed."""
+        return environment.host if self.is_main else self.host
+
     @property
     def is_stateful(self) -> bool:
         """Whether it writes to a volume that further generations use. Two main services may do so side by

@@ -173,7 +173,7 @@ def view_of(control: ControlPlane, row: Row, blocked: Sequence[Blocked] = ()) ->
 
 def _service_view_of(control: ControlPlane, environment: Environment, status: ServiceStatus) -> ServiceView:
     service, failure = status.service, status.failure
-    host = environment.host if service.is_main else service.host
+    host = service.host_in(environment)
     return ServiceView(
         name=service.name,
         state=status.state,
