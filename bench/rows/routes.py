@@ -35,7 +35,7 @@ class Party:
         """Seconds until every new request for a route reaches the other application."""
         host, app = _host(number % FEW), self._apps[(number // FEW + 1) % 2]
         begun = perf_counter()
-        await self._routes.show(host, app.endpoint)
+        await self._routes.show({host: app.endpoint})
         took = perf_counter() - begun
         assert (await self._front.ask(host=host)).json["app"] == app.name
         return took

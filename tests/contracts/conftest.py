@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.contracts.engines import Engine, FakeEngineUnderTest, docker_under_test
 from tests.contracts.forges import FakeForgeUnderTest, Forge, github
 from tests.contracts.local_forge import local
 
@@ -22,3 +23,12 @@ async def forge(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         case name:
             async with github(as_app=name == "github-app") as forge:
                 yield forge
+
+
+@pytest.fixture(params=["memory", pytest.param("docker", marks=pytest.mark.docker)])
+async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
+    if request.param == "memory":
+        yield FakeEngineUnderTest()
+        return
+    async with docker_under_test() as docker:
+        yield docker

@@ -17,11 +17,11 @@ import pytest
 from stager.domain.environment import Instance, InstanceState
 from stager.domain.errors import Fault, Retry
 from stager.domain.service import Mount
-from stager.engines.docker import DockerInstances, NetworkPool
-from stager.engines.docker import instances as instances_module
+from stager.engines.docker import DockerInstances, NetworkPool, creator
 from stager.ports.engine import Content, InstanceSpec
 from stager.testing.fakes.firewall import FakeFirewall
 from tests.contracts.engines import POOL, DockerUnderTest, docker_under_test, instance_labels, with_settings
+from tests.contracts.services import started
 
 pytestmark = pytest.mark.docker
 
@@ -54,26 +54,6 @@ def inspected(instance: Instance) -> dict[str, Any]:
 async def engine() -> AsyncIterator[DockerUnderTest]:
     async with docker_under_test() as opened:
         yield opened
-
-
-async def started(
-    engine: DockerUnderTest,
-    service: str,
-    generation: int = 1,
-    *,
-    kept: bool = False,
-    environment: str = "e1",
-    **more: Any,
-) -> Instance:
-    labels = instance_labels(environment, generation, service)
-    who = f"{environment}-{service}{generation}"
-    spec = await engine.service(labels, who, network=0 if kept else generation, **more)
-    instance = await engine.instances.start((await engine.instances.create(spec)).id)
-    assert instance.endpoint
-    async with asyncio.timeout(20):
-        while not await engine.prober.accepts(instance.endpoint):
-            await asyncio.sleep(0.02)
-    return instance
 
 
 async def run(engine: DockerUnderTest, instance: Instance, *command: str) -> str:
@@ -471,7 +451,7 @@ class TestContent:
 
         for again in (True, False):
             with monkeypatch.context() as patch:
-                patch.setattr(instances_module, "copy_content", killed)
+                patch.setattr(creator, "copy_content", killed)
                 with pytest.raises(KeyboardInterrupt):
                     await engine.instances.create(spec)
             assert await engine.instances.find() == []

@@ -27,15 +27,6 @@ from tests.contracts.engines import (
 )
 
 
-@pytest.fixture(params=["memory", pytest.param("docker", marks=pytest.mark.docker)])
-async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
-    if request.param == "memory":
-        yield FakeEngineUnderTest()
-        return
-    async with docker_under_test() as docker:
-        yield docker
-
-
 async def made(engine: Engine, does: str = "serves", environment: str = "e1") -> Instance:
     return await engine.instances.create(await engine.spec(does, instance_labels(environment)))
 

@@ -4,7 +4,6 @@ the engine in memory."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -18,51 +17,12 @@ from stager.ports.engine import Volume
 from tests.contracts.engines import (
     PORT,
     Engine,
-    FakeEngineUnderTest,
-    docker_under_test,
     instance_labels,
     with_settings,
 )
+from tests.contracts.services import accepts, made, started
 
 DATA = Mount("/data", volume="data")
-
-
-@pytest.fixture(params=["memory", pytest.param("docker", marks=pytest.mark.docker)])
-async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
-    if request.param == "memory":
-        yield FakeEngineUnderTest()
-        return
-    async with docker_under_test() as docker:
-        yield docker
-
-
-async def made(
-    engine: Engine,
-    service: str,
-    generation: int = 1,
-    *,
-    kept: bool = False,
-    environment: str = "e1",
-    **more: Any,
-) -> Instance:
-    """An instance of a service that answers with environment, service and generation."""
-    labels = instance_labels(environment, generation, service)
-    who = f"{environment}-{service}{generation}"
-    spec = await engine.service(labels, who, network=0 if kept else generation, **more)
-    return await engine.instances.create(spec)
-
-
-async def started(engine: Engine, service: str, generation: int = 1, **more: Any) -> Instance:
-    instance = await engine.instances.start((await made(engine, service, generation, **more)).id)
-    async with asyncio.timeout(20):
-        while not await accepts(engine, instance):
-            await asyncio.sleep(0.02)
-    return instance
-
-
-async def accepts(engine: Engine, instance: Instance) -> bool | None:
-    assert instance.endpoint
-    return await engine.prober.accepts(instance.endpoint)
 
 
 async def found(engine: Engine, instance: Instance) -> Instance:

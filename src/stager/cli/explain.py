@@ -71,8 +71,8 @@ def explanation(folder: Path, profiles: frozenset[str] = frozenset()) -> Explana
     if declared.compose is not None or not declared.services:
         reading = compose.read(Tree(folder), options)
         if reading is not None:
-            found = _completed(Explanation.of_compose(reading), file)
-            found = replace(found, volumes={**found.volumes, **declared.volumes})
+            found = replace(Explanation.of_compose(reading), volumes=declared.volumes)
+            found = _completed(found, file)
             return _with_build(_announced(found, name, declared.compose), folder, file)
         if declared.compose is not None:
             missing = Refusal(Place(name), f"There is no Compose file {declared.compose or 'compose.yaml'}.")

@@ -272,7 +272,10 @@ def _explain(choice: _Choice, project: Project, root: Path, server_lines: str) -
         typer.echo(f"  No port was found: set `port` in {FILE}, or give the Dockerfile an EXPOSE line.")
     if project.compose and (others := [each.name for each in project.compose.services if each.image]):
         names = ", ".join(others)
-        typer.echo(f"  Services of {project.compose.path} that Stager doesn't start: {names}.")
+        typer.echo(
+            f"  {project.compose.path} has further services: {names}. "
+            f"Write `compose: true` into {FILE} to run them, too."
+        )
     if missing := [each for each in project.variables if each.required]:
         typer.echo(f"  Variables to set: {_names(missing)}.")
     if server_lines:

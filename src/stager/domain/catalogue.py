@@ -16,10 +16,9 @@ from fnmatch import fnmatchcase
 from typing import Literal
 from urllib.parse import quote
 
-from stager.domain.service import Mount, ServiceCheck, ServiceSpec, generated, own_url
+from stager.domain.service import MIB, Mount, ServiceCheck, ServiceSpec, generated, own_url
 
 Kind = Literal["postgres", "mysql", "redis", "rabbitmq", "mail"]
-MIB = 1 << 20
 
 OFFICIAL = "catalogue"
 """In `forks.images`: the images of the catalogue, from Docker Hub."""
@@ -163,6 +162,18 @@ _MARIADB = Entry(
     target="/var/lib/mysql",
     stop_grace_period=30.0,
 )
+_REDIS = Entry(
+    name="Redis",
+    kind="redis",
+    images=("redis",),
+    port=6379,
+    check=ServiceCheck(command=("sh", "-c", "redis-cli ping | grep -q PONG")),
+    memory=32 * MIB,
+    url="REDIS_URL",
+    template="redis://{host}:{port}/0",
+    others={"REDIS_HOST": "{host}", "REDIS_PORT": "{port}"},
+    target="/data",
+)
 
 CATALOGUE: tuple[Entry, ...] = (
     Entry(
@@ -200,30 +211,13 @@ CATALOGUE: tuple[Entry, ...] = (
     ),
     _MARIADB,
     replace(_MARIADB, name="MySQL", images=("mysql",), memory=512 * MIB),
-    Entry(
-        name="Redis",
-        kind="redis",
-        images=("redis",),
-        port=6379,
-        check=ServiceCheck(command=("sh", "-c", "redis-cli ping | grep -q PONG")),
-        memory=32 * MIB,
-        url="REDIS_URL",
-        template="redis://{host}:{port}/0",
-        others={"REDIS_HOST": "{host}", "REDIS_PORT": "{port}"},
-        target="/data",
-    ),
-    Entry(
+    _REDIS,
+    replace(
+        _REDIS,
         name="Valkey",
-        kind="redis",
         images=("valkey/valkey",),
         short="valkey",
-        port=6379,
         check=ServiceCheck(command=("sh", "-c", "valkey-cli ping | grep -q PONG")),
-        memory=32 * MIB,
-        url="REDIS_URL",
-        template="redis://{host}:{port}/0",
-        others={"REDIS_HOST": "{host}", "REDIS_PORT": "{port}"},
-        target="/data",
     ),
     Entry(
         name="RabbitMQ",

@@ -81,6 +81,10 @@ class DeployedService:
     def is_routed(self) -> bool:
         return self.is_main or bool(self.host)
 
+    def host_in(self, environment: Environment) -> str:
+        """Where visitors of this environment reach it; empty unless it is routed."""
+        return environment.host if self.is_main else self.host
+
     @property
     def is_stateful(self) -> bool:
         """Whether it writes to a volume that further generations use. Two main services may do so side by
@@ -218,7 +222,7 @@ def after_error(
         run: of the service's instance; empty if there is none.
         is_live: see `_with_failure`.
     """
-    before = _failure_of(attempt, service)
+    before = attempt.failure(service)
     failures = before.failures + 1 if _repeats(before, error) else 1
     again = isinstance(error, Retry) and not (
         error.reason == INTERNAL_ERROR and failures > INTERNAL_ERRORS_ALLOWED
@@ -238,7 +242,7 @@ def after_exit(
     Args:
         is_live: see `_with_failure`.
     """
-    instance, before = ending.instance, _failure_of(attempt, service)
+    instance, before = ending.instance, attempt.failure(service)
     if service.is_job and instance.exit_code == 0:
         return after_answer(attempt, instance, service)
     long_run = _ran_for(instance, now) >= LONG_RUN
@@ -263,7 +267,7 @@ def after_start(attempt: Attempt, service: Service) -> Attempt:
 def after_answer(attempt: Attempt, instance: Instance, service: Service) -> Attempt:
     """The attempt after an instance of this service passed the health check, or its job was done. This resets
     the count of failed starts, but not that of crashes."""
-    failure = _failure_of(attempt, service)
+    failure = attempt.failure(service)
     failures = failure.failures if attempt.has_been_healthy(instance) else 0
     healthy = replace(attempt, healthy_runs={**attempt.healthy_runs, service.name: instance.run})
     if service.is_main:
@@ -279,13 +283,6 @@ def degraded(attempt: Attempt) -> Mapping[str, Outcome]:
         for name, failure in attempt.failed_services.items()
         if failure.outcome is not None
     }
-
-
-def _failure_of(attempt: Attempt, service: Service | None) -> ServiceFailure:
-    """The failures that those of this service add to; those of the main one are the attempt's own."""
-    if service is None or service.is_main:
-        return ServiceFailure(attempt.failures, attempt.retry_at, attempt.outcome, attempt.final)
-    return attempt.failed_services.get(service.name, ServiceFailure())
 
 
 def _with_failure(

@@ -296,6 +296,10 @@ class Instance:
         """Identifies one start of the instance. Health is known for a run, not for an instance."""
         return f"{self.id}@{self.started_at}"
 
+    def has_run(self, run: str) -> bool:
+        """Whether this run is the current or an earlier one of the instance."""
+        return run.startswith(f"{self.id}@")
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceFailure:
@@ -343,6 +347,13 @@ class Attempt:
         """Whether an instance of the same service has been healthy in this deployment."""
         return instance.service in self.healthy_runs
 
+    def failure(self, service: Service | None) -> ServiceFailure:
+        """The failures of this service. Those of the main one, and of the whole generation, for which None
+        stands, are the attempt's own."""
+        if service is None or service.is_main:
+            return ServiceFailure(self.failures, self.retry_at, self.outcome, self.final)
+        return self.failed_services.get(service.name, ServiceFailure())
+
 
 @dataclass(frozen=True, slots=True)
 class Observed:
@@ -375,8 +386,10 @@ class Observed:
         return tuple(self._assumed(name) for name in names)
 
     def _assumed(self, name: str) -> Service:
+        if name == WEB_SERVICE.name:
+            return WEB_SERVICE
         is_routed = name in self.published
-        return WEB_SERVICE if name == WEB_SERVICE.name else Service(name, False, is_routed, not is_routed)
+        return Service(name, is_routed=is_routed, is_kept=not is_routed)
 
     def service(self, generation: int, name: str) -> Service:
         """The service of this name in this generation; one that isn't routed if there is none."""
@@ -393,7 +406,7 @@ class Observed:
         service did in the generation that it was created for."""
         runs = (attempt.healthy_runs.get(instance.service, "") for attempt in self.attempts)
         own = self.attempt(instance.generation)
-        return own.has_been_healthy(instance) or any(run.startswith(f"{instance.id}@") for run in runs)
+        return own.has_been_healthy(instance) or any(map(instance.has_run, runs))
 
     def is_serving(self, instance: Instance) -> bool:
         """Whether it runs and the front sends requests to it."""

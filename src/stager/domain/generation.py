@@ -95,10 +95,7 @@ class Generation:
 
     def failure(self, service: Service) -> ServiceFailure:
         """The failures that decide when the service is tried again."""
-        attempt = self.attempt
-        if service.is_main:
-            return ServiceFailure(attempt.failures, attempt.retry_at, attempt.outcome, attempt.final)
-        return attempt.failed_services.get(service.name, ServiceFailure())
+        return self.attempt.failure(service)
 
     def is_given_up(self, service: Service) -> bool:
         """Whether nothing is tried any more for this service, which isn't the main one."""

@@ -19,8 +19,21 @@ from stager.domain.recipe import Recipe
 MAIN_SERVICE = "web"
 """The name of the main service, unless a Compose file gives it another one."""
 
+MAX_SERVICES = 30
+"""Services of a preview. Its network has 29 addresses by default; see `networks.prefix_length`."""
+
+MAX_NAME = 40
+"""Characters of a service's name. A host label has 63, and needs room for the preview's name."""
+
 SETTLED_SECONDS = 2.0
 """Seconds that a service without a health check must run to be healthy."""
+
+_NAME = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*")
+
+
+def is_service_name(name: str) -> bool:
+    """Whether it can be a part of a service's host."""
+    return len(name) <= MAX_NAME and _NAME.fullmatch(name) is not None
 
 
 class Condition(StrEnum):
@@ -154,13 +167,11 @@ class Stack:
         services: the main one among them.
         main: the name of the service that answers at the environment's own host.
         volumes: the named volumes that aren't kept for the environment's life have another policy here.
-        ignored: sentences on keys and mounts of the file that have no effect, each with its line.
     """
 
     services: tuple[ServiceSpec, ...]
     main: str = MAIN_SERVICE
     volumes: Mapping[str, VolumePolicy] = field(default_factory=dict)
-    ignored: tuple[str, ...] = ()
 
     @property
     def main_service(self) -> ServiceSpec:

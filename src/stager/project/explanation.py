@@ -59,12 +59,10 @@ class Explanation:
             " and ".join(reading.files) or reading.path,
             reading.stack.main if reading.stack else "",
             reading.services,
-            reading.stack.volumes if reading.stack else {},
-            "",
-            reading.guesses,
-            reading.proposals,
-            reading.ignored,
-            reading.refusals,
+            guesses=reading.guesses,
+            proposals=reading.proposals,
+            ignored=reading.ignored,
+            refusals=reading.refusals,
         )
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from itertools import islice
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 MAX_FILES = 20_000
 """Files that are listed; the rest of a larger repository isn't searched."""
@@ -72,6 +74,14 @@ class Tree:
             return _read(found).decode("utf-8-sig")
         except (OSError, UnicodeDecodeError):
             return ""
+
+    def json(self, path: str) -> dict[str, Any]:
+        """Return the object in a JSON file; empty if there is none."""
+        try:
+            data = json.loads(self.text(path) or "{}")
+        except (ValueError, RecursionError):
+            return {}
+        return data if isinstance(data, dict) else {}
 
     @cached_property
     def files(self) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -95,11 +94,7 @@ def _of_sample(tree: Tree) -> Iterator[Variable]:
 
 def _of_app_json(tree: Tree) -> Iterator[Variable]:
     """The variables of `app.json` (https://devcenter.heroku.com/articles/app-json-schema#env)."""
-    try:
-        data = json.loads(tree.text("app.json") or "{}")
-    except (ValueError, RecursionError):
-        return
-    declared = data.get("env") if isinstance(data, dict) else None
+    declared = tree.json("app.json").get("env")
     for name, entry in (declared if isinstance(declared, dict) else {}).items():
         if _NAME.fullmatch(name):
             yield _entry(name, entry)

@@ -14,7 +14,7 @@ from stager.settings.sections.forks import ForksAndIsolation
 from stager.settings.sections.getting_started import GettingStarted
 from stager.settings.sections.operation import LimitSettings, Notifications, Operation
 from stager.settings.sections.pull_requests import PullRequestSources
-from stager.settings.sections.services import Services
+from stager.settings.sections.services.task import Services
 from stager.settings.sections.serving import Serving
 from stager.settings.sections.sign_in import SignIn
 from stager.settings.values.section import Task

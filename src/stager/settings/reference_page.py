@@ -25,7 +25,8 @@ from stager.settings.plugins.sections import model_for
 from stager.settings.repository_file import RepositoryFile
 from stager.settings.sections.applications import App
 from stager.settings.sections.defaults import Defaults
-from stager.settings.sections.services import RepositoryService, ServiceKeys
+from stager.settings.sections.services.keys import ServiceKeys
+from stager.settings.sections.services.service import RepositoryService
 from stager.settings.values.scalars import Form
 from stager.settings.values.secret import Secret
 from stager.settings.values.section import Section, Task

@@ -25,7 +25,8 @@ from stager.settings.sections.builds import (
     without_buildkit_arguments,
 )
 from stager.settings.sections.foreign_keys import FOREIGN_KEYS
-from stager.settings.sections.services import ConfiguredServices, RepositoryService, ServiceKeys, as_service
+from stager.settings.sections.services.keys import ConfiguredServices, ServiceKeys
+from stager.settings.sections.services.service import RepositoryService, as_service
 from stager.settings.values.scalars import Form, PortNumber, UrlPath, Words
 
 MAX_SIZE = 32 * 1024

@@ -190,5 +190,5 @@ def test_what_it_says_beside_the_file(repository: Repository) -> None:
     compose = "services: {web: {build: .}, db: {image: postgres}}"
     repository.add({"Dockerfile": "FROM a\n", "compose.yaml": compose})
     result = repository.run()
-    assert "Services of compose.yaml that Stager doesn't start: db." in result.output
+    assert "compose.yaml has further services: db. Write `compose: true` into .stager.yml" in result.output
     assert "No port was found" in result.output

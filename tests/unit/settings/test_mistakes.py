@@ -166,6 +166,10 @@ ERRORS = [
         services("db: {image: x, volumes: /data}"), 5, "should be a list", "write `volumes: [data:/data]`"
     ),
     Mistake(services("db: {image: x, volumes: ['data:']}"), 5, "with an absolute path inside", "NAME:/path"),
+    Mistake(
+        services("db: {image: x, volumes: ['data:/.']}"), 5, "with an absolute path inside", "NAME:/path"
+    ),
+    Mistake(services("db: {image: x, volumes: ['d://']}"), 5, "with an absolute path inside", "NAME:/path"),
     Mistake(services("db: {image: x, volumes: ['a:/b:z:ro']}"), 5, '":ro" at most', "volumes[0]"),
     Mistake(services("db: {image: x, volumes: ['/etc:/x']}"), 5, "of this machine", "`data:/path`"),
     Mistake(services("db: {image: x, volumes: ['~/x:/x']}"), 5, "of this machine", "`./file:/path`"),

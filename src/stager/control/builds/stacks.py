@@ -134,7 +134,7 @@ class StackReader:
             )
         if reading.stack is None:
             raise _refused(reading)
-        return replace(reading.stack, volumes={**reading.stack.volumes, **declared.volumes})
+        return replace(reading.stack, volumes=declared.volumes)
 
 
 def _routed_beside_main(stack: Stack) -> list[str]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 
 from stager.control.environments.lookup import existing
+from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, Instance, InstanceState
 from stager.domain.errors import Refused
 from stager.domain.names import did_you_mean
 from stager.domain.service import MAIN_SERVICE
 from stager.ports.engine import Instances, Size, Terminal
-from stager.ports.store import Store, Transaction
+from stager.ports.store import Store
 
 PAUSE = 1.0
 """Seconds between two checks for the next instance, after one has ended."""
@@ -38,7 +39,7 @@ class Attach:
             Refused: 404, there is no such service.
             Retry: the engine doesn't answer.
         """
-        name = await self._store.read(lambda tx: service_name(tx, environment_id, service))
+        name = await self._store.read(lambda tx: service_name(tx.deployments(environment_id), service))
         found = await self._instances.find(environment_id)
         return newest_of([instance for instance in found if instance.service == name])
 
@@ -59,7 +60,7 @@ class Attach:
             environment = await self._environment(environment_id)
             newest = await self.newest(environment.id, service)
             if newest is not None and newest.run not in known:
-                again = any(run.startswith(f"{newest.id}@") for run in known)
+                again = any(map(newest.has_run, known))
                 known.add(newest.run)
                 # The log of a restarted instance also has the output of its earlier runs.
                 async for piece in self._instances.follow(newest.id, 0 if again else lines):
@@ -85,7 +86,7 @@ class Attach:
             Refused: 404, there is no such service; 409, no instance runs.
             Retry: the engine doesn't answer.
         """
-        name = await self._store.read(lambda tx: service_name(tx, environment.id, service))
+        name = await self._store.read(lambda tx: service_name(tx.deployments(environment.id), service))
         running = [
             instance
             for instance in await self._instances.find(environment.id)
@@ -106,16 +107,17 @@ class Attach:
         return await self._store.read(lambda tx: existing(tx, environment_id))
 
 
-def service_name(tx: Transaction, environment_id: str, service: str = "") -> str:
+def service_name(deployments: Iterable[Deployment], service: str) -> str:
     """The name of a service of an environment.
 
     Args:
+        deployments: of the environment, newest first.
         service: empty for the main one.
 
     Raises:
         Refused: `service-unknown`: there is none of this name.
     """
-    deployed = next((d.services for d in tx.deployments(environment_id) if d.services), ())
+    deployed = next((d.services for d in deployments if d.services), ())
     main = next((each.name for each in deployed if each.is_main), MAIN_SERVICE)
     names = {each.name for each in deployed} or {main}
     if service and service not in names:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from stager.control.environments.lookup import is_unapproved
 from stager.control.environments.pins import Pin, save_pin
-from stager.control.routing.urls import Urls
+from stager.control.routing.urls import Urls, is_free
 from stager.domain.deployment import Deployment
 from stager.domain.environment import (
     Attempt,
@@ -156,9 +156,10 @@ class DesiredState:
         people have its URL."""
         if before.serving is not None:
             return False
-        holder = tx.environment_by_host(before.host)
-        is_taken = holder is not None and holder.id != before.id and holder.desired.is_present
-        return is_taken or not self._urls.fits(before.host, before.key, before.name)
+        is_kept = is_free(tx, before.host, before.key) and self._urls.fits(
+            before.host, before.key, before.name
+        )
+        return not is_kept
 
     def _deploy(self, tx: Transaction, environment: Environment) -> Environment:
         """Store the environment, and a deployment for its generation."""

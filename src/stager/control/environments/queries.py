@@ -157,7 +157,7 @@ class Queries:
         deployments = await self._store.read(lambda tx: tx.deployments(environment_id))
         if not service:
             return next((d.build for d in deployments if d.build), "")
-        name = await self._store.read(lambda tx: service_name(tx, environment_id, service))
+        name = service_name(deployments, service)
         found = (deployment.service(name) for deployment in deployments)
         return next((each.build for each in found if each and each.build), "")
 
@@ -187,7 +187,7 @@ class Queries:
         """
         environment = await self.readable(environment_id, actor)
         deployments = await self._store.read(lambda tx: tx.deployments(environment_id))
-        name = await self._store.read(lambda tx: service_name(tx, environment_id, service))
+        name = service_name(deployments, service)
         wanted = next((d for d in deployments if d.id == deployment), None)
         if deployment and wanted is None:
             raise Refused(

@@ -27,8 +27,7 @@ class Records:
 
     async def with_current(self, environment_id: str) -> tuple[Environment, Deployment | None] | None:
         """The environment and the deployment of its desired generation."""
-        found = await self.with_hosts(environment_id)
-        return None if found is None else found[:2]
+        return await self._store.read(lambda tx: _with_current(tx, environment_id))
 
     async def generations(
         self, environment: Environment, generations: Iterable[int]
@@ -87,14 +86,18 @@ class Records:
         await self._store.write(lambda tx: _mark_live(tx, environment_id, deployment_id, now))
 
 
-def _with_hosts(
-    tx: Transaction, environment_id: str
-) -> tuple[Environment, Deployment | None, dict[str, str]] | None:
+def _with_current(tx: Transaction, environment_id: str) -> tuple[Environment, Deployment | None] | None:
     environment = tx.environment(environment_id)
     if environment is None:
         return None
-    current = tx.deployment_of(environment_id, environment.desired.generation)
-    return environment, current, hosts_of(tx, environment)
+    return environment, tx.deployment_of(environment_id, environment.desired.generation)
+
+
+def _with_hosts(
+    tx: Transaction, environment_id: str
+) -> tuple[Environment, Deployment | None, dict[str, str]] | None:
+    found = _with_current(tx, environment_id)
+    return None if found is None else (*found, hosts_of(tx, found[0]))
 
 
 def _of_generations(tx: Transaction, environment_id: str, generations: set[int]) -> dict[int, Deployment]:

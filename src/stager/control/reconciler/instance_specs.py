@@ -102,5 +102,5 @@ def _labels(launch: Launch, service: DeployedService) -> InstanceLabels:
         profile=profile_name(environment.desired.trust),
         change=environment.change,
         parameters=environment.desired.parameters,
-        service_host=environment.host if service.is_main else service.host,
+        service_host=service.host_in(environment),
     )

@@ -65,7 +65,7 @@ class Preparation:
         amended: Mapping[str, str],
     ) -> Launch:
         urls = {
-            each.name: self._context.urls.url(each.host or environment.host)
+            each.name: self._context.urls.url(each.host_in(environment))
             for each in deployment.services
             if each.is_routed
         }

@@ -82,4 +82,4 @@ def _hosts(deployment: Deployment, environment: Environment) -> dict[str, str]:
     """The hosts of a deployment's routed services, by name."""
     if not deployment.services:
         return {WEB_SERVICE.name: environment.host}
-    return {each.name: each.host or environment.host for each in deployment.services if each.is_routed}
+    return {each.name: each.host_in(environment) for each in deployment.services if each.is_routed}

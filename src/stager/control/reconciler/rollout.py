@@ -138,4 +138,4 @@ def _adopted(instance: Instance, state: ObservedState) -> DeployedService:
 
 def _was_healthy_before(deployment: Deployment, instance: Instance) -> bool:
     """Whether an earlier run of this very instance was healthy."""
-    return deployment.attempt.healthy_runs.get(instance.service, "").startswith(f"{instance.id}@")
+    return instance.has_run(deployment.attempt.healthy_runs.get(instance.service, ""))

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
 from stager.control.reconciler.health_check import FIRST_INTERVAL, LOG_LINES, LONGEST_INTERVAL
 from stager.domain.deployment import DeployedService
@@ -89,7 +90,7 @@ class ServiceHealth:
         except TimeoutError:
             raise await self._unhealthy(checked, latest) from None
 
-    async def _await_end(self, checked: CheckedService) -> None:
+    async def _await_end(self, checked: CheckedService) -> NoReturn:
         """Wait longer than a job may take. Its end changes the plan, which cancels this."""
         await asyncio.sleep(checked.timeout)
         raise Fault(

@@ -64,11 +64,7 @@ class Routes:
         if self._edge_proxy:
             await _uninterrupted(self._apply(self._tidy_ports))
 
-    async def show(self, host: str, target: Target, policy: ReadPolicy | None = None) -> None:
-        """Route one host; see `show_all`."""
-        await self.show_all({host: target}, policy)
-
-    async def show_all(
+    async def show(
         self, targets: Mapping[str, Target], policy: ReadPolicy | None = None, *, drop: Collection[str] = ()
     ) -> None:
         """Route these hosts to their targets, all with this access policy, and remove the routes of others,

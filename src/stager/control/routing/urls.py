@@ -124,8 +124,7 @@ class Urls:
         host = ""
         hosts = self._hosts(key, name, self._slugs)
         for host in hosts[-1:] if trust is Trust.FORK else hosts:
-            holder = tx.environment_by_host(host)
-            if holder is None or holder.key == key or not holder.desired.is_present:
+            if is_free(tx, host, key):
                 return host
         return host  # the last one contains a hash of the key, so it is unique
 
@@ -138,7 +137,7 @@ class Urls:
         hosts: dict[str, str] = {}
         for service in services:
             candidates = [f"{each}.{rest}" for each in names.service_labels(service, label)]
-            free = (h for h in candidates if h not in hosts.values() and _is_free(tx, h, environment))
+            free = (h for h in candidates if h not in hosts.values() and is_free(tx, h, environment.key))
             hosts[service] = next(free, candidates[-1])
         return hosts
 
@@ -162,9 +161,10 @@ def hosts_of(tx: Transaction, environment: Environment) -> dict[str, str]:
     return {host: hosts[host] for host, holder in holders.items() if holder and holder.id == environment.id}
 
 
-def _is_free(tx: Transaction, host: str, environment: Environment) -> bool:
+def is_free(tx: Transaction, host: str, key: EnvironmentKey) -> bool:
+    """Whether the environment with this key may have the host: no other present one has it."""
     holder = tx.environment_by_host(host)
-    return holder is None or holder.id == environment.id or not holder.desired.is_present
+    return holder is None or holder.key == key or not holder.desired.is_present
 
 
 def _first(tx: Transaction, domain: str) -> str:

@@ -60,8 +60,8 @@ class VisitorAccess:
     async def route(
         self, environment: Environment, targets: Mapping[str, Target], *, drop: Collection[str] = ()
     ) -> None:
-        """Route hosts of an environment to these targets, with its access policy; see `Routes.show_all`."""
-        await self._routes.show_all(targets, lambda: self._read_policy(environment), drop=drop)
+        """Route hosts of an environment to these targets, with its access policy; see `Routes.show`."""
+        await self._routes.show(targets, lambda: self._read_policy(environment), drop=drop)
 
     async def renew(self, environment: Environment | None = None) -> None:
         """Update the access policies.

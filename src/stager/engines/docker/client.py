@@ -1,9 +1,10 @@
-"""The connection to Docker, and the translation of its errors."""
+"""The connection to Docker, the translation of its errors, and calls that aiodocker has no method for."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import Any
 
 import aiodocker
 import aiohttp
@@ -24,6 +25,49 @@ def connect(address: str) -> aiodocker.Docker:
         address: such as `unix:///var/run/docker.sock` or `tcp://127.0.0.1:2375`.
     """
     return aiodocker.Docker(url=address, timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT))
+
+
+def request(
+    docker: aiodocker.Docker, path: str, method: str = "GET", **options: Any
+) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    """Make a call that aiodocker has no method for, or whose body or answer its method changes.
+
+    Args:
+        path: without the version, such as `containers/json`.
+        options: those of aiodocker's requests: `params`, `data`, `headers`, `timeout`.
+
+    Raises:
+        DockerError: Docker refuses.
+    """
+    return docker._query(path, method, **options)  # noqa: SLF001 (aiodocker's only way)
+
+
+async def request_json(docker: aiodocker.Docker, path: str, method: str = "GET", **options: Any) -> Any:
+    """As `request`; returns the answer's JSON."""
+    return await docker._query_json(path, method, **options)  # noqa: SLF001 (aiodocker's only way)
+
+
+async def list_containers(docker: aiodocker.Docker, filters: str) -> list[dict[str, Any]]:
+    """The rows of Docker's list of containers, whether they run or not. Raises `Retry`."""
+    with engine_errors():
+        rows: list[dict[str, Any]] = await request_json(
+            docker, "containers/json", params={"all": 1, "filters": filters}
+        )
+    return rows
+
+
+async def remove_container(docker: aiodocker.Docker, container: str) -> None:
+    """Remove a container with its volumes that have no name. Raises `Retry`.
+
+    Args:
+        container: its id or name.
+    """
+    with engine_errors():
+        try:
+            await docker.containers.container(container).delete(v=True, force=True)
+        except aiodocker.DockerError as error:
+            if error.status not in (404, 409):  # it is gone, or being removed
+                raise
 
 
 @contextmanager

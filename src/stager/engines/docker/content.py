@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 import aiodocker
 
 from stager.domain.errors import Fault
-from stager.engines.docker.client import engine_errors
+from stager.engines.docker.client import engine_errors, request
 from stager.engines.docker.create_parameters import cleaned
 from stager.engines.docker.files import archive_of
 from stager.ports.engine import Content
@@ -55,9 +55,10 @@ async def _existing(docker: aiodocker.Docker, container: str, path: str) -> str:
 
 
 async def _put(docker: aiodocker.Docker, container: str, folder: str, archive: bytes) -> None:
-    async with docker._query(  # noqa: SLF001 (aiodocker's own call sends the archive as JSON)
+    async with request(  # aiodocker's own method sends the archive as JSON
+        docker,
         f"containers/{container}/archive",
-        method="PUT",
+        "PUT",
         params={"path": folder},
         data=archive,
         headers={"Content-Type": "application/x-tar"},

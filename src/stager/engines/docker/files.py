@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import aiodocker
 
+from stager.engines.docker.client import request
+
 
 async def archive_of(docker: aiodocker.Docker, container: str, path: str, most: int) -> bytes | None:
     """Read the beginning of the tar archive of a path in a container. Returns None if the path or the
@@ -17,8 +19,8 @@ async def archive_of(docker: aiodocker.Docker, container: str, path: str, most: 
     """
     content = b""
     try:
-        async with docker._query(  # noqa: SLF001 (aiodocker reads archives whole only)
-            f"containers/{container}/archive", params={"path": path}
+        async with request(  # aiodocker's own method reads archives whole only
+            docker, f"containers/{container}/archive", params={"path": path}
         ) as response:
             while len(content) < most and (piece := await response.content.read(most)):
                 content += piece

@@ -10,33 +10,29 @@ from dataclasses import replace
 from typing import Any
 
 import aiodocker
-import aiohttp
 import structlog
-from aiodocker.events import DockerEvents
 
-from stager.domain.environment import Instance, InstanceLabels, InstanceState
-from stager.domain.errors import Fault, Retry, StagerError
+from stager.domain.environment import Instance, InstanceLabels
+from stager.domain.errors import Fault, Retry
 from stager.domain.profile import ProfileName
-from stager.engines.docker import containers, labels, seccomp
-from stager.engines.docker.client import engine_errors
-from stager.engines.docker.content import copy_content
-from stager.engines.docker.create_parameters import NO_CORE, OPEN_FILES, Storage, create_body, is_read_only
+from stager.engines.docker import containers, labels, output
+from stager.engines.docker.client import engine_errors, list_containers, remove_container
+from stager.engines.docker.creator import ContainerCreator
+from stager.engines.docker.events import changed_environments
 from stager.engines.docker.exec_in_container import check, run_inside
 from stager.engines.docker.inspections import Inspections
 from stager.engines.docker.named_volumes import NamedVolumes, Owners
 from stager.engines.docker.network.listening_ports import listeners_of
 from stager.engines.docker.network.membership import Membership, Rows, network_of, usage_of
-from stager.engines.docker.network.pool import Lease, NetworkKey, NetworkPool, Usage
+from stager.engines.docker.network.pool import NetworkKey, NetworkPool, Usage
 from stager.engines.docker.outdated import remove_outdated
 from stager.engines.docker.post_mortem import post_mortem
 from stager.engines.docker.terminal import open_terminal
-from stager.engines.docker.volumes import ImageVolumes
 from stager.ports.engine import Checked, InstanceSpec, Listener, Ran, Size, Terminal, Volume
 from stager.ports.firewall import Firewall
 
 log = structlog.get_logger(__name__)
 
-EVENTS = ["start", "die", "destroy"]
 USER_ERRORS = ("OCI runtime", "unable to find user", "unable to find group")
 """Parts of the messages of Docker's 5xx answers that the image or the configuration causes."""
 
@@ -48,19 +44,10 @@ RLIMIT_REFUSED = "error setting rlimit"
 """Part of runc's message where Docker may not give a container a higher limit than its own, as in containers
 and without root."""
 
-RECONNECT_DELAY = 2.0
-"""Seconds until the event stream is requested again after an interruption."""
-
 CONCURRENT_STARTS = 8
 """Maximum number of containers that are started at the same time. Docker starts no more of them in a second
 when more are requested (measured on two cores: 32 containers took the same time 8 at a time), and the rest of
 the machine gets less CPU."""
-
-UNREADABLE = 501
-"""The status of Docker's answer when a container's log driver keeps nothing, such as `none`."""
-
-LINE_LIMIT = 2_000
-"""Maximum number of characters of a log line that are shown."""
 
 
 class DockerInstances:
@@ -91,13 +78,9 @@ class DockerInstances:
         self._created: dict[str, tuple[tuple[str, ...], InstanceLabels]] = {}
         """Networks and labels of containers that weren't started yet, which saves an inspect call."""
         self._starting = asyncio.Semaphore(CONCURRENT_STARTS)
-        self._image_volumes = ImageVolumes(docker, installation)
         self._volumes = NamedVolumes(docker, installation)
+        self._creator = ContainerCreator(docker, installation, self._volumes, loopback=loopback)
         self._inspections = Inspections()
-        self._incomplete: set[str] = set()
-        """The names of containers that get their content now."""
-        self._takes_profile: bool | None = None
-        self._ulimits: Sequence[Mapping[str, Any]] = (NO_CORE, OPEN_FILES)
         self._is_cleaned = False
         """Whether the containers of other versions are removed."""
 
@@ -149,72 +132,20 @@ class DockerInstances:
         """See `ports.engine.Instances.create`."""
         wanted = spec.labels
         rows = await self._list(wanted.environment)
-        name = f"/{self._name(wanted)}"
+        name = f"/{containers.name_of(self._installation, wanted.deployment, wanted.service)}"
         if (existing := next((row for row in rows if name in row["Names"]), None)) is not None:
             return containers.summary_of(existing)
         key = NetworkKey(wanted.environment, wanted.profile, spec.network, is_shared=bool(spec.aliases))
         lease = await self._membership.lease(key, rows)
         try:
-            async with self._volumes.reserved(spec) as mounts:
-                instance = await self._create_at(spec, lease, mounts)
+            instance = await self._creator.create(spec, lease)
         finally:
             self._membership.release(lease)
+        if self._firewall is not None:
+            self._created[instance.id] = (lease.network,), wanted
         if spec.aliases and not spec.network:
             return await self._join(instance, wanted, spec.aliases, rows)
         return instance
-
-    async def _create_at(
-        self, spec: InstanceSpec, lease: Lease, mounts: Sequence[Mapping[str, Any]]
-    ) -> Instance:
-        complete = await self._completed(spec)
-        with engine_errors():
-            try:
-                body = await self._body(complete, lease, spec.inputs, mounts)
-                container = await self._create_with_content(body, spec)
-            except aiodocker.DockerError as error:
-                if error.status >= 500:
-                    raise
-                if error.status == 409:  # an earlier call was cancelled, and Docker still works on it
-                    raise Retry("The container is being created.", reason="create-conflict") from error
-                raise Fault(
-                    f"Docker refuses to create the container: {error.message}",
-                    hint="Check the image's `container_create_params` in the configuration first.",
-                    reason="create-failed",
-                ) from error
-        if self._firewall is not None:
-            self._created[container] = (lease.network,), spec.labels
-        return Instance(
-            container,
-            spec.labels.environment,
-            spec.labels.service,
-            spec.labels.deployment,
-            spec.labels.generation,
-            InstanceState.CREATED,
-            network=lease.network,
-            inputs=spec.inputs,
-            generations=frozenset({spec.network}) - {0},
-        )
-
-    async def _create_with_content(self, body: Mapping[str, Any], spec: InstanceSpec) -> str:
-        """Create the container; returns its id. It gets its name once its content is complete, so that one
-        without is never started."""
-        name = self._name(spec.labels)
-        if not spec.content:
-            return (await self._docker.containers.create(body, name=name)).id
-        incomplete = f"{name}{containers.INCOMPLETE}"
-        await self._delete(incomplete)
-        self._incomplete.add(incomplete)
-        try:
-            container = await self._docker.containers.create(body, name=incomplete)
-            for content in spec.content:
-                await copy_content(self._docker, container.id, content)
-            await container.rename(name)
-        except StagerError:
-            await self._delete(incomplete)
-            raise
-        finally:
-            self._incomplete.discard(incomplete)
-        return container.id
 
     async def join(self, instance: str, generation: int) -> Instance:
         """See `ports.engine.Instances.join`."""
@@ -247,50 +178,6 @@ class DockerInstances:
             joined=instance.joined | {network},
             generations=instance.generations | {wanted.generation},
         )
-
-    def _name(self, wanted: InstanceLabels) -> str:
-        return containers.name_of(self._installation, wanted.deployment, wanted.service)
-
-    async def _body(
-        self, spec: InstanceSpec, lease: Lease, inputs: str, mounts: Sequence[Mapping[str, Any]]
-    ) -> dict[str, Any]:
-        return create_body(
-            spec,
-            {labels.INSTALLATION: self._installation, labels.INPUTS: inputs},
-            lease,
-            publish=self._loopback,
-            seccomp_profile=await self._profile(),
-            ulimits=self._ulimits,
-            storage=Storage(
-                mounts, await self._image_volumes.options(spec.image) if is_read_only(spec) else {}
-            ),
-        )
-
-    async def _profile(self) -> str:
-        """The seccomp profile if Docker supports one, else empty. Docker is asked once."""
-        if self._takes_profile is None:
-            self._takes_profile = await seccomp.takes_profile(self._docker)
-        return seccomp.profile() if self._takes_profile else ""
-
-    async def _completed(self, spec: InstanceSpec) -> InstanceSpec:
-        """The spec with what depends on the image: the fallbacks that it doesn't set, and its entrypoint for
-        a service without a command, because Docker would add the image's."""
-        needs_entrypoint = spec.container.command == () and spec.container.entrypoint is None
-        if not spec.fallbacks and not needs_entrypoint:
-            return spec
-        with engine_errors():
-            try:
-                image = await self._docker.images.inspect(spec.image)
-            except aiodocker.DockerError as error:
-                if error.status != 404:
-                    raise
-                return spec  # the create call reports the missing image
-        named = {pair.partition("=")[0] for pair in image["Config"].get("Env") or ()}
-        fallbacks = {name: value for name, value in spec.fallbacks.items() if name not in named}
-        container = spec.container
-        if needs_entrypoint:
-            container = replace(container, entrypoint=tuple(image["Config"].get("Entrypoint") or ()))
-        return replace(spec, variables={**fallbacks, **spec.variables}, container=container)
 
     async def start(self, instance: str) -> Instance:
         """See `ports.engine.Instances.start`."""
@@ -343,8 +230,8 @@ class DockerInstances:
                 f"Docker can no longer start the container, so it is created again: {error.message}",
                 reason="instance-stuck",
             )
-        if RLIMIT_REFUSED in error.message and OPEN_FILES in self._ulimits:
-            self._ulimits = (NO_CORE,)
+        if RLIMIT_REFUSED in error.message and self._creator.limits_open_files:
+            self._creator.limits_open_files = False
             await self.remove(instance)
             return Retry(
                 "Docker's own limit of open files is below the container's, so it is created again without "
@@ -371,45 +258,19 @@ class DockerInstances:
                 if error.status not in (404, 409):
                     raise
             else:
-                await self._delete(instance)
-
-    async def _delete(self, container: str) -> None:
-        """Remove a container with its volumes that have no name."""
-        with engine_errors():
-            try:
-                await self._docker.containers.container(container).delete(v=True, force=True)
-            except aiodocker.DockerError as error:
-                if error.status not in (404, 409):  # it is gone, or being removed
-                    raise
+                await remove_container(self._docker, instance)
 
     async def logs(self, instance: str, lines: int) -> str:
         """See `ports.engine.Instances.logs`."""
-        with engine_errors():
-            try:
-                pieces = await self._docker.containers.container(instance).log(
-                    stdout=True, stderr=True, tail=lines
-                )
-            except aiodocker.DockerError as error:
-                if error.status in (404, 409, UNREADABLE):
-                    return ""
-                raise
-        shown = (line.rstrip()[:LINE_LIMIT] for line in "".join(pieces).splitlines())
-        return "\n".join(shown)
+        return await output.last_lines(self._docker, instance, lines)
 
-    async def post_mortem(self, instance: str, output: str) -> str:
+    async def post_mortem(self, instance: str, words: str) -> str:
         """See `ports.engine.Instances.post_mortem`."""
-        return await post_mortem(self._docker, instance, output)
+        return await post_mortem(self._docker, instance, words)
 
-    async def follow(self, instance: str, lines: int) -> AsyncIterator[str]:
+    def follow(self, instance: str, lines: int) -> AsyncIterator[str]:
         """See `ports.engine.Instances.follow`."""
-        container = self._docker.containers.container(instance)
-        with engine_errors():
-            try:
-                async for piece in container.log(stdout=True, stderr=True, follow=True, tail=lines):
-                    yield piece
-            except aiodocker.DockerError as error:
-                if error.status not in (404, 409, UNREADABLE):
-                    raise
+        return output.follow(self._docker, instance, lines)
 
     async def check(self, instance: str) -> Checked | None:
         """See `ports.engine.Instances.check`."""
@@ -435,22 +296,9 @@ class DockerInstances:
         """See `ports.engine.Instances.sweep`."""
         outdated = 0 if self._is_cleaned else await remove_outdated(self._docker, self._installation)
         self._is_cleaned = True
-        outdated += await self._remove_incomplete()
+        outdated += await self._creator.remove_incomplete()
         networks = await self._networks.sweep(self._network_usage)
         return outdated + networks + await self._volumes.sweep(self._volume_owners, present)
-
-    async def _remove_incomplete(self) -> int:
-        """Remove containers whose creation was interrupted before their content was complete."""
-        incomplete = frozenset(self._incomplete)
-        left = [
-            name
-            for row in await self._rows(None)
-            for name in containers.incomplete_names(row, self._installation)
-            if name not in incomplete | self._incomplete
-        ]
-        for name in left:
-            await self._delete(name)
-        return len(left)
 
     async def _network_usage(self) -> Usage:
         return usage_of(await self._list(None))
@@ -459,44 +307,13 @@ class DockerInstances:
         found = [containers.summary_of(row) for row in await self._list(None)]
         return frozenset((i.environment, number) for i in found for number in (0, i.generation))
 
-    async def events(self) -> AsyncIterator[str]:
+    def events(self) -> AsyncIterator[str]:
         """See `ports.engine.Instances.events`."""
-        while True:
-            try:
-                async for environment in self._stream():
-                    yield environment
-            except (aiodocker.DockerError, aiohttp.ClientError, OSError) as error:
-                log.info("engine_events_interrupted", error=str(error))
-            await asyncio.sleep(RECONNECT_DELAY)
-
-    async def _stream(self) -> AsyncIterator[str]:
-        """One connection to the event stream. Docker replays nothing after a restart, so each begins with an
-        empty id."""
-        stream = DockerEvents(self._docker)
-        label = f"{labels.INSTALLATION}={self._installation}"
-        ours = {"type": ["container"], "event": EVENTS, "label": [label]}
-        subscriber = stream.subscribe(filters=aiodocker.utils.clean_filters(ours))
-        try:
-            yield ""
-            while (event := await subscriber.get()) is not None:
-                self._inspections.on_event(event["Actor"]["ID"])
-                yield event["Actor"]["Attributes"].get(labels.ENVIRONMENT, "")
-        finally:
-            self._inspections.stop()
-            if stream.task is not None:
-                stream.task.cancel()
-                await asyncio.gather(stream.task, return_exceptions=True)
+        return changed_environments(self._docker, self._installation, self._inspections)
 
     async def _list(self, environment: str | None) -> list[dict[str, Any]]:
-        rows = await self._rows(environment)
+        rows = await list_containers(self._docker, labels.filters(self._installation, environment))
         return [row for row in rows if containers.is_ours(row, self._installation)]
-
-    async def _rows(self, environment: str | None) -> list[dict[str, Any]]:
-        with engine_errors():
-            found = await self._docker.containers.list(
-                all=1, filters=labels.filters(self._installation, environment)
-            )
-        return [container._container for container in found]  # noqa: SLF001 (aiodocker's only way to the answer)
 
     async def _inspect(self, container: str) -> dict[str, Any] | None:
         with engine_errors():

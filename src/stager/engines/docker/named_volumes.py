@@ -19,7 +19,7 @@ import structlog
 from stager.domain.errors import Fault
 from stager.domain.service import Mount
 from stager.engines.docker import labels
-from stager.engines.docker.client import engine_errors
+from stager.engines.docker.client import engine_errors, request_json
 from stager.ports.engine import InstanceSpec, Volume, check_volume_names
 
 log = structlog.get_logger(__name__)
@@ -116,7 +116,7 @@ class NamedVolumes:
         time, and rejects the others."""
         async with self._computing:
             try:
-                shown = await self._docker._query_json("system/df")  # noqa: SLF001
+                shown = await request_json(self._docker, "system/df")
             except (aiodocker.DockerError, TimeoutError) as error:
                 log.warning("volume_sizes_unknown", error=str(error))
                 return {}

@@ -9,7 +9,7 @@ import aiodocker
 import structlog
 
 from stager.engines.docker import labels
-from stager.engines.docker.client import engine_errors
+from stager.engines.docker.client import engine_errors, list_containers, remove_container
 
 log = structlog.get_logger(__name__)
 
@@ -24,18 +24,16 @@ async def remove_outdated(docker: aiodocker.Docker, installation: str) -> int:
     containers = await _outdated_containers(docker, installation)
     for container in containers:
         log.info("outdated_container_removed", container=container["Id"], name=container["Names"][0])
-        await _remove_container(docker, container["Id"])
+        await remove_container(docker, container["Id"])
     return len(containers) + await _remove_networks(docker, installation)
 
 
 async def _outdated_containers(docker: aiodocker.Docker, installation: str) -> list[dict[str, Any]]:
     """By label and name: an image that was committed from a container passes the labels on."""
-    found = []
-    with engine_errors():
-        for label in (labels.INSTALLATION, labels.UNVERSIONED_INSTALLATION):
-            wanted = json.dumps({"label": [f"{label}={installation}", labels.ENVIRONMENT]})
-            found += await docker.containers.list(all=1, filters=wanted)
-    rows = [container._container for container in found]  # noqa: SLF001 (aiodocker's only way to the answer)
+    rows = []
+    for label in (labels.INSTALLATION, labels.UNVERSIONED_INSTALLATION):
+        wanted = json.dumps({"label": [f"{label}={installation}", labels.ENVIRONMENT]})
+        rows += await list_containers(docker, wanted)
     return [row for row in rows if _is_outdated(row, installation)]
 
 
@@ -45,15 +43,6 @@ def _is_outdated(row: dict[str, Any], installation: str) -> bool:
     if not deployment or row["Labels"].get(labels.SCHEMA) == labels.CURRENT_SCHEMA:
         return False
     return any(name.startswith(f"/stager-{installation}-{deployment}") for name in row["Names"] or ())
-
-
-async def _remove_container(docker: aiodocker.Docker, container: str) -> None:
-    with engine_errors():
-        try:
-            await docker.containers.container(container).delete(v=True, force=True)
-        except aiodocker.DockerError as error:
-            if error.status not in (404, 409):  # it is gone, or being removed
-                raise
 
 
 async def _remove_networks(docker: aiodocker.Docker, installation: str) -> int:

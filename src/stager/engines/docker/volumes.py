@@ -20,7 +20,7 @@ import structlog
 
 from stager.domain.errors import Fault
 from stager.engines.docker import labels
-from stager.engines.docker.client import engine_errors
+from stager.engines.docker.client import engine_errors, remove_container
 from stager.engines.docker.create_parameters import cleaned
 from stager.engines.docker.files import archive_of
 
@@ -100,19 +100,12 @@ class ImageVolumes:
             "HostConfig": {"NetworkMode": "none", "Tmpfs": dict.fromkeys(paths, "")},
         }
         with engine_errors():
-            await self._remove(name)  # left over by a killed Stager
+            await remove_container(self._docker, name)  # left over by a killed Stager
             container = (await self._docker.containers.create(body, name=name)).id
             try:
                 return {path: await self._folder(container, path) for path in paths}
             finally:
-                await asyncio.shield(self._remove(name))
-
-    async def _remove(self, name: str) -> None:
-        try:
-            await self._docker.containers.container(name).delete(v=True, force=True)
-        except aiodocker.DockerError as error:
-            if error.status not in (404, 409):  # it is gone, or being removed
-                raise
+                await asyncio.shield(remove_container(self._docker, name))
 
     async def _folder(self, container: str, path: str) -> str:
         """The options for one folder. The default of tmpfs, if the folder isn't in the image."""

@@ -81,17 +81,16 @@ class TableFile:
         line = json.dumps(wire, separators=(",", ":")).encode() + b"\n"
         if self._compacting:
             self._changed_meanwhile.append(line)
-        if not self._unsaved:
-            self._append(line)
+        if self._file is not None and not self._unsaved:
+            self._append(self._file, line)
 
-    def _append(self, line: bytes) -> None:
-        assert self._file is not None  # noqa: S101 (otherwise it is unsaved)
-        begin = self._file.tell()
+    def _append(self, file: IO[bytes], line: bytes) -> None:
+        begin = file.tell()
         try:
-            _write_whole(self._file, line)
+            _write_whole(file, line)
         except OSError as error:
             with suppress(OSError):
-                self._file.truncate(begin)
+                file.truncate(begin)
             self._fail(error, unsaved=True)
             return
         if begin > _MAX_JOURNAL_BYTES and not self._compacting and not self.problem:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from stager.project.compose.keys import LEAVE_OUT
 from stager.project.compose.value import Refused, Value
@@ -48,7 +48,9 @@ def _is_stricter(word: str) -> bool:
     return word.startswith(STRICTER[1:]) or (name == STRICTER[0] and value in ("", "true"))
 
 
-def _items(service: dict[str, Value], key: str, why: str, is_accepted: object) -> Iterator[Refused]:
+def _items(
+    service: dict[str, Value], key: str, why: str, is_accepted: Callable[[str], bool]
+) -> Iterator[Refused]:
     value = service.get(key)
     if value is None:
         return
@@ -58,7 +60,7 @@ def _items(service: dict[str, Value], key: str, why: str, is_accepted: object) -
     for item in value.items(key):
         if isinstance(item.data, dict | list):
             yield item.refuse(f"`{key}` must be a list of texts.")
-        elif not is_accepted(item.text(key)):  # type: ignore[operator]
+        elif not is_accepted(item.text(key)):
             yield item.refuse(f"`{key}: {item.text(key)[:60]}` {why}.", LEAVE_OUT)
 
 

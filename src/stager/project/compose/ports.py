@@ -16,14 +16,13 @@ _SHORT = re.compile(
 _KEYS = frozenset({"target", "published", "host_ip", "protocol", "mode", "name", "app_protocol"})
 
 
-def read_ports(value: Value | None, what: str) -> tuple[int, ...]:
+def read_ports(value: Value, what: str) -> tuple[int, ...]:
     """Return the TCP ports inside the container, in the file's order; of a range, the first.
 
     Raises:
         Refused: an entry isn't a port.
     """
-    items = value.items(what) if value is not None else []
-    found = (_long(item) if isinstance(item.data, dict) else _short(item, what) for item in items)
+    found = (_long(item) if isinstance(item.data, dict) else _short(item, what) for item in value.items(what))
     return tuple(dict.fromkeys(port for port in found if port is not None))
 
 

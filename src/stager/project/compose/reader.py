@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 
-from stager.domain.service import Stack
+from stager.domain.service import MAX_SERVICES, Stack
 from stager.project.compose.environment import Environment
 from stager.project.compose.files import Files, Model
 from stager.project.compose.findings import Findings
@@ -23,8 +23,6 @@ OVERRIDES = (
     *("docker-compose.override.yml", "docker-compose.override.yaml"),
 )
 
-MAX_SERVICES = 30
-"""That run: as many as `.stager.yml` may have."""
 DRIVERS = {"volumes": ("", "local"), "networks": ("", "default", "bridge", "overlay")}
 SECTIONS = {"volumes": VOLUME, "networks": NETWORK, "configs": FILE_OBJECT, "secrets": FILE_OBJECT}
 
@@ -151,9 +149,7 @@ class _Reader:
     def _reading(self, fitted: Fitted, active: frozenset[str]) -> Reading:
         findings = self._findings
         refusals, ignored = findings.refusals(active), findings.ignored(active)
-        stack = None
-        if not refusals:
-            stack = Stack(fitted.services, fitted.main, ignored=tuple(map(str, ignored)))
+        stack = None if refusals else Stack(fitted.services, fitted.main)
         return Reading(
             self._path,
             tuple(dict.fromkeys(self._files.paths)),

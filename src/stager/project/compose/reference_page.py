@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from stager.domain.service import MAX_SERVICES
 from stager.project.compose import document, env_files, files, mounts, reader
 from stager.project.compose.confinement import CAPABILITIES, NAMESPACES
 from stager.project.compose.images import STORES, TOOLS
@@ -123,7 +124,7 @@ def page() -> str:
         overrides=", ".join(f"`{name}`" for name in reader.OVERRIDES),
         max_files=files.MAX_FILES,
         max_size=document.MAX_SIZE >> 10,
-        max_services=reader.MAX_SERVICES,
+        max_services=MAX_SERVICES,
         max_values=document.MAX_VALUES,
         max_mounts=mounts.MAX_MOUNTS,
         max_variables=env_files.MAX_VARIABLES,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from stager.domain import catalogue
 from stager.domain.recipe import Recipe
-from stager.domain.service import Condition, Mount, ServiceCheck, ServiceSpec
+from stager.domain.service import MAX_NAME, Condition, Mount, ServiceCheck, ServiceSpec, is_service_name
 from stager.project.compose.code_mounts import BuiltImage
 from stager.project.compose.findings import Findings
 from stager.project.compose.main_service import main_service, routed_port
@@ -18,10 +18,6 @@ from stager.project.compose.service import Declared
 from stager.project.compose.value import Refused
 from stager.project.tree import Tree
 
-MAX_NAME = 40
-"""Characters of a service's name; hosts are made of it."""
-
-_NAME = re.compile(r"[a-z0-9]+(?:[-_][a-z0-9]+)*")
 _SEPARATORS = re.compile(r"[^a-z0-9]+")
 
 
@@ -152,7 +148,7 @@ class Fitter:
         found: dict[str, str] = {}
         for service in self._services:
             name = service.name
-            own = name if _NAME.fullmatch(name) and len(name) <= MAX_NAME else _slug(name)
+            own = name if is_service_name(name) else _slug(name)
             if not own or own in found.values():
                 self._findings.refuse(
                     service.value.refuse(f"{name!r} can't be the name of a service.", "Rename it.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -90,12 +89,12 @@ class NodePackages:
 
 def read_packages(tree: Tree) -> NodePackages | None:
     """Return what the `package.json` says; None without one that can be read."""
-    data = _json(tree.text("package.json"))
+    data = tree.json("package.json")
     if not data:
         return None
     workspace = find_workspace(tree)
     shared = workspace.tree if workspace else tree
-    manager, version, lock = _manager(shared, _json(shared.text("package.json")))
+    manager, version, lock = _manager(shared, shared.json("package.json"))
     configuration = (".npmrc", ".yarnrc.yml", ".yarnrc", "pnpm-workspace.yaml", ".pnpmfile.cjs")
     copied = [name for name in ("package.json", lock, *configuration) if name and tree.has(name)]
     scripts = _texts(data.get("scripts"))
@@ -200,7 +199,7 @@ def _needs_sources(tree: Tree, data: dict[str, Any], scripts: dict[str, str]) ->
 
 
 def _node(tree: Tree, shared: Tree, data: dict[str, Any]) -> int:
-    engines = _texts(data.get("engines")) or _texts(_json(shared.text("package.json")).get("engines"))
+    engines = _texts(data.get("engines")) or _texts(shared.json("package.json").get("engines"))
     files = [each.text(name) for each in (tree, shared) for name in (".nvmrc", ".node-version")]
     for text in files:
         found = _MAJOR.match(text.strip())
@@ -232,11 +231,3 @@ def _texts(value: Any) -> dict[str, str]:
     if not isinstance(value, dict):
         return {}
     return {key: entry for key, entry in value.items() if isinstance(entry, str)}
-
-
-def _json(text: str) -> dict[str, Any]:
-    try:
-        data = json.loads(text) if text else {}
-    except (ValueError, RecursionError):
-        return {}
-    return data if isinstance(data, dict) else {}

@@ -3,7 +3,6 @@ file for all of them (https://docs.npmjs.com/cli/using-npm/workspaces, https://p
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -18,6 +17,9 @@ from stager.project.tree import Tree
 
 PNPM = "pnpm-workspace.yaml"
 MOST_PATTERNS = 100
+
+LONGEST_PATTERN = 99
+"""Characters of a pattern that is read."""
 
 MOST_WILDCARDS = 3
 """Wildcards of a pattern that is read. The time of a regular expression grows exponentially with them."""
@@ -65,15 +67,14 @@ def _expression(pattern: str) -> str:
 
 
 def _patterns(tree: Tree) -> Iterator[str]:
-    found: list[Any] = []
-    with suppress(ValueError, RecursionError):
-        data = json.loads(tree.text("package.json") or "{}")
-        listed = data.get("workspaces") if isinstance(data, dict) else None
-        found += _list(listed.get("packages") if isinstance(listed, dict) else listed)
+    listed = tree.json("package.json").get("workspaces")
+    found = [*_list(listed.get("packages") if isinstance(listed, dict) else listed)]
     with suppress(yaml.YAMLError, ValueError, RecursionError):
         data = yaml.safe_load(tree.text(PNPM) or "{}")
         found += _list(data.get("packages") if isinstance(data, dict) else None)
-    yield from (each for each in found[:MOST_PATTERNS] if isinstance(each, str) and len(each) < MOST_PATTERNS)
+    yield from (
+        each for each in found[:MOST_PATTERNS] if isinstance(each, str) and len(each) <= LONGEST_PATTERN
+    )
 
 
 def _list(value: object) -> list[Any]:

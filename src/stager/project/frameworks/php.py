@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -131,9 +130,5 @@ def _php(version: str) -> str:
 
 
 def _required(tree: Tree) -> dict[str, Any]:
-    try:
-        data = json.loads(tree.text("composer.json") or "{}")
-    except (ValueError, RecursionError):
-        return {}
-    required = data.get("require") if isinstance(data, dict) else None
+    required = tree.json("composer.json").get("require")
     return required if isinstance(required, dict) else {}

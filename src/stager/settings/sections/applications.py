@@ -24,14 +24,9 @@ from stager.settings.sections.defaults import Defaults
 from stager.settings.sections.foreign_keys import FOREIGN_KEYS
 from stager.settings.sections.forks import check_application_forks
 from stager.settings.sections.pull_requests import PullRequests
-from stager.settings.sections.services import (
-    RepositoryService,
-    Service,
-    ServiceKeys,
-    as_service,
-    needs_code,
-    read_mount,
-)
+from stager.settings.sections.services.keys import ServiceKeys, needs_code
+from stager.settings.sections.services.service import RepositoryService, Service, as_service
+from stager.settings.sections.services.values import read_mount
 from stager.settings.values.scalars import (
     POSITIVE,
     Duration,

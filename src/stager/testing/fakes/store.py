@@ -154,9 +154,7 @@ class MemoryTransaction(MemoryAccountRecords):
             holder = self.environment_by_host(host)
             if holder is not None and holder.id != environment_id and holder.desired.is_present:
                 raise ValueError(f"another present environment has the host {host}")
-        _drop(
-            tables.service_hosts, [h for h, (id_, _) in tables.service_hosts.items() if id_ == environment_id]
-        )
+        _drop_service_hosts(tables, environment_id)
         tables.service_hosts.update({host: (environment_id, service) for service, host in hosts.items()})
 
     def environments(self, *, present: bool | None = None) -> list[Environment]:
@@ -364,9 +362,12 @@ def _delete_environment(tables: _Tables, environment: str) -> None:
     _drop(tables.deployments, deployments)
     _drop(tables.share_links, links)
     _drop(tables.state, [key for key in tables.state if key[0] == environment])
-    _drop(
-        tables.service_hosts, [h for h, (holder, _) in tables.service_hosts.items() if holder == environment]
-    )
+    _drop_service_hosts(tables, environment)
+
+
+def _drop_service_hosts(tables: _Tables, environment: str) -> None:
+    hosts = [host for host, (holder, _) in tables.service_hosts.items() if holder == environment]
+    _drop(tables.service_hosts, hosts)
 
 
 def _is_taken(host: str, environments: Iterable[Environment]) -> bool:

@@ -44,8 +44,6 @@ ANSWERS: dict[int | str, dict[str, Any]] = {
 router = APIRouter(prefix="/api/v1", tags=["environments"], responses=ANSWERS)
 
 Id = Annotated[str, Path(description="The environment's id.", max_length=64)]
-
-
 ServiceName = Annotated[
     str, Query(description="A service of the preview; by default the main one.", max_length=MAX_SERVICE)
 ]
@@ -172,8 +170,8 @@ async def get_build_log(
     control: Control,
     actor: Known,
     environment: Id,
-    follow: Annotated[bool, Query(description="Follow the log until the build ends.")] = False,
     *,
+    follow: Annotated[bool, Query(description="Follow the log until the build ends.")] = False,
     service: ServiceName = "",
 ) -> Response:
     """Get the log of the latest build, of any service if none is given; empty if there was no build."""

@@ -173,7 +173,7 @@ def view_of(control: ControlPlane, row: Row, blocked: Sequence[Blocked] = ()) ->
 
 def _service_view_of(control: ControlPlane, environment: Environment, status: ServiceStatus) -> ServiceView:
     service, failure = status.service, status.failure
-    host = environment.host if service.is_main else service.host
+    host = service.host_in(environment)
     return ServiceView(
         name=service.name,
         state=status.state,
@@ -185,11 +185,11 @@ def _service_view_of(control: ControlPlane, environment: Environment, status: Se
         is_job=service.spec.is_job,
         is_built=bool(service.build),
         is_reused=status.is_reused,
-        volumes=volumes_of(service),
+        volumes=_volumes_of(service),
     )
 
 
-def volumes_of(service: DeployedService) -> list[str]:
+def _volumes_of(service: DeployedService) -> list[str]:
     """The names of a service's volumes."""
     return list(dict.fromkeys(mount.volume for mount in service.spec.mounts if mount.volume))
 
@@ -198,7 +198,7 @@ async def volume_views_of(control: ControlPlane, environment_id: str, actor: Act
     """Return the volumes of an environment with their sizes. Raises what `Queries.volumes` does."""
     volumes = await control.environments.queries.volumes(environment_id, actor)
     services = (await control.environments.queries.row(environment_id, actor)).services
-    users = {each.service.name: volumes_of(each.service) for each in services}
+    users = {each.service.name: _volumes_of(each.service) for each in services}
     return [
         VolumeView(
             name=volume.name,

@@ -54,38 +54,38 @@ def now() -> float:
 
 
 async def test_what_is_shown_is_reached_when_that_returns(rig: Rig) -> None:
-    await rig.routes.show(A, FIRST)
+    await rig.routes.show({A: FIRST})
     assert rig.router.table.routes == {A: FIRST}
     assert rig.edge_proxy.upstreams == rig.router.table.ingress_ports() == {A: 1}
-    await rig.routes.show(A, GONE)
+    await rig.routes.show({A: GONE})
     assert rig.edge_proxy.upstreams == {}
 
 
 async def test_what_merely_starts_isn_t_waited_for(rig: Rig) -> None:
     before = now()
     rig.edge_proxy.delay = 3.0
-    await rig.routes.show(A, Page("starting"))
+    await rig.routes.show({A: Page("starting")})
     assert now() == before
     await asyncio.sleep(5)
     assert rig.edge_proxy.upstreams == {A: 1}
     before = now()
-    await rig.routes.show(A, FIRST)
+    await rig.routes.show({A: FIRST})
     assert now() == before, "it leads there already"
 
 
 async def test_a_refresh_is_none_of_its_business(rig: Rig) -> None:
-    await rig.routes.show(A, FIRST)
+    await rig.routes.show({A: FIRST})
     updates = rig.edge_proxy.updates
-    await rig.routes.show(A, SECOND)
+    await rig.routes.show({A: SECOND})
     await asyncio.sleep(60)
     assert rig.edge_proxy.updates == updates
 
 
 async def test_changes_are_gathered(rig: Rig) -> None:
     updates, before = rig.edge_proxy.updates, now()
-    await asyncio.gather(*(rig.routes.show(host, FIRST) for host in (A, B, C)))
-    await rig.routes.show(A, GONE)
-    await rig.routes.show(B, GONE)
+    await asyncio.gather(*(rig.routes.show({host: FIRST}) for host in (A, B, C)))
+    await rig.routes.show({A: GONE})
+    await rig.routes.show({B: GONE})
     await asyncio.sleep(0)
     assert rig.edge_proxy.upstreams == {C: 3}
     assert rig.edge_proxy.updates - updates <= 2 + (now() - before) / MIN_INTERVAL
@@ -94,7 +94,7 @@ async def test_changes_are_gathered(rig: Rig) -> None:
 async def test_one_that_is_slow_isn_t_waited_for_long(rig: Rig) -> None:
     rig.edge_proxy.delay = 60.0
     before = now()
-    await rig.routes.show(A, FIRST)
+    await rig.routes.show({A: FIRST})
     assert now() - before <= SYNC_TIMEOUT
     await asyncio.sleep(61)
     assert rig.edge_proxy.upstreams == {A: 1}
@@ -104,11 +104,11 @@ async def test_one_that_is_slow_isn_t_waited_for_long(rig: Rig) -> None:
 async def test_one_that_says_no_doesnt_prevent_the_preview(rig: Rig, error: Fault | Retry) -> None:
     rig.edge_proxy.failing = error
     before = now()
-    await rig.routes.show(A, FIRST)
+    await rig.routes.show({A: FIRST})
     assert now() - before <= MIN_INTERVAL
     assert rig.router.table.routes == {A: FIRST}
     assert rig.problem == str(error)
-    await rig.routes.show(A, SECOND)
+    await rig.routes.show({A: SECOND})
     assert now() - before <= MIN_INTERVAL, "nobody waits for what has been tried"
     rig.edge_proxy.failing = None
     await asyncio.sleep(2 * MAX_RETRY_INTERVAL)
@@ -118,7 +118,7 @@ async def test_one_that_says_no_doesnt_prevent_the_preview(rig: Rig, error: Faul
 
 async def test_it_is_tried_again_with_growing_pauses(rig: Rig) -> None:
     rig.edge_proxy.failing = Retry("Away.", reason="x")
-    await rig.routes.show(A, FIRST)
+    await rig.routes.show({A: FIRST})
     updates = rig.edge_proxy.updates
     await asyncio.sleep(3600)
     assert (
@@ -130,7 +130,7 @@ async def test_it_is_tried_again_with_growing_pauses(rig: Rig) -> None:
 
 async def test_a_bug_of_ours_doesn_t_end_it(rig: Rig) -> None:
     rig.edge_proxy.failing = ZeroDivisionError()  # type: ignore[assignment]
-    await rig.routes.show(A, FIRST)
+    await rig.routes.show({A: FIRST})
     assert "a bug in Stager" in rig.problem
     rig.edge_proxy.failing = None
     await asyncio.sleep(2 * MAX_RETRY_INTERVAL)
@@ -140,14 +140,14 @@ async def test_a_bug_of_ours_doesn_t_end_it(rig: Rig) -> None:
 async def test_one_host_that_it_refuses_costs_no_other(rig: Rig) -> None:
     rig.edge_proxy.refusing = {B: "nginx refuses its file.", C: "nginx refuses its file."}
     for host in (A, B, C):
-        await rig.routes.show(host, FIRST)
+        await rig.routes.show({host: FIRST})
     assert rig.edge_proxy.upstreams == {A: 1}
     assert rig.problem == "2 previews are left out: nginx refuses its file."
     assert B not in rig.problem, "anybody may read this"
 
 
 async def test_what_was_done_to_it_is_put_right_by_the_next_look(rig: Rig) -> None:
-    await rig.routes.show(A, FIRST)
+    await rig.routes.show({A: FIRST})
     rig.edge_proxy.upstreams = {}
     await rig.routes.tidy()
     await asyncio.sleep(2 * MIN_INTERVAL)
@@ -155,9 +155,9 @@ async def test_what_was_done_to_it_is_put_right_by_the_next_look(rig: Rig) -> No
 
 
 async def test_a_door_stays_open_for_as_long_as_something_leads_there(rig: Rig) -> None:
-    await rig.routes.show(A, FIRST)
+    await rig.routes.show({A: FIRST})
     rig.edge_proxy.failing = Fault("It says no.", reason="x")
-    await rig.routes.show(A, GONE)
+    await rig.routes.show({A: GONE})
     await rig.routes.tidy()
     assert rig.router.table.ports == {1: A}
     rig.edge_proxy.failing = None
@@ -167,9 +167,9 @@ async def test_a_door_stays_open_for_as_long_as_something_leads_there(rig: Rig) 
 
 
 async def test_another_life_takes_no_door_away_before_it_knows(rig: Rig) -> None:
-    await rig.routes.show(A, FIRST)
+    await rig.routes.show({A: FIRST})
     rig.edge_proxy.failing = Fault("It says no.", reason="x")
-    await rig.routes.show(A, GONE)
+    await rig.routes.show({A: GONE})
     heir = Rig(rig.router, rig.edge_proxy)
     running = asyncio.create_task(heir.run())
     await asyncio.sleep(5)
@@ -184,9 +184,9 @@ async def test_another_life_takes_no_door_away_before_it_knows(rig: Rig) -> None
 
 async def test_a_port_that_a_stranger_has_is_passed_over(rig: Rig) -> None:
     rig.router.taken = {1, 2}
-    await rig.routes.show(A, FIRST)
+    await rig.routes.show({A: FIRST})
     assert rig.router.table.ports == {3: A}
-    await rig.routes.show(B, FIRST)
+    await rig.routes.show({B: FIRST})
     assert rig.router.table.routes == {A: FIRST, B: FIRST}
     assert rig.edge_proxy.upstreams == {A: 3}
     await asyncio.sleep(2 * MIN_INTERVAL)
@@ -207,5 +207,5 @@ async def test_without_one_there_are_no_doors() -> None:
     routes = Routes(router)
     await routes.adopt()
     await routes.set_home("stage.test", HOME)
-    await routes.show(B, FIRST)
+    await routes.show({B: FIRST})
     assert router.table.ports == {}

@@ -89,7 +89,7 @@ def test_a_common_file(tree: MakeTree) -> None:
         "docker-compose.yml:7: .env isn't in the repository; its variables are those of .env.example."
         " Generated: SECRET_KEY, DB_PASSWORD."
     ]
-    assert [each.split(":")[1] for each in found.stack.ignored] == ["6", "12"]
+    assert [str(each).split(":")[1] for each in found.ignored] == ["6", "12"]
 
 
 BOMB = "a: &a [x, x]\n" + "".join(

@@ -157,9 +157,9 @@ def _with_services(
 
 def _service(service: Mapping[str, Any]) -> tuple[str, ...]:
     """A row of the table of services."""
+    name, state, url, message = (str(service.get(key, "")) for key in ("name", "state", "url", "message"))
     image = str(service.get("image") or ("built" if service.get("is_built") else ""))
-    texts = (str(service.get(key, "")) for key in ("url", "message"))
-    return (str(service.get("name", "")), str(service.get("state", "")), image, *texts)
+    return name, state, image, url, message
 
 
 def _facts(preview: Preview) -> Iterator[tuple[str, str]]:

@@ -24,7 +24,7 @@ from stager.engines.docker.build import buildx, failure_causes
 from stager.engines.docker.build.build_context import Context, locate
 from stager.engines.docker.build.built_images import BuiltImages, facts
 from stager.engines.docker.build.progress import Progress
-from stager.engines.docker.client import engine_errors
+from stager.engines.docker.client import engine_errors, request_json
 from stager.ports.builder import BuildOrder, ImageFacts, Say
 from stager.project.dockerfile import declared
 
@@ -187,7 +187,7 @@ class BuildxBuilder:
             return 0
         wanted = {"keep-storage": str(self._cache_limit), "all": "1"}
         with engine_errors():
-            answer = await self._docker._query_json("build/prune", method="POST", params=wanted)  # noqa: SLF001
+            answer = await request_json(self._docker, "build/prune", "POST", params=wanted)
         return int(answer.get("SpaceReclaimed") or 0)
 
     async def _check_room(self) -> None:

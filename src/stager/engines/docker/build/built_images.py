@@ -148,7 +148,7 @@ class BuiltImages:
         """Ids of the images of existing containers."""
         with engine_errors():
             containers = await self._docker.containers.list(all=1)
-        return {container._container["ImageID"] for container in containers}  # noqa: SLF001 (the only way)
+        return {container["ImageID"] for container in containers}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import aiohttp
 
 from stager.domain.errors import Fault, Retry, StagerError
 from stager.engines.docker.build.image_archive import Expected, checked
-from stager.engines.docker.client import engine_errors
+from stager.engines.docker.client import engine_errors, request
 
 LONGEST = aiohttp.ClientTimeout(total=900.0)
 """Seconds for one image."""
@@ -21,7 +21,7 @@ async def copy(source: aiodocker.Docker, target: aiodocker.Docker, names: Sequen
     """Copy images with their tags from the trusted engine to the untrusted one. Raises `Retry`, and `Fault`
     (`image-missing`) for a missing image."""
     with engine_errors():
-        async with source._query(_all_of(names), timeout=LONGEST) as given:  # noqa: SLF001
+        async with request(source, _all_of(names), timeout=LONGEST) as given:
             await _load(target, given.content.iter_any())
 
 
@@ -39,8 +39,8 @@ async def take(source: aiodocker.Docker, target: aiodocker.Docker, expected: Exp
     failures: list[StagerError] = []
     try:
         with engine_errors():
-            async with source._query(f"images/{expected.image}/get", timeout=LONGEST) as given:  # noqa: SLF001
-                loaded = await _load(target, _recording(checked(given.content, expected), failures))
+            async with source.images.export_image(expected.image, timeout=LONGEST) as archive:
+                loaded = await _load(target, _recording(checked(archive, expected), failures))
     except (StagerError, aiodocker.DockerError) as error:
         if failures:
             raise failures[0] from error

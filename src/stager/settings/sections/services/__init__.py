@@ -1,0 +1,1 @@
+"""The services beside an application: its database, workers, jobs."""
