@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 RETIRE = b"retire\n"
@@ -109,7 +109,7 @@ async def request_retirement(channel: socket.socket, timeout: float) -> None:
             await loop.sock_recv(channel, len(RETIRED))
 
 
-async def handed_connections(channel: socket.socket) -> AsyncIterator[HandedConnection]:
+async def handed_connections(channel: socket.socket) -> AsyncGenerator[HandedConnection, None]:
     """Receive client connections until the predecessor closes the channel."""
     loop, is_readable = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(channel.fileno(), is_readable.set)
