@@ -260,12 +260,15 @@ class BaseMachine(RuleBasedStateMachine):
 
     def _running_as(self, name: str) -> str | None:
         """The version that runs under this name."""
-        found = self._versions_there(name)
+        found = [b.parameters["V"] for b in self._main_ones() if b.subject == f"name:{name}"]
         return found[0] if found else None
 
-    def _versions_there(self, name: str) -> list[str]:
-        labels = self._main_ones()
-        return [b.parameters["V"] for b in labels if b.subject == f"name:{name}"]
+    def _versions_labelled(self, name: str) -> set[str | None]:
+        """The versions that containers are labelled with, of each environment the newest; None if there are
+        no containers. Any service's container tells it: the main one may not be created yet, or be gone."""
+        labels = [self.engine.spec(i.id).labels for i in self.engine.there()]
+        of_name = sorted((b for b in labels if b.subject == f"name:{name}"), key=lambda b: b.generation)
+        return set({b.environment: b.parameters["V"] for b in of_name}.values()) or {None}
 
 
 async def end_all_tasks(but: Collection[asyncio.Task[Any]] = ()) -> None:

@@ -48,7 +48,7 @@ class Faults(BaseMachine):
         self.harness.store = type(self.harness.store)()
         for name in self.expected.names:
             in_doubt = {None, *self.expected.versions(name)} if self.engine.under_way else set()
-            self.expected.runs(name, *(self._versions_there(name) or (None,)), *in_doubt)
+            self.expected.runs(name, *self._versions_labelled(name), *in_doubt)
         for change in self._truths():
             running = self._running_of(change.number)
             if running is not None:
@@ -73,9 +73,10 @@ class Faults(BaseMachine):
     def container_removed(self, which: int) -> None:
         instance = _one_of(self.engine.there(), which)
         labels = self.engine.spec(instance.id).labels
-        if labels.change is None and not self._is_known(labels.environment):
-            self.expected.may_run(labels.name, None)  # It was all that was left of a wish.
         self.engine.lose(instance.id)
+        if labels.change is None and not self._is_known(labels.environment):
+            for version in self._versions_labelled(labels.name):
+                self.expected.may_run(labels.name, version)  # That is all that is left of a wish.
 
     @rule(which=st.integers(0, 9), exit_code=st.sampled_from([0, 1, 137, 143]))
     @precondition(lambda self: self._to_stop())

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.machine.installation import Installation, OutOfTouch
+from tests.machine.base import Terms
+from tests.machine.installation import Installation, OutOfTouch, WithServices
 from tests.machine.pulls import Sent
 
 
@@ -22,6 +23,14 @@ def state() -> Iterator[Installation]:
 def out_of_touch() -> Iterator[OutOfTouch]:
     machine = OutOfTouch()
     machine.begin()
+    yield machine
+    machine.teardown()
+
+
+@pytest.fixture
+def with_services() -> Iterator[WithServices]:
+    machine = WithServices()
+    machine.begin(terms=Terms(services=True))
     yield machine
     machine.teardown()
 
@@ -107,3 +116,24 @@ def test_renamed_and_its_database_lost(state: Installation) -> None:
     state.repository_is_renamed(owner="acme", name="store")
     state.control_plane_dies(database_lost=True, fuse=None, passing=0.0)
     state.push(change=other)
+
+
+def test_database_lost_while_two_revisions_use_a_service(with_services: WithServices) -> None:
+    """The old revision ran on beside the new one: the front leads to a service that both use."""
+    with_services.launch(name="red")
+    with_services.faults_stop()
+    with_services.engine_is_slow(call="answers", seconds=5.0)
+    with_services.launch(name="red")
+    with_services.time_passes(7.0)
+    with_services.control_plane_dies(database_lost=True, fuse=None, passing=3.0)
+
+
+def test_database_lost_before_the_main_container_is_created(with_services: WithServices) -> None:
+    """The labels of the other services tell what was launched, so it is launched after all. The machine
+    expected nothing."""
+    with_services.engine_is_slow(call="answers", seconds=5.0)
+    with_services.launch(name="red")
+    with_services.time_passes(0.5)
+    assert {instance.service for instance in with_services.engine.there()} == {"db", "admin"}
+    with_services.control_plane_dies(database_lost=True, fuse=None, passing=3.0)
+    assert with_services.expected.versions("red") == {"1"}

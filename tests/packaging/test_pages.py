@@ -54,9 +54,11 @@ class Home:
         return done.stdout
 
     def serving(self, script: str) -> str:
-        """The same in a network namespace, in which port 8000 is free; then Stager is stopped."""
-        inside = f"ip link set lo up\ntrap 'stager stop || .venv/bin/stager stop' EXIT\n{script}"
-        return self.run(f"exec unshare --net bash -eo pipefail <<'END'\n{inside}\nEND")
+        """The same where port 8000 is free and this machine has no root helper; then Stager is stopped."""
+        without_helper = "mkdir -p /run/stager\nmount -t tmpfs tmpfs /run/stager"
+        stopping = "trap 'stager stop || .venv/bin/stager stop' EXIT"
+        inside = f"ip link set lo up\n{without_helper}\n{stopping}\n{script}"
+        return self.run(f"exec unshare --net --mount bash -eo pipefail <<'END'\n{inside}\nEND")
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ def test_the_server_runs_from_the_wheel(server: Path, wheels: Wheels, tmp_path: 
     files = files_of(server / "python", MODULES, tmp_path)
     assert not [file for file in files if str(ROOT / "src") in file]
     assert all(file.endswith(".so") for file in files) == (wheels.compiled is not None)
-    (tmp_path / "config.yml").write_text(f"listen: 127.0.0.1:{free_port()}\ndomain: localhost\n")
+    (tmp_path / "config.yml").write_text(f"listen: 127.0.0.1:{free_port()}\ndomain: localhost\nhelper: off\n")
     run(server / "stager", "serve", "--detach", folder=tmp_path)
     try:
         assert "front:         running" in run_status(server, tmp_path)

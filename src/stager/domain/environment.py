@@ -386,10 +386,11 @@ class Observed:
         return tuple(self._assumed(name) for name in names)
 
     def _assumed(self, name: str) -> Service:
+        """The main service, or one that is kept: a newer generation may use its instance, so the generation
+        doesn't count as serving only because the front sends requests to it."""
         if name == WEB_SERVICE.name:
             return WEB_SERVICE
-        is_routed = name in self.published
-        return Service(name, is_routed=is_routed, is_kept=not is_routed)
+        return Service(name, is_routed=name in self.published, is_kept=True)
 
     def service(self, generation: int, name: str) -> Service:
         """The service of this name in this generation; one that isn't routed if there is none."""

@@ -17,7 +17,7 @@ from stager.domain.stack import USUAL_NAMES, StackDeclaration
 from stager.domain.status import State
 from stager.ports.builder import ImageFacts
 from stager.ports.store import Transaction
-from stager.testing import Program
+from stager.testing import MemoryStore, Program
 from stager.testing.fakes.builder import Result
 from stager.testing.fakes.engine import Inner
 from tests.unit.control.builds.test_images import BUILT, URL, Works
@@ -147,6 +147,21 @@ class TestRefresh:
 
         assert {i.id for i in assert_served(harness, environment).values()} == before
         assert (await harness.status()).state is State.FAILED_UPDATE
+
+    async def test_the_old_revision_is_removed_although_the_database_was_lost(self, harness: Harness) -> None:
+        """Its deployment isn't prepared any more, and the front still leads to a service that both use."""
+        environment = await harness.launch("x")
+        await harness.rest()
+        harness.engine.delays["answers"] = 5.0
+        await harness.launch("x")
+        await harness.rest(2)
+        assert [i.generation for i in harness.engine.there() if i.service == "web"] == [1, 2]
+        await harness.kill()
+        harness.store = MemoryStore()
+        await harness.start()
+        await harness.rest()
+
+        assert assert_served(harness, environment)["web"].generation == 2
 
     async def test_a_removed_service_loses_its_host(self, harness: Harness) -> None:
         environment = await harness.launch("x")
