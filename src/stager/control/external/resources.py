@@ -96,7 +96,7 @@ class ExternalResources:
         """The variables for a deployment. Runs `before_launch` unless that has succeeded for the preview.
 
         Raises:
-            Retry: `server-hook-failed`: the hook failed; it is tried again.
+            Retry: `server-hook-failing`: the hook failed; it is tried again.
             Fault: `server-hook-failed`: it failed `LAUNCH_TRIES` times. `hook-output-invalid`: its output
                 isn't what Stager reads.
         """
@@ -176,7 +176,7 @@ class ExternalResources:
             log.warning("external_kept", environment=environment_id, reason=error.reason, error=error.message)
             return
         except Exception:
-            log.exception("external_kept", environment=environment_id)
+            log.exception("external_failed", environment=environment_id)
             return
         self._try_again(environment_id, left)
 
@@ -300,7 +300,7 @@ def _launch_error(hook: _Hook, ran: CommandResult, *, is_last: bool) -> StagerEr
     hint = "Stager's log and `stager doctor` have the end of its standard error."
     if is_last:
         return Fault(message, hint=hint, reason="server-hook-failed")
-    return Retry(message, hint=hint, reason="server-hook-failed")
+    return Retry(message, hint=hint, reason="server-hook-failing")
 
 
 def _failure(hook: _Hook, ran: CommandResult) -> str:

@@ -273,6 +273,9 @@ images:
     env: {RAILS_ENV: staging}
     hooks:
       after_launch: bin/migrate
+    server_hooks:
+      before_launch: ./database.sh create
+      before_kill: ./database.sh drop
   docs:                      # built by CI and pushed to a registry
     image: registry.example.org/docs:{sha}
     port: 80
