@@ -1,4 +1,4 @@
-"""The engines of which `test_engine` asks the same: what an instance does is told in one word to both."""
+"""The engines that `test_engine` tests: one word describes to both what an instance does."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class Engine(Protocol):
         """The answers that an instance of such a service gets at all addresses of this name."""
 
     async def kill(self, instance: str) -> None:
-        """End its process behind everybody's back."""
+        """End its process without Stager's API."""
 
     async def variables(self, instance: str) -> dict[str, str]:
         """Its environment variables, the image's included."""

@@ -70,7 +70,7 @@ def asked(stager: StagerUnderTest, text: str) -> str:
 
 
 @pytest.mark.parametrize("trusted", [["127.0.0.0/8", "::1"], []], ids=["proxies", "none"])
-def test_nobody_reads_them_through_the_front_without_credentials(
+def test_the_front_requires_credentials_for_them(
     make_stager: MakeStager, trusted: list[str]
 ) -> None:
     stager = make_stager(trusted_proxies=trusted)

@@ -48,7 +48,7 @@ class Up:
         return self.log.read_text()
 
     def page(self) -> str:
-        """What a visitor gets, at the URL that it said last."""
+        """What a visitor gets, at the URL that it printed last."""
         found = re.findall(r"http://(\S+?):(\d+)", self.said)
         if not found:
             return ""
@@ -80,7 +80,7 @@ class Up:
         return (self.state / "instance_id").read_text().strip()
 
     def left(self) -> list[str]:
-        """Whatever bears the label of its installation."""
+        """All with the label of its installation."""
         ours = f"--filter=label=stager.installation={self.installation}"
         kinds = (("ps", "--all"), ("network", "ls"), ("image", "ls"))
         return [found for kind in kinds for found in docker(*kind, "--quiet", ours).split()]

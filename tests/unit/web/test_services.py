@@ -160,7 +160,7 @@ class TestPage:
 
 
 class TestDegraded:
-    async def test_a_service_that_dies_is_named_while_the_preview_stays_live(self, web: WebHarness) -> None:
+    async def test_a_service_that_exits_is_named_while_the_preview_stays_live(self, web: WebHarness) -> None:
         id_ = await launched(web)
         environment = await web.harness.the()
         admin = by_service(web.harness, environment)["admin"]

@@ -55,7 +55,7 @@ def server() -> Iterator[Served]:
 
 @pytest.fixture
 def shop(server: Served, run: Run) -> Served:
-    """The server, with a preview that is live, for somebody who isn't signed in."""
+    """The server, with a preview that is live, for a user who isn't signed in."""
 
     async def live() -> None:
         await server.harness.launch("x")
@@ -94,7 +94,7 @@ def test_every_cell(
 
 @pytest.mark.parametrize("role", [None, *Role], ids=str)
 @pytest.mark.parametrize("command", FOR_WHOEVER_IS_KNOWN)
-def test_what_whoever_is_known_may_do(
+def test_what_each_role_may_do(
     shop: Served, run: Run, monkeypatch: pytest.MonkeyPatch, command: str, role: Role | None
 ) -> None:
     del shop

@@ -123,7 +123,7 @@ class TestBuild:
         with pytest.raises(Refused, match="there is no file"):
             prepared(inside, dockerfile="web.Dockerfile")
 
-    def test_several_are_asked_for(self, tmp_path: Path) -> None:
+    def test_several_are_prompted_for(self, tmp_path: Path) -> None:
         write(tmp_path, apps__api__Dockerfile=ONE, apps__web__Dockerfile=ONE)
         terminal = FakeTerminal("9", "2")
         found = prepared(tmp_path, terminal=terminal)

@@ -205,7 +205,7 @@ class TestEnd:
             assert isinstance(page, Page)
             assert page.state in {"gone", "stopped"}
 
-    async def test_a_service_that_dies_is_started_again_and_the_preview_stays_live(
+    async def test_a_service_that_exits_is_started_again_and_the_preview_stays_live(
         self, harness: Harness
     ) -> None:
         environment = await harness.launch("x")
