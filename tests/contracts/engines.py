@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 import pytest
 
-from stager.domain.application import Application
+from stager.domain.application import Container
 from stager.domain.environment import ChangeLink, InstanceLabels
-from stager.domain.profile import Limits, ProfileName
+from stager.domain.profile import Egress, Limits, ProfileName, profile_of
 from stager.domain.route import Endpoint
 from stager.domain.source import Revision, Trust
 from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, connect
@@ -24,7 +24,7 @@ from stager.engines.probe import HttpProber
 from stager.ports.clock import RandomIds
 from stager.ports.engine import Images, Instances, InstanceSpec, Listener, Prober
 from stager.testing import FakeEngine, Program
-from stager.testing.fakes.engine import Inner
+from stager.testing.fakes.program import Inner
 
 IMAGE = "stager-base/static:1"
 PORT = 8080
@@ -159,16 +159,8 @@ def spec_of(
     parameters: Mapping[str, Any] | None = None,
 ) -> InstanceSpec:
     """An instance of a small application that listens on `PORT`."""
-    application = Application(
-        "shop",
-        image,
-        PORT,
-        LIMITS,
-        command=command,
-        stop_grace_period=stop_grace_period,
-        parameters=parameters or {},
-    )
-    return InstanceSpec(labels, image, application.container, application.profile(labels.profile))
+    container = Container(command or None, PORT, stop_grace_period, parameters or {})
+    return InstanceSpec(labels, image, container, profile_of(labels.profile, LIMITS, Egress()))
 
 
 def service_of(labels: InstanceLabels, image: str, who: str, more: dict[str, Any]) -> InstanceSpec:

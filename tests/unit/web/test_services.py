@@ -9,7 +9,7 @@ import pytest
 from stager.control.identity.authorizer import Roles
 from stager.domain.identity.roles import Role
 from stager.testing import Program
-from stager.testing.fakes.engine import Inner
+from stager.testing.fakes.program import Inner
 from tests.unit.control.reconciler.test_services import ADMIN, DB, add_images, by_service, with_services
 from tests.unit.web.harness import WebHarness, web
 

@@ -13,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from stager.testing import Program
-from stager.testing.fakes.engine import Inner
+from stager.testing.fakes.program import Inner
 from tests.unit.cli.client.conftest import Run
 from tests.unit.cli.client.served import Served
 from tests.unit.control.harness import IMAGE

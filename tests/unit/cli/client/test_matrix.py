@@ -13,7 +13,7 @@ from stager.cli.command_table import SERVER, load
 from stager.control.identity.authorizer import Roles
 from stager.domain.identity.roles import Action, Role, may
 from stager.testing import Program
-from stager.testing.fakes.engine import Inner
+from stager.testing.fakes.program import Inner
 from tests.unit.cli.client.conftest import Run
 from tests.unit.cli.client.served import Served, served
 from tests.unit.control.harness import IMAGE, Harness

@@ -24,7 +24,7 @@ from stager.ports.builder import ImageFacts
 from stager.ports.engine import InstanceSpec
 from stager.testing import FaultMode, Program
 from stager.testing.fakes.builder import Result
-from stager.testing.fakes.engine import Inner
+from stager.testing.fakes.program import Inner
 from stager.testing.fakes.sources import Link, SourceFaultMode
 from tests.unit.control.harness import ANN, SHOP, Harness
 

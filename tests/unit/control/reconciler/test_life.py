@@ -11,6 +11,7 @@ from datetime import timedelta
 import pytest
 
 from stager.control.reconciler.worker import Worker, Workers
+from stager.domain.application import Container
 from stager.domain.deployment import Phase, phase_of
 from stager.domain.environment import InstanceState
 from stager.domain.errors import Retry
@@ -110,7 +111,7 @@ class TestLaunch:
 
             [instance] = harness.engine.there()
             spec = harness.engine.spec(instance.id)
-            assert spec.container == app.container
+            assert spec.container == Container(("./run", "now"), app.port, 3, {"Tty": True})
             assert spec.profile == app.profile(ProfileName.STANDARD)
             assert spec.labels.environment == environment.id
             assert spec.labels.parameters == {"GREETING": "hallo", "MODE": "mine"}

@@ -19,7 +19,7 @@ from stager.ports.builder import ImageFacts
 from stager.ports.store import Transaction
 from stager.testing import MemoryStore, Program
 from stager.testing.fakes.builder import Result
-from stager.testing.fakes.engine import Inner
+from stager.testing.fakes.program import Inner
 from tests.unit.control.builds.test_images import BUILT, URL, Works
 from tests.unit.control.harness import ANN, SHOP, Harness
 
