@@ -269,6 +269,12 @@ class TestComposeFile:
         assert "compose" not in found.application
         assert "Not started: the services of compose.yaml (db)." in found.notes
 
+    def test_a_folder_with_a_similar_name_is_another_build(self, tmp_path: Path) -> None:
+        files = {"web__app_dot_Dockerfile": ONE, "website__Dockerfile": ONE}
+        write(tmp_path, **files, compose_dot_yaml=COMPOSE)
+        found = prepared(tmp_path, dockerfile="website/Dockerfile")
+        assert "Not started: the services of compose.yaml (web, db)." in found.notes
+
     def test_services_of_stager_yml_come_first(self, tmp_path: Path) -> None:
         write(
             tmp_path,
