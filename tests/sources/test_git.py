@@ -118,7 +118,9 @@ class TestCredentials:
         assert (error.reason, other.seen) == ("source-refused", [])
         assert "another address" in error.message
 
-    async def test_arent_requested_by_git(self, sources: GitSources, shop: BareRepository, host: GitHost) -> None:
+    async def test_arent_requested_by_git(
+        self, sources: GitSources, shop: BareRepository, host: GitHost
+    ) -> None:
         sha = shop.commit({"x": "y"}, "refs/heads/main")
         error = await ending(sources, Origin(f"{host.url}/shop.git"), sha)
         assert (error.reason, error.kind) == ("source-refused", "fault")

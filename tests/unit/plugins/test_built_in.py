@@ -75,7 +75,9 @@ class TestNotifyOnLaunch:
 
 
 class TestPostToSlackOnLaunch:
-    def test_posts_the_text_of_the_first_stager(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_posts_the_text_of_the_first_stager(
+        self, service: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(NotifySlack, "webhook_url", f"http://127.0.0.1:{service.port}/services")
         slack = {"webhook_url": WEBHOOK, "channel": "#staging", "username": "stager"}
         with Harness(PostToSlackOnLaunch, slack=slack) as stager:

@@ -152,9 +152,7 @@ class TestEndings:
         await store.write(lambda tx: tx.save_fact("domain", "a.test"))
         assert await store.read(lambda tx: tx.fact("domain")) == "a.test"
 
-    async def test_a_write_has_the_database_to_itself(
-        self, store: SqliteStore, path: Path
-    ) -> None:
+    async def test_a_write_has_the_database_to_itself(self, store: SqliteStore, path: Path) -> None:
         gate = Gate()
 
         def work(tx: Transaction) -> None:

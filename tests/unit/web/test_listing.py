@@ -106,9 +106,7 @@ LISTS = [
 
 @pytest.mark.parametrize(("method", "path"), LISTS)
 @pytest.mark.parametrize("name", ["ann", "eve", "nobody", "stranger", ""])
-async def test_what_a_user_may_not_see_isnt_named(
-    two: WebHarness, method: str, path: str, name: str
-) -> None:
+async def test_what_a_user_may_not_see_isnt_named(two: WebHarness, method: str, path: str, name: str) -> None:
     headers = {"x-forwarded-for": "198.51.100.9", "x-forwarded-proto": "http", "authorization": name}
     answer = await two.client.request(method, path, headers=headers)
 

@@ -138,7 +138,9 @@ class TestToken:
         return begun["state"]
 
     @pytest.mark.parametrize("verifier", ["", "x", "x" * 43, "\0" * 43, "é" * 43, "x" * 5000])
-    async def test_is_bound_to_the_session_that_began(self, rig: WebHarness, accounts: FakeAccounts, verifier: str) -> None:
+    async def test_is_bound_to_the_session_that_began(
+        self, rig: WebHarness, accounts: FakeAccounts, verifier: str
+    ) -> None:
         """The state alone is no proof: the browser and GitHub have seen it."""
         own = new_secret()
         state = await self.begun(rig, accounts, own)
@@ -189,7 +191,9 @@ class TestToken:
 
         assert (await fetch_token(rig, state_of(address), new_secret())).status_code == 410
 
-    async def test_of_github_is_neither_returned_nor_stored(self, rig: WebHarness, accounts: FakeAccounts) -> None:
+    async def test_of_github_is_neither_returned_nor_stored(
+        self, rig: WebHarness, accounts: FakeAccounts
+    ) -> None:
         own = new_secret()
         state = await self.begun(rig, accounts, own)
         await agree(rig, state)
@@ -302,7 +306,9 @@ class TestCookie:
         "/é",
     ],
 )
-async def test_no_redirect_leads_elsewhere_afterwards(rig: WebHarness, accounts: FakeAccounts, to: str) -> None:
+async def test_no_redirect_leads_elsewhere_afterwards(
+    rig: WebHarness, accounts: FakeAccounts, to: str
+) -> None:
     assert safe_path(to) == "/"
     assert (await sign_in(rig, accounts, to=to)).headers["location"] == "/"
     assert (await rig.client.get("/login", params={"to": to})).headers["location"] == "/"
