@@ -70,10 +70,10 @@ class Uploads:
                 async with asyncio.timeout(TIMEOUT):
                     await self._write(request, descriptor)
             except TimeoutError as error:
-                os.unlink(name)
+                _remove(name)
                 raise _too_slow() from error
             except BaseException:
-                os.unlink(name)
+                _remove(name)
                 raise
             finally:
                 os.close(descriptor)
@@ -97,6 +97,10 @@ class Uploads:
                 piece = piece[os.write(descriptor, piece) :]
         except OSError as error:
             raise _disk_full() from error
+
+
+def _remove(name: str) -> None:
+    Path(name).unlink()
 
 
 async def _chunks(request: Request) -> AsyncIterator[bytes]:
