@@ -59,6 +59,7 @@ class Program:
         hungry: it ends because it exceeds its memory limit, with `exit_code`.
         output: what it prints.
         starts: False: it can't be started at all, as with a command that isn't in the image.
+        stop_code: the exit code after a stop.
         healthy: what its own check says; None: it has none.
         refusal: why its answers can't be passed on to visitors; it has no status then.
         checkable: False: its own check can't be run in it.
@@ -76,6 +77,7 @@ class Program:
     hungry: bool = False
     output: str = ""
     starts: bool = True
+    stop_code: int = 0
     healthy: bool | None = None
     refusal: str = ""
     checkable: bool = True
@@ -322,6 +324,15 @@ class FakeEngine:
             if program.exit_code is not None:
                 self.end(instance, program.exit_code, hungry=program.hungry)
         return self._containers[instance].instance
+
+    async def stop(self, instance: str) -> int:
+        await self._turn("stop")
+        if instance not in self._containers:
+            raise Retry("The container was removed before it stopped.", reason="instance-gone")
+        container = self._containers[instance]
+        if container.instance.state is InstanceState.RUNNING:
+            self.end(instance, self._programs[container.spec.image].stop_code)
+        return self._containers[instance].instance.exit_code or 0
 
     async def remove(self, instance: str) -> None:
         await self._turn("remove")
