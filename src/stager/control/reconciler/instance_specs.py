@@ -37,6 +37,8 @@ def spec_of(launch: Launch, service: DeployedService, content: Sequence[Content]
         aliases=() if is_single else (service.name, *service.spec.aliases),
         network=0 if is_single or service.is_kept else launch.deployment.generation,
         fresh_volumes=service.fresh_volumes,
+        clones={volume: snapshot for volume, snapshot in service.clones.items() if snapshot},
+        volume_epoch=service.volume_epoch,
         content=tuple(content),
         dependencies=_dependencies(launch, service),
         image_content=service.image_content,
@@ -103,4 +105,6 @@ def _labels(launch: Launch, service: DeployedService) -> InstanceLabels:
         change=environment.change,
         parameters=environment.desired.parameters,
         service_host=service.host_in(environment),
+        snapshot=deployment.snapshot,
+        volume_epoch=service.volume_epoch,
     )
