@@ -36,6 +36,20 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
+class Clone:
+    """What a volume starts as.
+
+    Args:
+        part: the volume's name in the snapshot.
+        without: paths of files that are left out, relative to the volume.
+    """
+
+    snapshot: str
+    part: str
+    without: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceSpec:
     """An instance to be created.
 
@@ -56,8 +70,7 @@ class InstanceSpec:
         network: 0 for the environment's network, where an instance may outlive its generation; the
             generation's number for the network of its generation.
         fresh_volumes: the named volumes that belong to its generation instead of the environment.
-        clones: the id of the snapshot by the name of the volume, for those of `fresh_volumes` that start as a
-            copy of the snapshot's volume of the same name.
+        clones: by the name of the volume, for those of `fresh_volumes` that start as a copy of a snapshot's.
         volume_epoch: of the other named volumes: the generation at which the environment's were reset last;
             0 for never. Those of another epoch are other volumes.
         content: files of the commit.
@@ -74,7 +87,7 @@ class InstanceSpec:
     aliases: tuple[str, ...] = ()
     network: int = 0
     fresh_volumes: frozenset[str] = frozenset()
-    clones: Mapping[str, str] = field(default_factory=dict)
+    clones: Mapping[str, Clone] = field(default_factory=dict)
     volume_epoch: int = 0
     content: tuple[Content, ...] = ()
     dependencies: tuple[str, ...] = ()
@@ -97,7 +110,8 @@ class InstanceSpec:
             self.dependencies,
         ]
         if self.clones or self._kept_epoch:  # the digest of others is the one of earlier versions
-            inputs += [self.clones, self._kept_epoch]
+            cloned = sorted((name, clone.snapshot) for name, clone in self.clones.items())
+            inputs += [cloned, self._kept_epoch]
         text = json.dumps(inputs, sort_keys=True, default=_plain)
         return hashlib.sha256(text.encode()).hexdigest()
 
