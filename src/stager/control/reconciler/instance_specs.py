@@ -11,7 +11,7 @@ from stager.domain.deployment import DeployedService
 from stager.domain.environment import InstanceLabels
 from stager.domain.profile import Profile, profile_name
 from stager.domain.service import ServiceSpec, share_limits, with_generated
-from stager.ports.engine import Content, InstanceSpec
+from stager.ports.engine import Clone, Content, InstanceSpec
 
 
 def spec_of(launch: Launch, service: DeployedService, content: Sequence[Content] = ()) -> InstanceSpec:
@@ -37,6 +37,8 @@ def spec_of(launch: Launch, service: DeployedService, content: Sequence[Content]
         aliases=() if is_single else (service.name, *service.spec.aliases),
         network=0 if is_single or service.is_kept else launch.deployment.generation,
         fresh_volumes=service.fresh_volumes,
+        clones={volume: Clone(chosen, volume) for volume, chosen in service.clones.items() if chosen},
+        volume_epoch=service.volume_epoch,
         content=tuple(content),
         dependencies=_dependencies(launch, service),
         image_content=service.image_content,
@@ -103,4 +105,6 @@ def _labels(launch: Launch, service: DeployedService) -> InstanceLabels:
         change=environment.change,
         parameters=environment.desired.parameters,
         service_host=service.host_in(environment),
+        snapshot=deployment.snapshot,
+        volume_epoch=service.volume_epoch,
     )

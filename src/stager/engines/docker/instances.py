@@ -292,7 +292,7 @@ class DockerInstances:
         """See `ports.engine.Instances.volumes`."""
         return await self._volumes.sizes(environment)
 
-    async def sweep(self, present: Collection[str] | None = None) -> int:
+    async def sweep(self, present: Mapping[str, Collection[int]] | None = None) -> int:
         """See `ports.engine.Instances.sweep`."""
         outdated = 0 if self._is_cleaned else await remove_outdated(self._docker, self._installation)
         self._is_cleaned = True
@@ -304,8 +304,13 @@ class DockerInstances:
         return usage_of(await self._list(None))
 
     async def _volume_owners(self) -> Owners:
-        found = [containers.summary_of(row) for row in await self._list(None)]
-        return frozenset((i.environment, number) for i in found for number in (0, i.generation))
+        rows = await self._list(None)
+        found = [containers.summary_of(row) for row in rows]
+        epochs = (int(row["Labels"].get(labels.VOLUME_EPOCH, "0")) for row in rows)
+        return Owners(
+            frozenset((i.environment, i.generation) for i in found),
+            frozenset((i.environment, epoch) for i, epoch in zip(found, epochs, strict=True)),
+        )
 
     def events(self) -> AsyncIterator[str]:
         """See `ports.engine.Instances.events`."""

@@ -1,7 +1,7 @@
 """The named volumes of environments, which outlive their containers.
 
-A name has the installation, the environment, the generation (0: none) and the name within the environment, in
-this order. Environment and generation contain no dash, so no name within an environment makes it the name of
+A name has the installation, the environment, a number (see `InstanceSpec.number_of`) and the name within the
+environment, in this order. Environment and generation contain no dash, so no name within an environment makes it the name of
 another environment's volume.
 """
 
@@ -11,7 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiodocker
 import structlog
@@ -25,8 +25,18 @@ from stager.ports.engine import InstanceSpec, Volume, check_volume_names
 log = structlog.get_logger(__name__)
 
 DRIVER = "local"
-Owners = frozenset[tuple[str, int]]
-"""The environments and generations that have instances."""
+Epochs = Mapping[str, Collection[int]]
+
+
+class Owners(NamedTuple):
+    """What the instances that exist may use, each with the id of its environment.
+
+    Args:
+        epochs: see `InstanceSpec.volume_epoch`.
+    """
+
+    generations: frozenset[tuple[str, int]]
+    epochs: frozenset[tuple[str, int]]
 
 
 class NamedVolumes:
@@ -74,7 +84,8 @@ class NamedVolumes:
 
     def _name(self, spec: InstanceSpec, mount: Mount) -> str:
         return (
-            f"stager-{self._installation}-{spec.labels.environment}-{_generation(spec, mount)}-{mount.volume}"
+            f"stager-{self._installation}-{spec.labels.environment}-{spec.number_of(mount.volume)}-"
+            f"{mount.volume}"
         )
 
     async def _create(self, spec: InstanceSpec, mount: Mount) -> None:
@@ -82,9 +93,11 @@ class NamedVolumes:
         expected = {
             labels.INSTALLATION: self._installation,
             labels.ENVIRONMENT: spec.labels.environment,
-            labels.GENERATION: str(_generation(spec, mount)),
+            labels.GENERATION: str(spec.number_of(mount.volume)),
             labels.VOLUME: mount.volume,
         }
+        if spec.volume_epoch and mount.volume not in spec.fresh_volumes:
+            expected[labels.VOLUME_EPOCH] = str(spec.volume_epoch)
         with engine_errors():
             await self._docker.volumes.create({"Name": name, "Driver": DRIVER, "Labels": expected})
             found = await aiodocker.volumes.DockerVolume(self._docker, name).show()
@@ -125,11 +138,11 @@ class NamedVolumes:
             name: usage.get("Size") if usage.get("Size", -1) >= 0 else None for name, usage in usages.items()
         }
 
-    async def sweep(self, owners: Callable[[], Awaitable[Owners]], present: Collection[str] | None) -> int:
+    async def sweep(self, owners: Callable[[], Awaitable[Owners]], present: Epochs | None) -> int:
         """Remove the volumes of environments and generations without instances; returns their number.
 
         Args:
-            owners: returns the environments and generations with instances.
+            owners: returns what instances may use.
             present: see `ports.engine.Instances.sweep`.
         """
         async with self._lock:
@@ -165,12 +178,10 @@ def _is_volume(spec: InstanceSpec, mount: Mount) -> bool:
     return not mount.content or mount.target in folders
 
 
-def _generation(spec: InstanceSpec, mount: Mount) -> int:
-    return spec.labels.generation if mount.volume in spec.fresh_volumes else 0
-
-
-def _is_needed(volume: Mapping[str, str], owned: Owners, present: Collection[str] | None) -> bool:
-    environment, generation = volume[labels.ENVIRONMENT], int(volume[labels.GENERATION])
-    if (environment, generation) in owned:
+def _is_needed(volume: Mapping[str, str], owned: Owners, present: Epochs | None) -> bool:
+    environment, number = volume[labels.ENVIRONMENT], int(volume[labels.GENERATION])
+    if number and labels.VOLUME_EPOCH not in volume:
+        return (environment, number) in owned.generations
+    if present is None:
         return True
-    return not generation and (present is None or environment in present)
+    return number in present[environment] if environment in present else (environment, number) in owned.epochs

@@ -126,6 +126,8 @@ class FakeEngine:
         self._containers: dict[str, _Container] = {}
         self._networks: set[str] = set()
         self._volumes: set[tuple[str, str, int]] = set()
+        self._kept: set[tuple[str, str, int]] = set()
+        """Those of `_volumes` that belong to their environment."""
         self._prepared: set[str] = set()
         self._feed = Feed()
         self._printed = Feed()
@@ -230,7 +232,8 @@ class FakeEngine:
 
     @property
     def volume_names(self) -> frozenset[tuple[str, str, int]]:
-        """Environment, name and generation (0: none) of the named volumes that weren't swept yet."""
+        """Environment, name and number (see `InstanceSpec.number_of`) of the named volumes that weren't swept
+        yet."""
         return frozenset(self._volumes)
 
     def reached(self, instance: str, name: str) -> frozenset[str]:
@@ -423,7 +426,7 @@ class FakeEngine:
             Volume(name, number, 0) for owner, name, number in sorted(self._volumes) if owner == environment
         ]
 
-    async def sweep(self, present: Collection[str] | None = None) -> int:
+    async def sweep(self, present: Mapping[str, Collection[int]] | None = None) -> int:
         await self._turn("sweep")
         there = [container.instance for container in self._containers.values()]
         newest = {
@@ -431,11 +434,10 @@ class FakeEngine:
         }
         ahead = {n for i in there for n in i.joined if _generation(n) >= newest[i.environment]}
         networks = self._networks - self._prepared - {i.network for i in there} - ahead
-        owners = {(i.environment, number) for i in there for number in (0, i.generation)}
-        kept = {each for each in self._volumes if not each[2] and (present is None or each[0] in present)}
-        volumes = {each for each in self._volumes - kept if (each[0], each[2]) not in owners}
+        volumes = {each for each in self._volumes if not self._is_needed(each, present)}
         self._networks -= networks
         self._volumes -= volumes
+        self._kept -= volumes
         for instance in there:
             gone = instance.joined & networks
             left = instance.generations - {_generation(network) for network in gone}
@@ -443,6 +445,21 @@ class FakeEngine:
             now = replace(instance, joined=instance.joined - gone, generations=left)
             self._containers[instance.id] = replace(container, instance=now)
         return len(networks) + len(volumes)
+
+    def _is_needed(
+        self, volume: tuple[str, str, int], present: Mapping[str, Collection[int]] | None
+    ) -> bool:
+        environment, name, number = volume
+        specs = [c.spec for c in self._containers.values() if c.instance.environment == environment]
+        if any(name == m.volume and s.number_of(name) == number for s in specs for m in s.container.mounts):
+            return True
+        if volume not in self._kept:
+            return any(number == spec.labels.generation for spec in specs)
+        if present is None:
+            return True
+        if environment in present:
+            return number in present[environment]
+        return any(number == spec.volume_epoch for spec in specs)
 
     def events(self) -> AsyncIterator[str]:
         return self._feed.follow()
@@ -487,8 +504,10 @@ class FakeEngine:
         network = _network(labels.environment, spec.network)
         self._networks.add(network)
         for name in {mount.volume for mount in spec.container.mounts if mount.volume}:
-            generation = labels.generation if name in spec.fresh_volumes else 0
-            self._volumes.add((labels.environment, name, generation))
+            volume = (labels.environment, name, spec.number_of(name))
+            self._volumes.add(volume)
+            if name not in spec.fresh_volumes:
+                self._kept.add(volume)
         instance = Instance(
             f"container{self._made:04}",
             labels.environment,

@@ -1,0 +1,225 @@
+"""Snapshots: copies of an application's volumes, from which the volumes of previews are cloned.
+
+Which snapshot a deployment gets is decided when it is prepared, and stays decided: its generation never
+changes to another one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import StrEnum
+
+from stager.domain import catalogue
+from stager.domain.deployment import DeployedService
+from stager.domain.errors import Fault, Outcome
+from stager.domain.source import Revision, Trust
+
+
+class SnapshotState(StrEnum):
+    """The state of a snapshot. It is used only while it is ready."""
+
+    MAKING = "making"
+    READY = "ready"
+    FAILED = "failed"
+    """It has no files any more; its record says what went wrong."""
+    DELETING = "deleting"
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotVolume:
+    """A volume of a snapshot.
+
+    Args:
+        service: the service that writes to it.
+        volume: its name within the application.
+        size: bytes; None if it is unknown.
+    """
+
+    service: str
+    volume: str
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A snapshot, as stored.
+
+    Args:
+        id: opaque; the engine stores the files under it.
+        number: counts the snapshots of the application.
+        name: given by its creator; may be empty.
+        created_by: the actor, in words.
+        origin: what it was made from, in words, such as `preview feature-1`.
+        revision: the commit that last ran on the data; empty if none did.
+        images: the image reference by the name of the service; empty for one that is built.
+        is_masked: whether the application's masking scripts have run on it.
+        forks_allowed: whether code from forks gets clones of it.
+        storage: `pool` or `copies`; see `ports.data`.
+        is_chosen: whether it stays the current one when there is a newer one.
+        secrets_of: the id from which the generated passwords in its files are derived.
+        progress: what is being done while it is made, in words.
+        problem: why it failed.
+    """
+
+    id: str
+    app: str
+    number: int
+    state: SnapshotState
+    created_at: datetime
+    created_by: str
+    origin: str
+    name: str = ""
+    revision: Revision = field(default_factory=Revision)
+    images: Mapping[str, str] = field(default_factory=dict)
+    volumes: tuple[SnapshotVolume, ...] = ()
+    is_masked: bool = False
+    forks_allowed: bool = False
+    storage: str = ""
+    is_chosen: bool = False
+    secrets_of: str = ""
+    progress: str = ""
+    problem: Outcome | None = None
+
+    @property
+    def is_ready(self) -> bool:
+        return self.state is SnapshotState.READY
+
+    @property
+    def title(self) -> str:
+        """How messages name it."""
+        return f"snapshot {self.number}" + (f' "{self.name}"' if self.name else "")
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of all volumes; None if one is unknown."""
+        sizes = [each.size for each in self.volumes]
+        return None if None in sizes else sum(size for size in sizes if size is not None)
+
+    def volume(self, name: str) -> SnapshotVolume | None:
+        """The volume of this name; None if there is none."""
+        return next((each for each in self.volumes if each.volume == name), None)
+
+
+def current_of(snapshots: Iterable[Snapshot]) -> Snapshot | None:
+    """Of the snapshots of one application, the one that new clones are made of: the chosen one, else the
+    newest that is ready."""
+    ready = [each for each in snapshots if each.is_ready]
+    return max(ready, key=lambda each: (each.is_chosen, each.number), default=None)
+
+
+def expired(snapshots: Iterable[Snapshot], keep: int) -> list[Snapshot]:
+    """Of the snapshots of one application, those that retention deletes: all but the newest ones, never the
+    current one, and never one that has a name or is being made or deleted.
+
+    Args:
+        keep: how many ready ones stay, and how many failed ones.
+    """
+    snapshots = sorted(snapshots, key=lambda each: -each.number)
+    current = current_of(snapshots)
+    unnamed = [each for each in snapshots if each is not current and not each.name]
+    ready = [each for each in unnamed if each.is_ready]
+    failed = [each for each in snapshots if each.state is SnapshotState.FAILED]
+    return [*ready[max(0, keep - 1) :], *failed[keep:]]
+
+
+def with_clones(
+    services: Sequence[DeployedService], snapshot: Snapshot | None, trust: Trust
+) -> tuple[DeployedService, ...]:
+    """Return the services with what their `clone` volumes start from.
+
+    Args:
+        snapshot: the application's current one; None if there is none.
+        trust: of the code.
+
+    Raises:
+        Fault: `snapshot-version`: a service's image can't use the files of the snapshot.
+    """
+    images = {each.name: each.spec.image for each in services}
+    return tuple(_with_clones(each, images, snapshot, trust) for each in services)
+
+
+def _with_clones(
+    service: DeployedService, images: Mapping[str, str], snapshot: Snapshot | None, trust: Trust
+) -> DeployedService:
+    if not service.clones:
+        return service
+    notes: list[str] = []
+    clones: dict[str, str] = {}
+    for volume in sorted(service.clones):
+        why_empty = _why_empty(volume, snapshot, trust)
+        clones[volume] = "" if why_empty or snapshot is None else snapshot.id
+        notes += [why_empty] if why_empty else []
+    if snapshot is None or not any(clones.values()):
+        return replace(service, clones=clones, clone_note=" ".join(notes))
+    for volume in (name for name, chosen in clones.items() if chosen):
+        _check_version(service, volume, snapshot)
+    return replace(service, clones=clones, clone_note=" ".join(notes), secrets_of=snapshot.secrets_of)
+
+
+def _why_empty(volume: str, snapshot: Snapshot | None, trust: Trust) -> str:
+    if snapshot is None:
+        return f"The volume {volume} started empty, because there was no snapshot yet."
+    if trust is not Trust.TRUSTED and not snapshot.forks_allowed:
+        return (
+            f"The volume {volume} started empty, because the code is from a fork and {snapshot.title} isn't"
+            " allowed for forks."
+        )
+    if snapshot.volume(volume) is None:
+        return f"The volume {volume} started empty, because {snapshot.title} doesn't have it."
+    return ""
+
+
+def _check_version(service: DeployedService, volume: str, snapshot: Snapshot) -> None:
+    """Raises `Fault` unless the service's image can use the files of a volume."""
+    taken = snapshot.volume(volume)
+    then = snapshot.images.get(taken.service, "") if taken else ""
+    now = service.spec.image
+    if is_compatible(then, now):
+        return
+    raise Fault(
+        f'The service "{service.name}" runs {now or "an image that is built"}, which can\'t use the data of'
+        f" {snapshot.title}: it was made with {then or 'an image that is built'}.",
+        hint=f"Take a new snapshot with {now or 'the built image'}, by `stager snapshot create"
+        f" {snapshot.app}` with `--restore` or `--run`, or return to the image of the snapshot. To start"
+        f" empty, set `volumes: {{{volume}: fresh}}`.",
+        reason="snapshot-version",
+    )
+
+
+def is_compatible(then: str, now: str) -> bool:
+    """Whether a service with the image `now` can use files that one with the image `then` has written. For
+    images of the catalogue, by their version; other images must have the same name and tag."""
+    entry = catalogue.find(then) if then else None
+    if entry is None or not now or catalogue.find(now) is not entry:
+        return _without_digest(then) == _without_digest(now)
+    before, after = catalogue.tag_of(then), catalogue.tag_of(now)
+    if before == after:
+        return True
+    old, new = _version(before), _version(after)
+    if not old or not new or ("alpine" in before) != ("alpine" in after):
+        # Another C library has another collation, with which indexes on text are wrong:
+        # https://wiki.postgresql.org/wiki/Locale_data_changes
+        return False
+    match entry.kind:
+        case "redis":
+            return old <= new
+        case "mysql":
+            return len(old) > 1 and old[:2] == new[:2]
+        case _:
+            return old[0] == new[0]
+
+
+_VERSION = re.compile(r"(?:^|-)pg(\d+)|^v?(\d+(?:\.\d+)*)")
+"""The version in a tag: `16-alpine`, `8.0.36`; `pg16`, `latest-pg16` of extensions of PostgreSQL."""
+
+
+def _version(tag: str) -> tuple[int, ...]:
+    found = _VERSION.search(tag)
+    return tuple(int(part) for part in (found[1] or found[2]).split(".")) if found else ()
+
+
+def _without_digest(image: str) -> str:
+    return catalogue.full_image(image).partition("@")[0]
