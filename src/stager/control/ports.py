@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from stager.control.forges import Forges
 from stager.ports.builder import Builder
 from stager.ports.clock import Clock, Ids
+from stager.ports.data import Data, Workbench
 from stager.ports.engine import Images, Instances, Prober
 from stager.ports.firewall import Firewall
 from stager.ports.forge import Webhooks
@@ -43,6 +44,8 @@ class Ports:
         builds: None if no application is built.
         edge_proxy: the proxy in front of the front; None if there is none.
         firewall: network rules of instances; None without the root helper.
+        data: snapshots of volumes; None where no engine has them.
+        workbench: runs services on copies of them.
     """
 
     store: Store
@@ -58,3 +61,5 @@ class Ports:
     builds: BuildPorts | None = None
     edge_proxy: EdgeProxy | None = None
     firewall: Firewall | None = None
+    data: Data | None = None
+    workbench: Workbench | None = None

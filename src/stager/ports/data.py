@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from stager.domain.service import ServiceCheck
-from stager.ports.engine import InstanceSpec, Ran
+from stager.ports.engine import Clone, InstanceSpec, Ran
 
 
 class StorageKind(StrEnum):
@@ -55,20 +55,6 @@ class VolumeKey:
     environment: str
     name: str
     number: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Clone:
-    """What a volume starts as.
-
-    Args:
-        part: the volume's name in the snapshot.
-        without: paths of files that are left out, relative to the volume.
-    """
-
-    snapshot: str
-    part: str
-    without: tuple[str, ...] = ()
 
 
 class Data(Protocol):

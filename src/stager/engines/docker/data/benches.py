@@ -10,7 +10,8 @@ import aiodocker
 from stager.engines.docker import labels
 from stager.engines.docker.client import list_containers, remove_container
 from stager.engines.docker.data.volumes import Volumes
-from stager.ports.data import Clone, VolumeKey
+from stager.ports.data import VolumeKey
+from stager.ports.engine import Clone
 
 
 class Benches:

@@ -46,11 +46,14 @@ class Copies:
 
     Args:
         folder: created when it is needed, for Stager's user alone.
+
+    Attributes:
+        archives: reads and writes volumes.
     """
 
     def __init__(self, folder: Path, archives: Archives) -> None:
+        self.archives = archives
         self._folder = folder
-        self._archives = archives
         self._writing: set[str] = set()
 
     def has(self, snapshot: str, part: str = "") -> bool:
@@ -84,7 +87,7 @@ class Copies:
 
     async def _write(self, path: Path, volume: str) -> None:
         with path.open("xb", buffering=0, opener=_private) as file:
-            async with aclosing(self._archives.read(volume)) as archive:
+            async with aclosing(self.archives.read(volume)) as archive:
                 async for piece in archive:
                     await asyncio.to_thread(_write_all, file, piece)
             await asyncio.to_thread(os.fsync, file.fileno())

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,24 @@ from stager.engines.docker.data.records import Records
 from stager.engines.docker.data.volumes import Volumes
 from stager.helper_client import HelperClient
 from stager.ports.clock import RandomIds
-from stager.ports.data import Clone, DataStatus, StorageKind, VolumeKey
+from stager.ports.data import DataStatus, StorageKind, VolumeKey
+from stager.ports.engine import Clone
 
 RUNNING = ("running", "paused", "restarting")
 """The states in which a container may write to its volumes."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataHelper:
+    """The root helper, as far as it keeps a pool.
+
+    Args:
+        client: None if it isn't used for that.
+        lack: why not, a sentence.
+    """
+
+    client: HelperClient | None = None
+    lack: str = "There is no root helper."
 
 
 class DockerData:
@@ -35,8 +50,7 @@ class DockerData:
     Args:
         installation: the id of the installation, which names and labels contain.
         folder: for the snapshots without a pool, and the records of all.
-        helper: keeps the pool; None if it isn't used.
-        lack: why it isn't used, a sentence.
+        helper: keeps the pool.
 
     Attributes:
         volumes: creates and removes the volumes of environments.
@@ -48,18 +62,17 @@ class DockerData:
         docker: aiodocker.Docker,
         installation: str,
         folder: Path,
-        helper: HelperClient | None = None,
-        lack: str = "There is no root helper.",
+        helper: DataHelper = DataHelper(),
     ) -> None:
         self._docker = docker
         self._installation = installation
         self._folder = folder
-        self._lack = lack
+        self._lack = helper.lack
         self._archives = Archives(docker, installation)
         self._copies = Copies(folder, self._archives)
-        self._pool = Pool(helper, installation) if helper else None
+        self._pool = Pool(helper.client, installation) if helper.client else None
         self._records = Records(folder)
-        self.volumes = Volumes(docker, installation, self._archives, self._copies, self._pool)
+        self.volumes = Volumes(docker, installation, self._copies, self._pool)
         self.benches = Benches(docker, installation, self.volumes)
 
     async def status(self) -> DataStatus:

@@ -12,7 +12,8 @@ from stager.domain.errors import Fault, Refused, Retry, StagerError
 from stager.engines.docker.data.archives import full
 from stager.engines.docker.data.copies import exists, missing
 from stager.helper_client import HelperClient
-from stager.ports.data import Clone, DataStatus, StorageKind
+from stager.ports.data import DataStatus, StorageKind
+from stager.ports.engine import Clone
 
 COPY_TIMEOUT = 600.0
 """Seconds for a copy that shares its blocks: the kernel copies their list, and each file needs a few calls. 1.7

@@ -14,11 +14,12 @@ import aiodocker
 from stager.domain.errors import Fault
 from stager.engines.docker import labels
 from stager.engines.docker.client import engine_errors
-from stager.engines.docker.data.archives import Archives, full
+from stager.engines.docker.data.archives import full
 from stager.engines.docker.data.copies import Copies, missing
 from stager.engines.docker.data.names import filling_name, volume_name
 from stager.engines.docker.data.pool import Pool, Usage
-from stager.ports.data import Clone, VolumeKey
+from stager.ports.data import VolumeKey
+from stager.ports.engine import Clone
 
 DRIVER = "local"
 Labels = Mapping[str, str]
@@ -29,7 +30,7 @@ class Volumes:
 
     Args:
         installation: the id of the installation, which names and labels contain.
-        copies: the snapshots in the state folder.
+        copies: the snapshots in the state folder; None if there are none.
         pool: None if there is no root helper that keeps one.
     """
 
@@ -37,13 +38,11 @@ class Volumes:
         self,
         docker: aiodocker.Docker,
         installation: str,
-        archives: Archives,
-        copies: Copies,
-        pool: Pool | None,
+        copies: Copies | None = None,
+        pool: Pool | None = None,
     ) -> None:
         self._docker = docker
         self._installation = installation
-        self._archives = archives
         self._copies = copies
         self._pool = pool
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -68,10 +67,12 @@ class Volumes:
         async with self._locks.setdefault(name, asyncio.Lock()):
             if clone is None or (await self._is_complete(volume) and await self.find(name)):
                 await self._ensure(name, expected)
-            elif self._pool and await self._pool.is_ready() and not self._copies.has(clone.snapshot):
+            elif self._copies and self._copies.has(clone.snapshot, clone.part):
+                await self._fill(volume, expected, clone, self._copies)
+            elif self._pool and await self._pool.is_ready():
                 await self._ensure(name, expected, clone)
             else:
-                await self._fill(volume, expected, clone)
+                raise missing(clone.snapshot, clone.part)
         return name
 
     async def find(self, name: str) -> dict[str, Any] | None:
@@ -109,20 +110,18 @@ class Volumes:
     async def _is_complete(self, volume: VolumeKey) -> bool:
         return await self.find(filling_name(self._installation, volume)) is None
 
-    async def _fill(self, volume: VolumeKey, expected: Labels, clone: Clone) -> None:
+    async def _fill(self, volume: VolumeKey, expected: Labels, clone: Clone, copies: Copies) -> None:
         """Create a volume from an archive. As long as it is incomplete, there is a second volume that says
         so, and the next call starts again."""
-        if not self._copies.has(clone.snapshot, clone.part):
-            raise missing(clone.snapshot, clone.part)
         name, filling = self.name(volume), filling_name(self._installation, volume)
         marker = {labels.INSTALLATION: self._installation, labels.FILLING: name}
         with engine_errors():
             await self._docker.volumes.create({"Name": filling, "Driver": DRIVER, "Labels": marker})
-        await self._archives.sweep(name)
+        await copies.archives.sweep(name)
         await self.remove(name)
-        await self._check_space(name, (await self._copies.sizes(clone.snapshot))[clone.part])
+        await self._check_space(name, (await copies.sizes(clone.snapshot))[clone.part])
         await self._ensure(name, expected)
-        await self._archives.write(name, self._copies.read(clone.snapshot, clone.part, clone.without))
+        await copies.archives.write(name, copies.read(clone.snapshot, clone.part, clone.without))
         await self.remove(filling)
 
     async def _check_space(self, name: str, size: int) -> None:
@@ -175,7 +174,8 @@ class Volumes:
         name = marker["Labels"].get(labels.FILLING, "")
         if not name or name in created:
             return False
-        await self._archives.sweep(name)
+        if self._copies:
+            await self._copies.archives.sweep(name)
         await self.remove(name)
         return await self.remove(marker["Name"])
 
