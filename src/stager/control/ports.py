@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from stager.control.forges import Forges
 from stager.ports.builder import Builder
 from stager.ports.clock import Clock, Ids
+from stager.ports.data import Data, Workbench
 from stager.ports.engine import Images, Instances, Prober
 from stager.ports.firewall import Firewall
 from stager.ports.forge import Webhooks
@@ -33,6 +34,14 @@ class BuildPorts:
 
 
 @dataclass(frozen=True, slots=True)
+class DataPorts:
+    """The ports that snapshots need."""
+
+    data: Data
+    workbench: Workbench
+
+
+@dataclass(frozen=True, slots=True)
 class Ports:
     """Everything outside the control plane, as it sees it.
 
@@ -53,6 +62,7 @@ class Ports:
     clock: Clock
     ids: Ids
     secret_box: SecretBox
+    data: DataPorts
     webhooks: Mapping[str, Webhooks] = field(default_factory=dict)
     forges: Forges = field(default_factory=Forges)
     builds: BuildPorts | None = None
