@@ -52,6 +52,8 @@ class Ports:
         builds: None if no application is built.
         edge_proxy: the proxy in front of the front; None if there is none.
         firewall: network rules of instances; None without the root helper.
+        data: snapshots of volumes; None where no engine has them.
+        workbench: runs services on copies of them.
     """
 
     store: Store
@@ -68,3 +70,5 @@ class Ports:
     builds: BuildPorts | None = None
     edge_proxy: EdgeProxy | None = None
     firewall: Firewall | None = None
+    data: Data | None = None
+    workbench: Workbench | None = None

@@ -287,6 +287,14 @@ class Instances(Protocol):
             Fault: it can't be started, for example because the command isn't in the image.
         """
 
+    async def stop(self, instance: str) -> int:
+        """Stop it with its own stop signal, and with SIGKILL after its grace period; no effect when it doesn't
+        run. Returns the exit code of its last run, 0 if it was never started.
+
+        Raises:
+            Retry: `instance-gone`: it was removed.
+        """
+
     async def remove(self, instance: str) -> None:
         """Stop it (SIGTERM, then SIGKILL) and remove it with its volumes; success when it isn't there."""
 

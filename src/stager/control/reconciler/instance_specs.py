@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from stager.control.reconciler.variables import Launch, of_service
+from stager.domain import catalogue
 from stager.domain.application import Container
 from stager.domain.deployment import DeployedService
 from stager.domain.environment import InstanceLabels
@@ -37,12 +38,22 @@ def spec_of(launch: Launch, service: DeployedService, content: Sequence[Content]
         aliases=() if is_single else (service.name, *service.spec.aliases),
         network=0 if is_single or service.is_kept else launch.deployment.generation,
         fresh_volumes=service.fresh_volumes,
-        clones={volume: Clone(chosen, volume) for volume, chosen in service.clones.items() if chosen},
+        clones=_clones(service),
         volume_epoch=service.volume_epoch,
         content=tuple(content),
         dependencies=_dependencies(launch, service),
         image_content=service.image_content,
     )
+
+
+def _clones(service: DeployedService) -> dict[str, Clone]:
+    """What its volumes start as, without the files that its server must not find in a copy."""
+    image = service.spec.image
+    return {
+        mount.volume: Clone(chosen, mount.volume, catalogue.left_out(image, mount.target))
+        for mount in service.spec.mounts
+        if (chosen := service.clones.get(mount.volume))
+    }
 
 
 def _dependencies(launch: Launch, service: DeployedService) -> tuple[str, ...]:

@@ -16,11 +16,13 @@ from stager.domain.errors import Fault, Retry
 from stager.domain.profile import ProfileName
 from stager.domain.route import Endpoint
 from stager.ports.clock import Clock
+from stager.ports.data import VolumeKey
 from stager.ports.engine import Checked, InstanceSpec, Listener, Ran, Size, Volume, check_volume_names
 from stager.ports.firewall import Firewall
 from stager.testing.fakes.clock import FakeClock
 from stager.testing.fakes.feed import Feed
 from stager.testing.fakes.terminal import FakeTerminal
+from stager.testing.fakes.volumes import FakeVolumes
 
 KILLED = 137
 """The exit code of what got SIGKILL: 128 + 9."""
@@ -59,6 +61,7 @@ class Program:
         hungry: it ends because it exceeds its memory limit, with `exit_code`.
         output: what it prints.
         starts: False: it can't be started at all, as with a command that isn't in the image.
+        stop_code: the exit code after a stop.
         healthy: what its own check says; None: it has none.
         refusal: why its answers can't be passed on to visitors; it has no status then.
         checkable: False: its own check can't be run in it.
@@ -76,6 +79,7 @@ class Program:
     hungry: bool = False
     output: str = ""
     starts: bool = True
+    stop_code: int = 0
     healthy: bool | None = None
     refusal: str = ""
     checkable: bool = True
@@ -111,6 +115,7 @@ class FakeEngine:
         delays: seconds that a method takes, by its name; none where nothing is said.
         asked: host and path of each question to an instance, in order.
         ran: instance and command of each command that was run inside, in order.
+        stored: the contents of volumes, and the snapshots, which `FakeData` makes.
     """
 
     def __init__(self, clock: Clock | None = None, firewall: Firewall | None = None) -> None:
@@ -118,6 +123,7 @@ class FakeEngine:
         self.delays: dict[str, float] = {}
         self.asked: list[tuple[str, str]] = []
         self.ran: list[tuple[str, tuple[str, ...]]] = []
+        self.stored = FakeVolumes()
         self._clock = clock or FakeClock()
         self._images: dict[str, str] = {}
         self._programs: dict[str, Program] = {}
@@ -216,6 +222,21 @@ class FakeEngine:
     def spec(self, instance: str) -> InstanceSpec:
         """What the instance was made by."""
         return self._containers[instance].spec
+
+    def program(self, image: str) -> Program:
+        """What the image with this id does."""
+        return self._programs[image]
+
+    def uses(self, volume: VolumeKey) -> bool:
+        """Whether a running instance has this volume."""
+        return any(
+            c.instance.environment == volume.environment
+            and c.instance.state is InstanceState.RUNNING
+            and mount.volume == volume.name
+            and c.spec.number_of(mount.volume) == volume.number
+            for c in self._containers.values()
+            for mount in c.spec.container.mounts
+        )
 
     def variables(self, instance: str) -> dict[str, str]:
         """All environment variables of the instance."""
@@ -326,6 +347,15 @@ class FakeEngine:
                 self.end(instance, program.exit_code, hungry=program.hungry)
         return self._containers[instance].instance
 
+    async def stop(self, instance: str) -> int:
+        await self._turn("stop")
+        if instance not in self._containers:
+            raise Retry("The container was removed before it stopped.", reason="instance-gone")
+        container = self._containers[instance]
+        if container.instance.state is InstanceState.RUNNING:
+            self.end(instance, self._programs[container.spec.image].stop_code)
+        return self._containers[instance].instance.exit_code or 0
+
     async def remove(self, instance: str) -> None:
         await self._turn("remove")
         if instance in self._containers:
@@ -427,6 +457,8 @@ class FakeEngine:
         self._networks -= networks
         self._volumes -= volumes
         self._kept -= volumes
+        for environment, name, number in volumes:
+            self.stored.drop(VolumeKey(environment, name, number))
         for instance in there:
             gone = instance.joined & networks
             left = instance.generations - {_generation(network) for network in gone}
@@ -494,6 +526,7 @@ class FakeEngine:
         self._networks.add(network)
         for name in {mount.volume for mount in spec.container.mounts if mount.volume}:
             volume = (labels.environment, name, spec.number_of(name))
+            self.stored.create(VolumeKey(*volume), spec.clones.get(name))
             self._volumes.add(volume)
             if name not in spec.fresh_volumes:
                 self._kept.add(volume)
