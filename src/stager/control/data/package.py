@@ -41,14 +41,14 @@ class Snapshotting:
         reconciler: Reconciler,
         key: bytes,
     ) -> None:
-        data = ports.data
-        self._store, self._data = ports.store, data.data
-        self._queries = DataQueries(ports.store, environments.queries, data.data)
-        self.files = SnapshotFiles(ports.store, data.data)
+        store, data, workbench = ports.store, ports.data, ports.workbench
+        self._store, self._data = store, data
+        self._queries = DataQueries(store, environments.queries, data)
+        self.files = SnapshotFiles(store, data)
         workers = reconciler.workers
-        capture = Capture(ports.instances, data.data, workers, reconciler.actions)
+        capture = Capture(ports.instances, data, workers, reconciler.actions)
         self._seeding = Seeding(
-            ports.store,
+            store,
             ports.instances,
             environments.desired_state,
             environments.change_feed,
@@ -58,18 +58,18 @@ class Snapshotting:
         )
         methods = Methods(
             capture,
-            Restore(data.data, data.workbench, ports.store, ports.images, key),
+            Restore(data, workbench, store, ports.images, key),
             self._seeding,
-            Masking(data.data, data.workbench, key),
+            Masking(data, workbench, key),
         )
         self.making = Making(
-            ports.store, data.data, ports.clock, ports.ids, applications, methods, self.files
+            store, data, ports.clock, ports.ids, applications, methods, self.files
         )
         self.snapshots = Snapshots(
-            ports.store, data.data, applications, identity.authorizer, self.making, self.files
+            store, data, applications, identity.authorizer, self.making, self.files
         )
         self.schedule = SnapshotSchedule(
-            ports.store, ports.clock, applications, self.making, identity.audit
+            store, ports.clock, applications, self.making, identity.audit
         )
 
     def loops(self) -> list[Loop]:
