@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from stager.control.builds.package import Builds
+from stager.control.data.package import Snapshotting
 from stager.control.environments.package import Callbacks, Environments
 from stager.control.identity.login_flows import LoginFlows
 from stager.control.identity.package import Identity, IdentityOptions
@@ -103,6 +104,9 @@ class ControlPlane:
             statuses=options.reports.statuses,
         )
         self.reconciler = self._reconciler(options)
+        self.data = Snapshotting(
+            ports, applications, self.identity, self.environments, self.reconciler, options.key
+        )
         self.reporting = Reporting(ports, urls, applications, options.reports)
         self.environments.change_feed.listen(self.plugins.post_launch.request)
         if self.reporting.reporter:
@@ -127,6 +131,7 @@ class ControlPlane:
             *self.builds.loops(),
             *self.routing.loops(self.reconciler.readiness),
             *self.pull_requests.loops(intervals.resync),
+            *self.data.loops(),
         ]
 
     # The packages below call back through these, because the reconciler and builds are composed after them.
@@ -142,6 +147,7 @@ class ControlPlane:
 
     async def close(self) -> None:
         """Cancel background work outside the loops. The caller cancels `controller.run`."""
+        await self.data.close()
         await self.plugins.close()
         await self.reporting.close()
         await self.builds.close()

@@ -39,13 +39,13 @@ class Ports:
 
     Args:
         secret_box: hashes and encrypts secrets of sessions and tokens.
+        data: snapshots of volumes.
+        workbench: runs services on copies of them.
         webhooks: verifies and parses deliveries, by the name of the forge.
         forges: the forges whose API Stager may call.
         builds: None if no application is built.
         edge_proxy: the proxy in front of the front; None if there is none.
         firewall: network rules of instances; None without the root helper.
-        data: snapshots of volumes; None where no engine has them.
-        workbench: runs services on copies of them.
     """
 
     store: Store
@@ -56,10 +56,10 @@ class Ports:
     clock: Clock
     ids: Ids
     secret_box: SecretBox
+    data: Data
+    workbench: Workbench
     webhooks: Mapping[str, Webhooks] = field(default_factory=dict)
     forges: Forges = field(default_factory=Forges)
     builds: BuildPorts | None = None
     edge_proxy: EdgeProxy | None = None
     firewall: Firewall | None = None
-    data: Data | None = None
-    workbench: Workbench | None = None

@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, time
 from enum import StrEnum
+from pathlib import Path
 
 from stager.domain import catalogue
 from stager.domain.deployment import DeployedService
 from stager.domain.errors import Fault, Outcome
+from stager.domain.identity.roles import Role
 from stager.domain.source import Revision, Trust
 
 
@@ -59,7 +61,8 @@ class Snapshot:
         forks_allowed: whether code from forks gets clones of it.
         storage: `pool` or `copies`; see `ports.data`.
         is_chosen: whether it stays the current one when there is a newer one.
-        secrets_of: the id from which the generated passwords in its files are derived.
+        secrets_of: by the name of the service, the id from which the generated passwords in its files are
+            derived: of an environment, or of a snapshot that was made without one.
         progress: what is being done while it is made, in words.
         problem: why it failed.
     """
@@ -79,7 +82,7 @@ class Snapshot:
     forks_allowed: bool = False
     storage: str = ""
     is_chosen: bool = False
-    secrets_of: str = ""
+    secrets_of: Mapping[str, str] = field(default_factory=dict)
     progress: str = ""
     problem: Outcome | None = None
 
@@ -101,6 +104,100 @@ class Snapshot:
     def volume(self, name: str) -> SnapshotVolume | None:
         """The volume of this name; None if there is none."""
         return next((each for each in self.volumes if each.volume == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class FromPreview:
+    """A snapshot of the volumes of a preview, which is stopped for a moment.
+
+    Args:
+        environment: its id.
+    """
+
+    environment: str
+
+
+@dataclass(frozen=True, slots=True)
+class FromDump:
+    """A snapshot of a service into which a dump was loaded.
+
+    Args:
+        path: of the dump; the file is removed at the end.
+        file_name: in messages.
+    """
+
+    service: str
+    path: Path
+    file_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class FromCommand:
+    """A snapshot of a new environment with empty volumes, after a command has run in its main service.
+
+    Args:
+        command: for `sh -c`.
+        branch: the branch or tag of the code; empty for an application that isn't built from a commit.
+    """
+
+    command: str
+    branch: str = ""
+
+
+Source = FromPreview | FromDump | FromCommand
+
+
+@dataclass(frozen=True, slots=True)
+class CreateSnapshot:
+    """The request for a snapshot.
+
+    Args:
+        name: may be empty. Retention never deletes a snapshot with a name.
+        forks: whether code from forks gets clones of it; None for the application's default.
+    """
+
+    app: str
+    source: Source
+    name: str = ""
+    forks: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When a snapshot is made every day.
+
+    Args:
+        at: local time of day.
+        preview: the name of the preview that it is made from; empty with `command`.
+        command: see `FromCommand`; empty with `preview`.
+        branch: see `FromCommand`.
+    """
+
+    at: time
+    preview: str = ""
+    command: str = ""
+    branch: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DataRules:
+    """How the snapshots of an application are made, and who may.
+
+    Args:
+        keep: how many ready ones retention keeps.
+        mask: scripts by the name of the service. Each must succeed before a snapshot is ready.
+        mask_timeout: seconds for one script, and for the start of its service.
+        forks_allowed: whether code from forks gets clones of new snapshots.
+        min_role: the role that creating, choosing, downloading and deleting require.
+        schedule: None for none.
+    """
+
+    keep: int = 5
+    mask: Mapping[str, str] = field(default_factory=dict)
+    mask_timeout: float = 600.0
+    forks_allowed: bool = False
+    min_role: Role = Role.DEVELOPER
+    schedule: Schedule | None = None
 
 
 def current_of(snapshots: Iterable[Snapshot]) -> Snapshot | None:
@@ -137,13 +234,10 @@ def with_clones(
     Raises:
         Fault: `snapshot-version`: a service's image can't use the files of the snapshot.
     """
-    images = {each.name: each.spec.image for each in services}
-    return tuple(_with_clones(each, images, snapshot, trust) for each in services)
+    return tuple(_with_clones(each, snapshot, trust) for each in services)
 
 
-def _with_clones(
-    service: DeployedService, images: Mapping[str, str], snapshot: Snapshot | None, trust: Trust
-) -> DeployedService:
+def _with_clones(service: DeployedService, snapshot: Snapshot | None, trust: Trust) -> DeployedService:
     if not service.clones:
         return service
     notes: list[str] = []
@@ -154,9 +248,9 @@ def _with_clones(
         notes += [why_empty] if why_empty else []
     if snapshot is None or not any(clones.values()):
         return replace(service, clones=clones, clone_note=" ".join(notes))
-    for volume in (name for name, chosen in clones.items() if chosen):
-        _check_version(service, volume, snapshot)
-    return replace(service, clones=clones, clone_note=" ".join(notes), secrets_of=snapshot.secrets_of)
+    writers = [_checked(service, name, snapshot).service for name, chosen in clones.items() if chosen]
+    secrets_of = next(filter(None, (snapshot.secrets_of.get(name) for name in writers)), "")
+    return replace(service, clones=clones, clone_note=" ".join(notes), secrets_of=secrets_of)
 
 
 def _why_empty(volume: str, snapshot: Snapshot | None, trust: Trust) -> str:
@@ -172,19 +266,18 @@ def _why_empty(volume: str, snapshot: Snapshot | None, trust: Trust) -> str:
     return ""
 
 
-def _check_version(service: DeployedService, volume: str, snapshot: Snapshot) -> None:
-    """Raises `Fault` unless the service's image can use the files of a volume."""
-    taken = snapshot.volume(volume)
-    then = snapshot.images.get(taken.service, "") if taken else ""
-    now = service.spec.image
+def _checked(service: DeployedService, name: str, snapshot: Snapshot) -> SnapshotVolume:
+    """The snapshot's volume of a name. Raises `Fault` unless the service's image can use its files."""
+    volume = next(each for each in snapshot.volumes if each.volume == name)
+    then, now = snapshot.images.get(volume.service, ""), service.spec.image
     if is_compatible(then, now):
-        return
+        return volume
     raise Fault(
         f'The service "{service.name}" runs {now or "an image that is built"}, which can\'t use the data of'
         f" {snapshot.title}: it was made with {then or 'an image that is built'}.",
         hint=f"Take a new snapshot with {now or 'the built image'}, by `stager snapshot create"
         f" {snapshot.app}` with `--restore` or `--run`, or return to the image of the snapshot. To start"
-        f" empty, set `volumes: {{{volume}: fresh}}`.",
+        f" empty, set `volumes: {{{name}: fresh}}`.",
         reason="snapshot-version",
     )
 

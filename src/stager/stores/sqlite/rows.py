@@ -136,7 +136,7 @@ class ChangeRow(NamedTuple):
 
 
 class SnapshotRow(NamedTuple):
-    """A snapshot. Images, volumes and problem are JSON."""
+    """A snapshot. Images, volumes, secrets' owners and problem are JSON."""
 
     id: str
     app: str
@@ -412,7 +412,7 @@ def snapshot_row(snapshot: Snapshot) -> SnapshotRow:
         forks_allowed=snapshot.forks_allowed,
         storage=snapshot.storage,
         is_chosen=snapshot.is_chosen,
-        secrets_of=snapshot.secrets_of,
+        secrets_of=json.dumps(dict(snapshot.secrets_of)),
         progress=snapshot.progress,
         problem=json.dumps(asdict(snapshot.problem)) if snapshot.problem else None,
     )
@@ -436,7 +436,7 @@ def snapshot_of(columns: Sequence[Any]) -> Snapshot:
         forks_allowed=bool(row.forks_allowed),
         storage=row.storage,
         is_chosen=bool(row.is_chosen),
-        secrets_of=row.secrets_of,
+        secrets_of=json.loads(row.secrets_of),
         progress=row.progress,
         problem=Outcome(**json.loads(row.problem)) if row.problem else None,
     )
