@@ -76,7 +76,7 @@ class FakeDataUnderTest:
         self.instances: Instances = self.engine
         self.data: Data = self.fake
         self.workbench: Workbench = self.fake
-        self.scripts = {"mask": "mask", "fail": "fail", "load": "load"}
+        self.scripts: Mapping[str, str] = {"mask": "mask", "fail": "fail", "load": "load"}
         self.fake.scripts = {"mask": _mask, "fail": _fail, "load": self._load}
 
     def _load(self, volumes: Mapping[str, Files]) -> Ran:
@@ -114,16 +114,16 @@ def _fail(_: Mapping[str, Files]) -> Ran:
 class DockerDataUnderTest:
     """Docker, with snapshots in a folder."""
 
-    scripts = {
+    scripts: Mapping[str, str] = {
         "mask": f"printf masked > {FOLDER}/name",
         "fail": "echo no such column; exit 3",
         "load": f"cat /tmp/dump > {FOLDER}/loaded",
     }
 
-    def __init__(self, engine: DockerUnderTest, folder: Path, helper: DataHelper = DataHelper()) -> None:
+    def __init__(self, engine: DockerUnderTest, folder: Path, helper: DataHelper | None = None) -> None:
         self.engine = engine
         self.folder = folder
-        self.helper = helper
+        self.helper = helper or DataHelper()
         self.open()
 
     def open(self) -> None:

@@ -229,7 +229,8 @@ class TestSnapshots:
         exported = b"".join([piece async for piece in storage.data.export("s1", "data")])
         with tarfile.open(fileobj=io.BytesIO(exported)) as archive:
             file = archive.extractfile("volume/name")
-            assert file and file.read() == b"ann"
+            assert file
+            assert file.read() == b"ann"
             assert all(name.split("/")[0] == "volume" for name in archive.getnames())
         assert await storage.data.sweep() == 0
 

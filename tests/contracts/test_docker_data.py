@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import stat
 import subprocess
 import tracemalloc
@@ -15,14 +14,11 @@ from typing import Any
 
 import pytest
 
-from stager.domain.environment import Instance
 from stager.domain.errors import Fault, Refused
 from stager.domain.service import ServiceCheck
 from stager.engines.docker import labels
-from stager.engines.docker.data import archives, volumes
-from stager.engines.docker.data.names import filling_name, volume_name
-from stager.ports.data import VolumeKey
-from stager.ports.engine import Clone
+from stager.engines.docker.data import archives
+from stager.engines.docker.data.names import volume_name
 from tests.contracts.data import DockerDataUnderTest, cloned, copies_under_test
 from tests.contracts.engines import PYTHON, with_settings
 from tests.contracts.test_data import BASE, clone_of, saved, started
@@ -86,7 +82,9 @@ class TestFiles:
 
     async def test_of_hostile_volumes_stay_in_the_volume(self, storage: DockerDataUnderTest) -> None:
         base = await started(storage)
-        script = "ln -s / /data/root; ln -s ../.. /data/up; ln -s /volume /data/volume; mkdir -p '/data/..x/...'"
+        script = (
+            "ln -s / /data/root; ln -s ../.. /data/up; ln -s /volume /data/volume; mkdir -p '/data/..x/...'"
+        )
         await storage.run(base, script)
         await storage.instances.stop(base.id)
         await storage.data.save("s1", {"data": BASE})
@@ -124,7 +122,7 @@ class TestFiles:
     @pytest.mark.parametrize("snapshot", ["../s1", "S1", "", "s1/..", "a.incomplete"])
     async def test_have_checked_ids(self, storage: DockerDataUnderTest, snapshot: str) -> None:
         await started(storage)
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="not a snapshot's id"):
             await storage.data.remove(snapshot)
 
 
@@ -268,7 +266,8 @@ class TestWorkbenches:
             storage.workbench.run("b1", spec, None, "sleep 1; printf x > /data/name", {}, 30.0)
         )
         await asyncio.sleep(0.5)
-        assert await storage.instances.find() == await storage.instances.find_with_labels() == []
+        assert await storage.instances.find() == []
+        assert await storage.instances.find_with_labels() == []
         await storage.instances.sweep({})
         assert await storage.data.sweep() == 0
 
@@ -278,11 +277,13 @@ class TestWorkbenches:
 
     @pytest.mark.parametrize(
         "check",
-        [ServiceCheck(command=("test", "-f", "/data/ready")), ServiceCheck(port=8080), ServiceCheck(path="/")],
+        [
+            ServiceCheck(command=("test", "-f", "/data/ready")),
+            ServiceCheck(port=8080),
+            ServiceCheck(path="/"),
+        ],
     )
-    async def test_wait_for_the_health_check(
-        self, storage: DockerDataUnderTest, check: ServiceCheck
-    ) -> None:
+    async def test_wait_for_the_health_check(self, storage: DockerDataUnderTest, check: ServiceCheck) -> None:
         serves = "sleep 0.5; touch /data/ready; exec httpd -f -p 8080 -h /etc"
         spec = with_settings(await storage.spec("runs"), command=("sh", "-c", serves))
         await storage.workbench.open("b1", {"data": None})
@@ -310,7 +311,9 @@ class TestWorkbenches:
             async with asyncio.timeout(1.0):
                 await storage.workbench.run("b1", spec, None, "sleep 60", {}, 30.0)
         ours = {labels.INSTALLATION: storage.engine.installation, labels.WORKBENCH: "b1"}
-        docker("run", "-d", "--name", name, *(f"--label={k}={v}" for k, v in ours.items()), PYTHON, "sleep", "60")
+        docker(
+            "run", "-d", "--name", name, *(f"--label={k}={v}" for k, v in ours.items()), PYTHON, "sleep", "60"
+        )
         await storage.restarted()
 
         assert await storage.data.sweep() == 2

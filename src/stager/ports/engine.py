@@ -288,8 +288,8 @@ class Instances(Protocol):
         """
 
     async def stop(self, instance: str) -> int:
-        """Stop it with its own stop signal, and with SIGKILL after its grace period; no effect when it doesn't
-        run. Returns the exit code of its last run, 0 if it was never started.
+        """Stop it with its own stop signal, and with SIGKILL after its grace period; no effect when it
+        doesn't run. Returns the exit code of its last run, 0 if it was never started.
 
         Raises:
             Retry: `instance-gone`: it was removed.

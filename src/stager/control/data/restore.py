@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import structlog
 
-from stager.control.builds.images import ImageResolver
 from stager.control.data.benches import BenchService
 from stager.control.data.capture import Captured, Report
 from stager.control.data.masking import ending, last_lines

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -56,7 +56,7 @@ class Archives:
         self._used: set[str] = set()
         """The names of containers that are used now."""
 
-    async def read(self, volume: str) -> AsyncIterator[bytes]:
+    async def read(self, volume: str) -> AsyncGenerator[bytes]:
         """A tar archive of a volume; all of its entries are in `FOLDER`.
 
         Args:

@@ -9,7 +9,7 @@ import os
 import re
 import shutil
 import tarfile
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import IO
@@ -86,7 +86,7 @@ class Copies:
         return await self.sizes(snapshot)
 
     async def _write(self, path: Path, volume: str) -> None:
-        with path.open("xb", buffering=0, opener=_private) as file:
+        with open(path, "xb", buffering=0, opener=_private) as file:  # noqa: PTH123 (Path has no opener)
             async with aclosing(self.archives.read(volume)) as archive:
                 async for piece in archive:
                     await asyncio.to_thread(_write_all, file, piece)
@@ -117,7 +117,7 @@ class Copies:
         files = sorted(folder.glob(f"*{SUFFIX}")) if folder.is_dir() else ()
         return {path.name.removesuffix(SUFFIX): path.stat().st_size for path in files}
 
-    async def read(self, snapshot: str, part: str, without: Collection[str] = ()) -> AsyncIterator[bytes]:
+    async def read(self, snapshot: str, part: str, without: Collection[str] = ()) -> AsyncGenerator[bytes]:
         """The archive of a part, without these files.
 
         Raises:

@@ -16,8 +16,8 @@ from stager.ports.data import DataStatus, StorageKind
 from stager.ports.engine import Clone
 
 COPY_TIMEOUT = 600.0
-"""Seconds for a copy that shares its blocks: the kernel copies their list, and each file needs a few calls. 1.7
-GB in 1,300 files took 70 ms."""
+"""Seconds for a copy that shares its blocks. The kernel copies their list, and each file needs a few calls:
+1.7 GB in 1,300 files took 70 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,7 @@ class Pool:
                 found["problem"] or "The data pool can't be used.", hint=found["hint"], reason="data-away"
             )
         if found["state"] == "none":
-            return DataStatus(
-                StorageKind.COPIES, found["problem"] or "There is no data pool.", found["hint"]
-            )
+            return DataStatus(StorageKind.COPIES, found["problem"] or "There is no data pool.", found["hint"])
         return DataStatus(
             StorageKind.POOL,
             found["problem"],
@@ -81,8 +79,8 @@ class Pool:
         return str((await self._call("data-volume-create", volume, volume=volume))["path"])
 
     async def clone(self, volume: str, clone: Clone) -> str:
-        """Create a volume as a copy of a part of a snapshot; returns its path for Docker. The copy is complete
-        or doesn't exist.
+        """Create a volume as a copy of a part of a snapshot; returns its path for Docker. It is made at once or
+        not at all.
 
         Raises:
             Fault: `snapshot-missing`; `data-full`.
@@ -168,9 +166,7 @@ def _errors(what: str) -> Iterator[None]:
             case "pool-broken" | "no-pool":
                 raise Retry(error.message, hint=error.hint, reason="data-away") from error
             case "volume-in-use":
-                raise Refused(
-                    error.message, hint=error.hint, reason="volume-in-use", status=409
-                ) from error
+                raise Refused(error.message, hint=error.hint, reason="volume-in-use", status=409) from error
             case "volume-unknown":
                 raise Fault(error.message, hint=error.hint, reason="volume-missing") from error
             case _:

@@ -200,8 +200,9 @@ def _bind(path: str) -> dict[str, str]:
 async def _shown(docker: aiodocker.Docker, name: str) -> dict[str, Any] | None:
     with engine_errors():
         try:
-            return await aiodocker.volumes.DockerVolume(docker, name).show()
+            found: dict[str, Any] = await aiodocker.volumes.DockerVolume(docker, name).show()
         except aiodocker.DockerError as error:
             if error.status != 404:
                 raise
             return None
+    return found
