@@ -132,7 +132,9 @@ def _postgres_lock(tag: str) -> tuple[str, ...]:
     """The file that a server which didn't stop cleanly leaves
     (https://www.postgresql.org/docs/current/backup-file.html)."""
     major = _postgres_major(tag)
-    folder = _postgres_data(tag) if major < POSTGRES_SUBFOLDER_BEFORE else f"{_postgres_data(tag)}/{major}/docker"
+    folder = (
+        _postgres_data(tag) if major < POSTGRES_SUBFOLDER_BEFORE else f"{_postgres_data(tag)}/{major}/docker"
+    )
     return (f"{folder}/postmaster.pid",)
 
 

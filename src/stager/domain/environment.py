@@ -14,7 +14,6 @@ from stager.domain.route import Endpoint
 from stager.domain.service import Condition
 from stager.domain.source import Revision, Trust
 
-
 _OF_SNAPSHOT = "snapshot:"
 
 

@@ -22,8 +22,6 @@ async def stop_container(docker: aiodocker.Docker, container: str) -> int:
             state = (await docker.containers.container(container).show())["State"]
         except aiodocker.DockerError as error:
             if error.status in (404, 409):
-                raise Retry(
-                    "The container was removed before it stopped.", reason="instance-gone"
-                ) from error
+                raise Retry("The container was removed before it stopped.", reason="instance-gone") from error
             raise
     return int(state["ExitCode"])

@@ -88,9 +88,7 @@ class FakeData:
             if volume not in self._engine.stored.files:
                 raise Fault(f"There is no volume {volume.name} of this preview.", reason="volume-missing")
             if self._engine.uses(volume):
-                raise Refused(
-                    f"The volume {volume.name} is in use.", reason="volume-in-use", status=409
-                )
+                raise Refused(f"The volume {volume.name} is in use.", reason="volume-in-use", status=409)
         if snapshot in self._engine.stored.snapshots:
             raise Refused(f"There is already a snapshot {snapshot}.", reason="snapshot-exists", status=409)
         saved = {part: dict(self._engine.stored.files[volume]) for part, volume in volumes.items()}
@@ -113,7 +111,9 @@ class FakeData:
     async def snapshots(self) -> Mapping[str, str]:
         """See `ports.data.Data.snapshots`."""
         await self._turn("snapshots")
-        return {snapshot: self._records.get(snapshot, "") for snapshot in sorted(self._engine.stored.snapshots)}
+        return {
+            snapshot: self._records.get(snapshot, "") for snapshot in sorted(self._engine.stored.snapshots)
+        }
 
     async def sizes(self, snapshot: str) -> Mapping[str, int]:
         """See `ports.data.Data.sizes`."""

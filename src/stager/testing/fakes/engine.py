@@ -467,9 +467,7 @@ class FakeEngine:
             self._containers[instance.id] = replace(container, instance=now)
         return len(networks) + len(volumes)
 
-    def _is_needed(
-        self, volume: tuple[str, str, int], present: Mapping[str, Collection[int]] | None
-    ) -> bool:
+    def _is_needed(self, volume: tuple[str, str, int], present: Mapping[str, Collection[int]] | None) -> bool:
         environment, name, number = volume
         specs = [c.spec for c in self._containers.values() if c.instance.environment == environment]
         if any(name == m.volume and s.number_of(name) == number for s in specs for m in s.container.mounts):

@@ -55,9 +55,7 @@ class Pool:
                 found["problem"] or "The data pool can't be used.", hint=found["hint"], reason="data-away"
             )
         if found["state"] == "none":
-            return DataStatus(
-                StorageKind.COPIES, found["problem"] or "There is no data pool.", found["hint"]
-            )
+            return DataStatus(StorageKind.COPIES, found["problem"] or "There is no data pool.", found["hint"])
         return DataStatus(
             StorageKind.POOL,
             found["problem"],
@@ -168,9 +166,7 @@ def _errors(what: str) -> Iterator[None]:
             case "pool-broken" | "no-pool":
                 raise Retry(error.message, hint=error.hint, reason="data-away") from error
             case "volume-in-use":
-                raise Refused(
-                    error.message, hint=error.hint, reason="volume-in-use", status=409
-                ) from error
+                raise Refused(error.message, hint=error.hint, reason="volume-in-use", status=409) from error
             case "volume-unknown":
                 raise Fault(error.message, hint=error.hint, reason="volume-missing") from error
             case _:

@@ -166,9 +166,7 @@ class DockerWorkbench:
                     await asyncio.sleep(INTERVAL)
             await self._check_running(container, spec)
         except TimeoutError:
-            raise await self._unhealthy(
-                container, spec, f"wasn't healthy within {timeout:g} s"
-            ) from None
+            raise await self._unhealthy(container, spec, f"wasn't healthy within {timeout:g} s") from None
 
     async def _is_healthy(self, container: str, check: ServiceCheck | None) -> bool:
         if check is None or check.is_disabled:

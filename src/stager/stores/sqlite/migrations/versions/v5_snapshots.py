@@ -20,7 +20,10 @@ def upgrade() -> None:
         sa.Column("number", sa.Integer, nullable=False),
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("created_at", sa.Integer, nullable=False),
-        *(sa.Column(name, sa.Text, nullable=False) for name in ("created_by", "origin", "name", "sha", "ref")),
+        *(
+            sa.Column(name, sa.Text, nullable=False)
+            for name in ("created_by", "origin", "name", "sha", "ref")
+        ),
         sa.Column("images", sa.Text, nullable=False),
         sa.Column("volumes", sa.Text, nullable=False),
         sa.Column("is_masked", sa.Boolean, nullable=False),
