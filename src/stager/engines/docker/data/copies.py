@@ -98,12 +98,12 @@ class Copies:
         incomplete = folder.with_name(snapshot + INCOMPLETE)
 
         def run() -> bool:
-            was_there = folder.exists() or incomplete.exists()
-            shutil.rmtree(incomplete, ignore_errors=True)
-            if folder.exists():
-                folder.rename(incomplete)
+            was_there = [path for path in (incomplete, folder) if path.exists()]
+            for path in was_there:
+                if path == folder:
+                    path.rename(incomplete)
                 shutil.rmtree(incomplete)
-            return was_there
+            return bool(was_there)
 
         return await asyncio.to_thread(run)
 
