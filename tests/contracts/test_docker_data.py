@@ -86,7 +86,9 @@ class TestFiles:
 
     async def test_of_hostile_volumes_stay_in_the_volume(self, storage: DockerDataUnderTest) -> None:
         base = await started(storage)
-        script = "ln -s / /data/root; ln -s ../.. /data/up; ln -s /volume /data/volume; mkdir -p '/data/..x/...'"
+        script = (
+            "ln -s / /data/root; ln -s ../.. /data/up; ln -s /volume /data/volume; mkdir -p '/data/..x/...'"
+        )
         await storage.run(base, script)
         await storage.instances.stop(base.id)
         await storage.data.save("s1", {"data": BASE})
@@ -278,11 +280,13 @@ class TestWorkbenches:
 
     @pytest.mark.parametrize(
         "check",
-        [ServiceCheck(command=("test", "-f", "/data/ready")), ServiceCheck(port=8080), ServiceCheck(path="/")],
+        [
+            ServiceCheck(command=("test", "-f", "/data/ready")),
+            ServiceCheck(port=8080),
+            ServiceCheck(path="/"),
+        ],
     )
-    async def test_wait_for_the_health_check(
-        self, storage: DockerDataUnderTest, check: ServiceCheck
-    ) -> None:
+    async def test_wait_for_the_health_check(self, storage: DockerDataUnderTest, check: ServiceCheck) -> None:
         serves = "sleep 0.5; touch /data/ready; exec httpd -f -p 8080 -h /etc"
         spec = with_settings(await storage.spec("runs"), command=("sh", "-c", serves))
         await storage.workbench.open("b1", {"data": None})
@@ -310,7 +314,9 @@ class TestWorkbenches:
             async with asyncio.timeout(1.0):
                 await storage.workbench.run("b1", spec, None, "sleep 60", {}, 30.0)
         ours = {labels.INSTALLATION: storage.engine.installation, labels.WORKBENCH: "b1"}
-        docker("run", "-d", "--name", name, *(f"--label={k}={v}" for k, v in ours.items()), PYTHON, "sleep", "60")
+        docker(
+            "run", "-d", "--name", name, *(f"--label={k}={v}" for k, v in ours.items()), PYTHON, "sleep", "60"
+        )
         await storage.restarted()
 
         assert await storage.data.sweep() == 2
