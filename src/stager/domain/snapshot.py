@@ -298,20 +298,21 @@ def is_compatible(then: str, now: str) -> bool:
         return False
     match entry.kind:
         case "redis":
-            return old <= new
+            return old[: len(new)] <= new  # `7` is the newest 7.x
         case "mysql":
-            return len(old) > 1 and old[:2] == new[:2]
+            return len(old) > 1 and old == new
         case _:
             return old[0] == new[0]
 
 
-_VERSION = re.compile(r"(?:^|-)pg(\d+)|^v?(\d+(?:\.\d+)*)")
-"""The version in a tag: `16-alpine`, `8.0.36`; `pg16`, `latest-pg16` of extensions of PostgreSQL."""
+_VERSIONS = (re.compile(r"(?:^|-)pg(\d+)"), re.compile(r"^v?(\d+(?:\.\d+)*)"))
+"""The version in a tag: `pg16`, `latest-pg16` of extensions of PostgreSQL; `16-alpine`, `8.0.36`."""
 
 
 def _version(tag: str) -> tuple[int, ...]:
-    found = _VERSION.search(tag)
-    return tuple(int(part) for part in (found[1] or found[2]).split(".")) if found else ()
+    """Its first two numbers at most."""
+    found = next(filter(None, (pattern.search(tag) for pattern in _VERSIONS)), None)
+    return tuple(int(part) for part in found[1].split(".")[:2]) if found else ()
 
 
 def _without_digest(image: str) -> str:

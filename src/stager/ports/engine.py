@@ -117,7 +117,7 @@ class InstanceSpec:
 
     @property
     def _kept_epoch(self) -> int:
-        """The epoch, for a service that has volumes of the environment: a reset doesn't concern the others."""
+        """The epoch, for a service that has volumes of the environment; a reset doesn't concern others."""
         kept = {mount.volume for mount in self.container.mounts} - self.fresh_volumes - {""}
         return self.volume_epoch if kept else 0
 

@@ -151,7 +151,9 @@ def _source_of(state: ObservedState | None) -> _CaptureSource:
             status=409,
         )
     generation = Generation.of(state.observed, number, state.environment.desired)
-    running = tuple(_running(each, generation) for each in _dependents_first(services) if not each.spec.is_job)
+    running = tuple(
+        _running(each, generation) for each in _dependents_first(services) if not each.spec.is_job
+    )
     volumes: dict[str, VolumeKey] = {}
     writers: dict[str, str] = {}
     for service in services:
@@ -159,9 +161,7 @@ def _source_of(state: ObservedState | None) -> _CaptureSource:
         created = instance.generation if instance else number
         for mount in (each for each in service.spec.mounts if each.volume in data_volumes(service)):
             is_fresh = mount.volume in service.fresh_volumes
-            key = VolumeKey(
-                state.environment.id, mount.volume, created if is_fresh else service.volume_epoch
-            )
+            key = VolumeKey(state.environment.id, mount.volume, created if is_fresh else service.volume_epoch)
             volumes.setdefault(mount.volume, key)
             if not mount.is_read_only:
                 writers.setdefault(mount.volume, service.name)

@@ -34,6 +34,7 @@ from stager.ports.store import Store, Transaction
 log = structlog.get_logger(__name__)
 
 MAX_NAME = 60
+CLOSE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,9 +197,13 @@ class Making:
             await asyncio.gather(task, return_exceptions=True)
 
     async def close(self) -> None:
-        """Cancel all. The next start removes what they leave."""
-        for snapshot in tuple(self._tasks):
-            await self.cancel(snapshot)
+        """Cancel all, and wait a moment until they have started again what they stopped. The next start
+        removes what they leave."""
+        tasks = tuple(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
 
 
 def _origin_of_preview(tx: Transaction, application: Application, environment_id: str) -> str:

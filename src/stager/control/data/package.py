@@ -62,15 +62,9 @@ class Snapshotting:
             self._seeding,
             Masking(data, workbench, key),
         )
-        self.making = Making(
-            store, data, ports.clock, ports.ids, applications, methods, self.files
-        )
-        self.snapshots = Snapshots(
-            store, data, applications, identity.authorizer, self.making, self.files
-        )
-        self.schedule = SnapshotSchedule(
-            store, ports.clock, applications, self.making, identity.audit
-        )
+        self.making = Making(store, data, ports.clock, ports.ids, applications, methods, self.files)
+        self.snapshots = Snapshots(store, data, applications, identity.authorizer, self.making, self.files)
+        self.schedule = SnapshotSchedule(store, ports.clock, applications, self.making, identity.audit)
 
     def loops(self) -> list[Loop]:
         """The repair of what was interrupted, and the schedule."""

@@ -83,7 +83,9 @@ class Restore:
             await report(f"Loading {source.file_name} into {source.service}")
             await self._load(bench, source)
             await report("Copying the data")
-            sizes = await self._data.save(snapshot.id, {name: VolumeKey(snapshot.id, name) for name in volumes})
+            sizes = await self._data.save(
+                snapshot.id, {name: VolumeKey(snapshot.id, name) for name in volumes}
+            )
         finally:
             await self._workbench.close(snapshot.id)
         saved = tuple(SnapshotVolume(service.name, name, sizes.get(name)) for name in volumes)
@@ -97,7 +99,7 @@ class Restore:
         )
         if ran.exit_code != 0:
             raise Fault(
-                f"{source.file_name} couldn\'t be loaded: the import {ending(ran, RESTORE_SECONDS)}.",
+                f"{source.file_name} couldn't be loaded: the import {ending(ran, RESTORE_SECONDS)}.",
                 hint="Check the end of its output. A dump should contain one database, without its owners and"
                 " privileges: `pg_dump --no-owner --no-privileges`.",
                 reason="restore-failed",

@@ -54,8 +54,8 @@ class Snapshots:
             return await self._making.begin(request, str(actor))
 
     async def wait(self, snapshot_id: str, actor: Actor, seconds: float) -> Snapshot:
-        """Wait until a snapshot is no longer being made, at most this long. Returns it as it is then; raises as
-        `show`."""
+        """Wait until a snapshot is no longer being made, at most this long. Returns it as it is then. Raises
+        as `show`."""
         await self._making.wait(snapshot_id, seconds)
         return await self.show(snapshot_id, actor)
 
