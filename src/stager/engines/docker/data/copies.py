@@ -86,7 +86,7 @@ class Copies:
         return await self.sizes(snapshot)
 
     async def _write(self, path: Path, volume: str) -> None:
-        with open(path, "xb", buffering=0, opener=_private) as file:  # noqa: PTH123 (Path has no opener)
+        with _new_file(path) as file:
             async with aclosing(self.archives.read(volume)) as archive:
                 async for piece in archive:
                     await asyncio.to_thread(_write_all, file, piece)
@@ -164,8 +164,10 @@ def _file(folder: Path, part: str) -> Path:
     return folder / f"{part}{SUFFIX}"
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def _new_file(path: Path) -> IO[bytes]:
+    """A new file for Stager's user alone."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    return os.fdopen(descriptor, "wb", buffering=0)
 
 
 def _renew(folder: Path) -> None:

@@ -79,8 +79,8 @@ class Pool:
         return str((await self._call("data-volume-create", volume, volume=volume))["path"])
 
     async def clone(self, volume: str, clone: Clone) -> str:
-        """Create a volume as a copy of a part of a snapshot; returns its path for Docker. It is made at once or
-        not at all.
+        """Create a volume as a copy of a part of a snapshot, at once or not at all. Returns its path for
+        Docker.
 
         Raises:
             Fault: `snapshot-missing`; `data-full`.
