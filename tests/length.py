@@ -13,7 +13,7 @@ LONGER = int(os.environ.get("LONGER", "1"))
 
 
 def length(cases: int, steps: int = 50) -> settings:
-    """Hypothesis's settings for a test that tries so many cases as long as nobody asks for more of them.
+    """Hypothesis's settings for a test that tries so many cases by default.
 
     Args:
         steps: of one history, for a state machine.

@@ -91,7 +91,8 @@ class TestFiles:
         await storage.data.save("s1", {"data": BASE})
         clone = await clone_of(storage, "s1")
 
-        shown = await storage.run(clone, "cd /data; for f in root up volume; do readlink $f; done; ls -d ..x/...")
+        script = "cd /data; for link in root up volume; do readlink $link; done; ls -d ..x/..."
+        shown = await storage.run(clone, script)
         assert shown.split() == ["/", "../..", "/volume", "..x/..."]
         assert sorted(path.name for path in storage.folder.iterdir()) == ["s1"]
 

@@ -52,7 +52,7 @@ def test_only_the_rules_of_the_helper_that_is_stopped_are_removed() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has files that aren't its own")
 def test_root_runs_no_interpreter_that_others_may_change(tmp_path: Path) -> None:
-    """pytest's folder is in /tmp, which everybody may write to; so this one is made elsewhere."""
+    """pytest's folder is in /tmp, which all users may write to; so this one is made elsewhere."""
     folder = Path(ran("mktemp --directory --tmpdir=/run").stdout.strip())
     try:
         folder.chmod(0o755)

@@ -150,7 +150,7 @@ def _source_of(state: ObservedState | None) -> _CaptureSource:
             reason="data-none",
             status=409,
         )
-    generation = Generation.of(state.observed, number, state.environment.desired)
+    generation = Generation.of(state, number, state.environment.desired)
     running = tuple(
         _running(each, generation) for each in _dependents_first(services) if not each.spec.is_job
     )

@@ -33,7 +33,7 @@ from stager.domain.stack import StackDeclaration
 from stager.domain.status import State
 from stager.ports.engine import Ran
 from stager.testing import Program
-from stager.testing.fakes.engine import Inner
+from stager.testing.fakes.program import Inner
 from tests.unit.control.harness import ANN, SHOP, Harness
 
 DB = ServiceSpec(
