@@ -146,7 +146,8 @@ class DockerData:
         try:
             copies = await self.benches.open(bench, dict.fromkeys(names)) if names else {}
             for part, copy in copies.items():
-                await self._archives.write(copy, self._archives.read(names[part]))
+                async with aclosing(self._archives.read(names[part])) as archive:
+                    await self._archives.write(copy, archive)
             yield copies
         finally:
             if names:

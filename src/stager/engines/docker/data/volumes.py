@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Collection, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -121,7 +122,8 @@ class Volumes:
         await self.remove(name)
         await self._check_space(name, (await copies.sizes(clone.snapshot))[clone.part])
         await self._ensure(name, expected)
-        await copies.archives.write(name, copies.read(clone.snapshot, clone.part, clone.without))
+        async with aclosing(copies.read(clone.snapshot, clone.part, clone.without)) as archive:
+            await copies.archives.write(name, archive)
         await self.remove(filling)
 
     async def _check_space(self, name: str, size: int) -> None:
