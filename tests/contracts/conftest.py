@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.contracts.data import DataUnderTest, FakeDataUnderTest, copies_under_test
 from tests.contracts.engines import Engine, FakeEngineUnderTest, docker_under_test
 from tests.contracts.forges import FakeForgeUnderTest, Forge, github
 from tests.contracts.local_forge import local
@@ -32,3 +33,12 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
         return
     async with docker_under_test() as docker:
         yield docker
+
+
+@pytest.fixture(params=["memory", pytest.param("copies", marks=pytest.mark.docker)])
+async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[DataUnderTest]:
+    if request.param == "memory":
+        yield FakeDataUnderTest()
+        return
+    async with copies_under_test(tmp_path) as copies:
+        yield copies
