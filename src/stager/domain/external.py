@@ -116,7 +116,8 @@ def resource_for(
     """The resource that the deployment of this generation uses; None if there is none yet.
 
     Args:
-        epoch: the generation at which the preview's data was reset. It and later ones use no earlier resource.
+        epoch: the generation at which the preview's data was reset. It and later ones use no earlier
+            resource.
     """
     since = epoch if generation >= epoch else 0
     usable = (

@@ -13,7 +13,6 @@ from pydantic import BaseModel, Field, model_validator
 
 from stager.control.control_plane import ControlPlane
 from stager.domain.identity.actor import Actor
-from stager.domain.identity.roles import Action
 from stager.domain.snapshot import (
     CreateSnapshot,
     FromCommand,
@@ -171,8 +170,7 @@ async def restore_dump(  # noqa: PLR0913, PLR0917 (each is a parameter of the re
 ) -> SnapshotView:
     """Create a snapshot from a dump, which is the request's body, of type `application/octet-stream`.
     Responds once it is received, without waiting for its restoration."""
-    await control.identity.authorizer.check(actor, Action.MANAGE_SNAPSHOTS, app)
-    control.applications.get(app)
+    await control.data.snapshots.check_creation(app, actor)
     path = await web.uploads.receive(request)
     try:
         source = FromDump(service, path, file_name)
