@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from stager.domain.errors import Fault
-from stager.helper_client import HelperClient
+from stager.helper_client import HelperClient, unreadable
 
 STATUS_TIMEOUT = 35.0
 CREATION_TIMEOUT = 370.0
@@ -72,9 +71,4 @@ def _status(answer: dict[str, Any]) -> PoolStatus:
     try:
         return PoolStatus(**answer)
     except TypeError as error:
-        raise Fault(
-            "The root helper's answer has another format.",
-            hint="Stager and its helper must have the same version.",
-            reason="helper-refused",
-            detail=str(error),
-        ) from error
+        raise unreadable(str(error)) from error

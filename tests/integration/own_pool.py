@@ -77,15 +77,26 @@ class OwnPool:
         own = Path("/proc/self/ns/mnt").stat().st_ino
         mounts = Path(f"/proc/{self._keeper.pid}")
         until(
-            lambda: (mounts / "ns" / "mnt").stat().st_ino != own
-            and (mounts / "comm").read_text().strip() == "sleep",
+            lambda: (
+                (mounts / "ns" / "mnt").stat().st_ino != own
+                and (mounts / "comm").read_text().strip() == "sleep"
+            ),
             "there is a namespace",
         )
 
     def start(self) -> None:
         """Start the helper."""
         log = self.folder / "log"
-        command = [sys.executable, "-I", "-m", "stager.helper", "--user", "root", "--socket", str(self.socket)]
+        command = [
+            sys.executable,
+            "-I",
+            "-m",
+            "stager.helper",
+            "--user",
+            "root",
+            "--socket",
+            str(self.socket),
+        ]
         chains = ["--chains", f"STAGER-{self._tag.upper()}", "--tag", self._tag, "--log-group", "0"]
         data = ["--data-folder", str(self.data), "--data-namespace", str(self.process)]
         builder = ["--builder-folder", str(self.folder / "builder")]

@@ -14,6 +14,7 @@ import typer
 
 from stager.checks.data import summary
 from stager.cli.client.output import echo_json
+from stager.cli.plain_command import PlainCommand
 from stager.cli.server import ConfigOption
 from stager.data_pool import DataPool, PoolStatus
 from stager.domain.errors import StagerError
@@ -22,7 +23,6 @@ from stager.settings.loading.loader import find, load
 from stager.settings.loading.problems import ConfigurationError
 
 UNITS = {"M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-DEFAULT_SIZE = 20 << 30
 
 data_commands = typer.Typer(no_args_is_help=True)
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -38,20 +38,9 @@ def data() -> None:
     """Manage the pool for data of previews."""
 
 
-def size(text: str) -> int:
-    """Parse a size such as `20G` into bytes. Raises typer.BadParameter."""
-    found = re.fullmatch(r"([0-9]{1,6})([MGT])", text)
-    if found is None:
-        raise typer.BadParameter(f"{text!r} isn't a size such as 20G")
-    return int(found[1]) * UNITS[found[2]]
-
-
 @data_commands.command()
 def init(
-    size: Annotated[
-        int | None,
-        typer.Option(parser=size, metavar="SIZE", help="The size of the file, such as 50G; 20G by default."),
-    ] = None,
+    size: Annotated[str, typer.Option(help="The size of the file, such as 50G.")] = "20G",
     sparse: Annotated[
         bool,
         typer.Option("--sparse", help="Don't reserve the file's blocks; the disk may become full first."),
@@ -64,16 +53,18 @@ def init(
     data folder (/var/lib/stager-data) is on btrfs or XFS, the pool is a folder there. Otherwise it is an XFS
     file system in a file of fixed size, which `stager data grow` enlarges. A pool that exists stays as it is.
     """
-    _print(_asked(config, lambda pool: pool.initialize(size or DEFAULT_SIZE, reserve=not sparse)))
+    count = _bytes(size)
+    _print(_asked(config, lambda pool: pool.initialize(count, reserve=not sparse)))
 
 
-@data_commands.command()
+@data_commands.command(cls=PlainCommand)
 def grow(
-    size: Annotated[int, typer.Argument(parser=size, metavar="SIZE", help="The new size, such as 100G.")],
+    size: Annotated[str, typer.Argument(metavar="SIZE", help="The new size, such as 100G.")],
     config: ConfigOption = None,
 ) -> None:
     """Enlarge the data pool's file to SIZE. Previews keep running."""
-    _print(_asked(config, lambda pool: pool.grow(size)))
+    count = _bytes(size)
+    _print(_asked(config, lambda pool: pool.grow(count)))
 
 
 @data_commands.command()
@@ -87,6 +78,13 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         echo_json(asdict(found))
         raise typer.Exit(found.state != "ready")
     _print(found)
+
+
+def _bytes(text: str) -> int:
+    found = re.fullmatch(r"([0-9]{1,6})([MGT])", text)
+    if found is None:
+        _fail(f"{text!r} isn't a size such as 20G.")
+    return int(found[1]) * UNITS[found[2]]
 
 
 def _asked(config: Path | None, ask: Callable[[DataPool], Awaitable[PoolStatus]]) -> PoolStatus:

@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--socket", type=Path, default=Path(DEFAULT_SOCKET), help="default: %(default)s")
     parser.add_argument(
         "--check-every", type=float, default=TICK, metavar="SECONDS",
-        help="interval of the checks that the firewall, the builder and the data pool are in order; default: %(default)s",
+        help="interval of the checks of firewall, builder and data pool; default: %(default)s",
     )  # fmt: skip
     for feature in FEATURES:
         feature.add_arguments(parser)

@@ -7,7 +7,6 @@ import contextlib
 import errno
 import logging
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 from stager.helper.builder.disk import size
 from stager.helper.data.namespace import Namespace
 from stager.helper.data.pool import Pool
-from stager.helper.data.storage import DATA, INSTALLATION, NAME, SNAPSHOT, VOLUMES, Storage
+from stager.helper.data.storage import DATA, INSTALLATION, NAME, SNAPSHOT, VOLUMES, Storage, complete
 from stager.helper.protocol import HelperError
 from stager.helper.shapes import Shape, boolean, fields, integer, list_of, text
 from stager.helper.verbs import Feature, Result, Verb, failed
@@ -134,12 +133,11 @@ class Data(Feature):
 
     def _remove_leftovers(self) -> None:
         with self._pool.opened() as root, _errors():
-            for name in os.listdir(root):
-                if re.fullmatch(INSTALLATION, name, re.ASCII):
-                    storage = Storage(root, name, self._is_mounted)
-                    storage.create_folders()
-                    if count := storage.remove_leftovers():
-                        log.info("data: removed %s incomplete volumes and snapshots", count)
+            for name in complete(root, INSTALLATION):
+                storage = Storage(root, name, self._is_mounted)
+                storage.create_folders()
+                if count := storage.remove_leftovers():
+                    log.info("data: removed %s incomplete volumes and snapshots", count)
 
     def _status(self, values: Mapping[str, Any]) -> Result:
         del values

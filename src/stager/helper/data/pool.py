@@ -1,7 +1,7 @@
 """The pool: a folder on a file system with copy-on-write.
 
-If the data folder is on XFS with reflinks or on btrfs, the pool is a folder there. Otherwise it is an XFS file
-system in one file, mounted in the data folder.
+If the data folder is on XFS with reflinks or on btrfs, the pool is a folder there. Otherwise it is an XFS
+file system in one file, mounted in the data folder.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ FILE_SYSTEMS = ("xfs", "btrfs")
 """Those on which the pool is a folder, by the name that stat(1) has for them."""
 RESERVE_SHARE = 20
 MAX_RESERVE, MAX_DISK_RESERVE = 1 << 30, 2 << 30
-"""Bytes. If a twentieth of the pool, at most 1 GiB, is left, no volume or snapshot is created: that is for the
-writes of running instances. The same for the disk that has a sparse file, at most 2 GiB."""
+"""Bytes. If a twentieth of the pool, at most 1 GiB, is left, no volume or snapshot is created: that is for
+the writes of running instances. The same for the disk that has a sparse file, at most 2 GiB."""
 
 GROW = " To make the pool larger: `sudo stager data grow`."
 
@@ -242,7 +242,7 @@ class Pool:
             return False
         names = [".reflink-source", ".reflink-target"]
         try:
-            with (data / names[0]).open("wb") as source, (data / names[1]).open("wb") as target:
+            with (data / names[0]).open("w+b") as source, (data / names[1]).open("wb") as target:
                 source.write(b"\0" * 65536)
                 source.flush()
                 clone_file(source.fileno(), target.fileno())

@@ -4,8 +4,8 @@
     INSTALLATION/volumes/VOLUME/origin      what it is a clone of, as JSON
     INSTALLATION/snapshots/SNAPSHOT/PART/   copies of volumes; no container ever mounts them
 
-Each is made under another name and renamed when it is complete, and gets another name before it is removed. So
-everything with a valid name is complete, whenever the helper ends.
+Each is made under another name and renamed when it is complete, and gets another name before it is removed.
+So everything with a valid name is complete, whenever the helper ends.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from stager.helper.data.ioctl import clone_file, sync_file_system
-from stager.helper.data.tree import FOLDER, TreeCopy, measure, opened, remove_tree
+from stager.helper.data.tree import FOLDER, TreeCopy, measure, names, opened, remove_tree
 from stager.helper.protocol import refused
 from stager.helper.verbs import failed
 
@@ -135,15 +135,15 @@ class Storage:
     def volumes(self) -> dict[str, Origin]:
         """Return the volumes and their origins. Raises OSError."""
         with self._folder(VOLUMES) as volumes:
-            return {name: _origin(volumes, name) for name in _complete(volumes, NAME)}
+            return {name: _origin(volumes, name) for name in complete(volumes, NAME)}
 
     def snapshots(self) -> dict[str, list[str]]:
         """Return the snapshots and the names of their parts. Raises OSError."""
         found = {}
         with self._folder(SNAPSHOTS) as snapshots:
-            for name in _complete(snapshots, SNAPSHOT):
+            for name in complete(snapshots, SNAPSHOT):
                 with contextlib.suppress(FileNotFoundError), opened(name, FOLDER, snapshots) as snapshot:
-                    found[name] = _complete(snapshot, NAME)
+                    found[name] = complete(snapshot, NAME)
         return found
 
     def volume_usage(self, volume: str) -> Usage | None:
@@ -164,7 +164,7 @@ class Storage:
         count = 0
         for kind in (VOLUMES, SNAPSHOTS):
             with self._folder(kind) as folder:
-                for name in os.listdir(folder):
+                for name in list(names(folder)):
                     if name.startswith((NEW, GONE)):
                         remove_tree(folder, name)
                         count += 1
@@ -257,8 +257,9 @@ def _exists(folder: int, name: str) -> bool:
     return True
 
 
-def _complete(folder: int, pattern: str) -> list[str]:
-    return sorted(name for name in os.listdir(folder) if re.fullmatch(pattern, name, re.ASCII))
+def complete(folder: int, pattern: str) -> list[str]:
+    """Return the names in a folder that match a pattern. Raises OSError."""
+    return sorted(name for name in names(folder) if re.fullmatch(pattern, name, re.ASCII))
 
 
 def _write_origin(new: int, origin: Origin) -> None:

@@ -95,7 +95,7 @@ class TreeCopy:
     def _copy_folder(self, source: int, target: int, path: Path) -> None:
         if len(path) > MAX_DEPTH:
             raise refused(f"The volume has more than {MAX_DEPTH} folders in one another.", "too-deep")
-        for name in _names(source):
+        for name in names(source):
             inner = (*path, name)
             if inner not in self._without:
                 with _present(name, source) as entry:
@@ -152,7 +152,7 @@ def _copy_attributes(source: int, target: int, facts: os.stat_result) -> None:
     os.utime(target, ns=(facts.st_atime_ns, facts.st_mtime_ns))
 
 
-def _names(folder: int) -> Iterator[str]:
+def names(folder: int) -> Iterator[str]:
     """The names in a folder, read in parts: it may have millions."""
     with os.scandir(folder) as entries:
         for entry in entries:
@@ -181,7 +181,7 @@ def measure(folder: int) -> tuple[int, int]:
 
 
 def _files(folder: int, depth: int) -> Iterator[tuple[int, os.stat_result]]:
-    for name in _names(folder):
+    for name in names(folder):
         with _present(name, folder) as entry:
             if entry is None:
                 continue
@@ -205,7 +205,7 @@ def remove_tree(parent: int, name: str) -> None:
     fresh = (f".{secrets.token_hex(8)}-{number}" for number in count())
     with contextlib.suppress(FileNotFoundError), opened(name, FOLDER, parent) as root:
         retries = 0
-        while results := [_remove_entry(root, entry, fresh) for entry in islice(_names(root), BATCH)]:
+        while results := [_remove_entry(root, entry, fresh) for entry in islice(names(root), BATCH)]:
             retries += results.count(False)
             if retries > MAX_RETRIES:
                 raise failed("The volume gets new files while it is removed.", "volume-in-use")
@@ -217,7 +217,7 @@ def _remove_entry(root: int, name: str, fresh: Iterator[str]) -> bool:
     if _unlink(name, root):
         return True
     with opened(name, FOLDER, root) as folder:
-        for inner in _names(folder):
+        for inner in names(folder):
             if not _unlink(inner, folder):
                 os.rename(inner, next(fresh), src_dir_fd=folder, dst_dir_fd=root)
     try:

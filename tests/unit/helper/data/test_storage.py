@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,20 @@ from stager.helper.data.storage import Storage
 from stager.helper.data.tree import FOLDER
 from stager.helper.protocol import HelperError
 
-STEPS = ("mkdir", "open", "rename", "chown", "chmod", "symlink", "link", "unlink", "rmdir", "write", "fsync", "utime")
+STEPS = (
+    "mkdir",
+    "open",
+    "rename",
+    "chown",
+    "chmod",
+    "symlink",
+    "link",
+    "unlink",
+    "rmdir",
+    "write",
+    "fsync",
+    "utime",
+)
 """The functions of `os` that change the pool."""
 
 
@@ -236,7 +249,5 @@ def killed_after(count: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[b
         for name in STEPS:
             patched.setattr(os, name, counted(getattr(os, name)))
         is_done: list[bool] = []
-        try:
+        with suppress(Killed):
             yield is_done
-        except Killed:
-            pass

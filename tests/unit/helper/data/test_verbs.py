@@ -19,7 +19,22 @@ from stager.helper_client import HelperClient
 from tests.unit.helper.serving import line, sent, served
 
 GB = 1 << 30
-NAMES: list[object] = ["../db", "..", ".", "a/b", "", ".new-1", "-a", "a\n", "a\0", "a" * 256, "é", 1, None, ["a"]]
+NAMES: list[object] = [
+    "../db",
+    "..",
+    ".",
+    "a/b",
+    "",
+    ".new-1",
+    "-a",
+    "a\n",
+    "a\0",
+    "a" * 256,
+    "é",
+    1,
+    None,
+    ["a"],
+]
 """Values that aren't names."""
 
 
@@ -61,7 +76,9 @@ async def test_names_that_are_paths(socket: Path, name: object) -> None:
         assert await refused(socket, verb, **fields) == "bad-request", (verb, fields)
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", "../a", "a/../b", "a//b", ".", "a/", "", "a\n", "/".join("a" * 9)])
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "../a", "a/../b", "a//b", ".", "a/", "", "a\n", "/".join("a" * 9)]
+)
 async def test_paths_that_aren_t_left_out(socket: Path, path: str) -> None:
     clone = {"installation": "abc", "volume": "a", "snapshot": "s1", "part": "db", "without": [path]}
     assert await refused(socket, "data-volume-clone", **clone) == "bad-request"
