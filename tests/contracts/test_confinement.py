@@ -79,7 +79,9 @@ def container_of(engine: DockerUnderTest) -> str:
 
 def host_config(engine: DockerUnderTest) -> dict[str, Any]:
     """What Docker holds of the only instance."""
-    inspected = subprocess.run(["docker", "inspect", container_of(engine)], capture_output=True, check=True).stdout
+    inspected = subprocess.run(
+        ["docker", "inspect", container_of(engine)], capture_output=True, check=True
+    ).stdout
     found: dict[str, Any] = json.loads(inspected)[0]["HostConfig"]
     return found
 
