@@ -58,7 +58,9 @@ def test_from_a_preview_to_the_next_one(stager: Served, run: Run) -> None:
     assert run("launch", "shop", "feature", "--no-open").exit_code == 0
     shown = run("show", "shop", "feature").stdout
     assert 'data: snapshot 1 "base", ' in shown
-    assert listed.split("\n")[0].split() == ["IMAGE", "#", "NAME", "STATE", "AGE", "SIZE", "MADE", "FROM", "MASKED"]
+    listed = run("snapshot", "list", "shop").stdout
+    headings = ["IMAGE", "#", "NAME", "STATE", "AGE", "SIZE", "MADE", "FROM", "MASKED"]
+    assert listed.split("\n")[0].split() == headings
     assert "preview main" in listed
 
 
