@@ -156,11 +156,8 @@ async def restore_dump(  # noqa: PLR0913, PLR0917 (each is a parameter of the re
     actor: Known,
     app: Annotated[str, Query(description="The application.", max_length=100)],
     service: Annotated[
-        str,
-        Query(
-            description="The service to load it into; by default the only database.", max_length=MAX_SERVICE
-        ),
-    ] = "",
+        str, Query(description="The service that it is loaded into.", max_length=MAX_SERVICE)
+    ] = "database",
     file_name: Annotated[
         str, Query(description="The dump's name; its suffix says its format.", max_length=255)
     ] = "dump.sql",

@@ -57,7 +57,7 @@ def create(  # noqa: PLR0913 (the options of the command)
     ] = "",
     service: Annotated[
         str, typer.Option("--service", "-s", metavar="NAME", help="The service that a dump is loaded into.")
-    ] = "",
+    ] = "database",
     branch: Annotated[
         str, typer.Option("--branch", metavar="NAME", help="The branch whose code runs the command.")
     ] = "",
