@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 LONGER = int(os.environ.get("LONGER", "1"))
 
@@ -23,4 +23,5 @@ def length(cases: int, steps: int = 50) -> settings:
         stateful_step_count=steps,
         deadline=None,
         suppress_health_check=list(HealthCheck),
+        phases=set(Phase) - {Phase.explain},  # it traces each line, for minutes, to comment a failure
     )

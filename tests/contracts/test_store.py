@@ -301,6 +301,18 @@ class TestEnvironmentState:
         await save(store, environment(1, comment_id="9"))
         assert await store.read(lambda tx: tx.environment_state("env1", StateKind.PIN)) == "1"
 
+    async def test_state_of_one_kind_is_listed_by_environment(self, store: Store) -> None:
+        await save(store, environment(1), environment(2), environment(3))
+
+        def write(tx: Transaction) -> None:
+            tx.save_environment_state("env1", StateKind.EXTERNAL, "a")
+            tx.save_environment_state("env2", StateKind.EXTERNAL, "b")
+            tx.save_environment_state("env3", StateKind.PIN, "c")
+
+        await store.write(write)
+        found = await store.read(lambda tx: tx.environment_states(StateKind.EXTERNAL))
+        assert found == {"env1": "a", "env2": "b"}
+
 
 class TestDeliveries:
     async def test_are_given_out_in_the_order_in_which_they_came(self, store: Store) -> None:
@@ -577,7 +589,7 @@ class TestForget:
                 number = int(owner[-1])
                 tx.save_deployment(deployment(number, environment_id=owner))
                 tx.save_share_link(link(number, environment_id=owner))
-                for kind in StateKind:
+                for kind in set(StateKind) - {StateKind.EXTERNAL}:
                     tx.save_environment_state(owner, kind, "x")
             tx.save_fact("domain", "x")
 
@@ -590,8 +602,18 @@ class TestForget:
 
         await store.write(write)
         assert await store.write(lambda tx: tx.delete_expired(NOON)) == 1
-        assert await store.read(left) == {f"env2 {kind}" for kind in StateKind} | {"env2", "x"}
+        kinds = set(StateKind) - {StateKind.EXTERNAL}
+        assert await store.read(left) == {f"env2 {kind}" for kind in kinds} | {"env2", "x"}
         assert await store.write(lambda tx: tx.delete_expired(NOON)) == 0
+
+    async def test_an_environment_with_external_resources_stays(self, store: Store) -> None:
+        await save(store, environment(1, present=False, updated_at=later(-1)))
+        await store.write(lambda tx: tx.save_environment_state("env1", StateKind.EXTERNAL, "x"))
+
+        assert await store.write(lambda tx: tx.delete_expired(NOON)) == 0
+        assert await store.read(lambda tx: tx.environment("env1")) is not None
+        await store.write(lambda tx: tx.save_environment_state("env1", StateKind.EXTERNAL, ""))
+        assert await store.write(lambda tx: tx.delete_expired(NOON)) == 1
 
     async def test_removes_what_is_over_and_older_and_counts_it(self, store: Store) -> None:
         def fill(tx: Transaction) -> None:

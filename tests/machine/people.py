@@ -15,6 +15,7 @@ from stager.domain.errors import Refused
 from stager.domain.identity.actor import Actor
 from stager.domain.pull_requests.comment_command import Verb, parse_command
 from stager.domain.pull_requests.events import ChangeEvent, CommentAdded
+from stager.domain.source import Trust
 from stager.testing import FaultMode
 from tests.machine.base import OURS, STRANGERS
 from tests.machine.expected import Held
@@ -162,9 +163,10 @@ class People(Pulls):
         number, sha = environment.change.number, environment.desired.revision.sha
         in_doubt = self._has_to_hear(number)
         self.expected.hold(number, Held.MAYBE if in_doubt else Held.NO)
-        if environment.approved_sha != sha:
+        is_killed_fork = environment.approved_sha != sha and environment.desired.trust is Trust.FORK
+        if environment.approved_sha != sha and not is_killed_fork:
             return
-        if in_doubt:
+        if in_doubt or is_killed_fork:  # the latter runs until the rules are evaluated again
             self.expected.may_let_run(number, sha)
         else:
             self.expected.lets_run(number, sha)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from stager.domain.pull_requests.rules import Rules
 from tests.machine.base import Terms
 from tests.machine.installation import Installation, OutOfTouch, WithServices
 from tests.machine.pulls import Sent
@@ -137,3 +138,18 @@ def test_database_lost_before_the_main_container_is_created(with_services: WithS
     assert {instance.service for instance in with_services.engine.there()} == {"db", "admin"}
     with_services.control_plane_dies(database_lost=True, fuse=None, passing=3.0)
     assert with_services.expected.versions("red") == {"1"}
+
+
+def test_killed_and_launched_although_a_rule_forbids_it() -> None:
+    """A manual launch overrides the rules for the commit. It did so only for what the rules had suspended: if
+    it was killed then, the next event stopped it again."""
+    state = Installation()
+    state.begin(terms=Terms(rules=Rules(without_labels=("wip",))))
+    state.open(ref="red", labels=("wip",))
+    state.time_passes(5.0)
+    state.kill(name="red")
+    state.launch(name="red")
+    launched = state._of_change(1)
+    assert launched is not None
+    assert launched.approved_sha == launched.desired.revision.sha
+    state.teardown()

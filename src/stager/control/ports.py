@@ -15,6 +15,7 @@ from stager.ports.forge import Webhooks
 from stager.ports.logs import Logs
 from stager.ports.router import EdgeProxy, Router
 from stager.ports.secret_box import SecretBox
+from stager.ports.server_commands import ServerCommands
 from stager.ports.source import Sources
 from stager.ports.store import Store
 
@@ -41,6 +42,7 @@ class Ports:
         secret_box: hashes and encrypts secrets of sessions and tokens.
         data: snapshots of volumes.
         workbench: runs services on copies of them.
+        server_commands: runs the server hooks of applications.
         webhooks: verifies and parses deliveries, by the name of the forge.
         forges: the forges whose API Stager may call.
         builds: None if no application is built.
@@ -58,6 +60,7 @@ class Ports:
     secret_box: SecretBox
     data: Data
     workbench: Workbench
+    server_commands: ServerCommands
     webhooks: Mapping[str, Webhooks] = field(default_factory=dict)
     forges: Forges = field(default_factory=Forges)
     builds: BuildPorts | None = None

@@ -25,6 +25,7 @@ from stager.testing.fakes.forge import FORGE, FakeForge, as_forge
 from stager.testing.fakes.logs import MemoryLogs
 from stager.testing.fakes.router import FakeRouter
 from stager.testing.fakes.secret_box import FakeSecretBox
+from stager.testing.fakes.server_commands import FakeServerCommands
 from stager.testing.fakes.sources import FakeSources
 from stager.testing.fakes.store import MemoryStore
 
@@ -53,6 +54,7 @@ class Fakes:
     ids: SequentialIds = field(default_factory=SequentialIds)
     sources: FakeSources = field(default_factory=lambda: FakeSources({"Dockerfile": "FROM scratch"}))
     logs: MemoryLogs = field(default_factory=MemoryLogs)
+    server_commands: FakeServerCommands = field(default_factory=FakeServerCommands)
 
     def __post_init__(self) -> None:
         self.engine.firewall = self.firewall
@@ -117,6 +119,7 @@ def _ports(fakes: Fakes, configuration: Configuration, around: Around) -> Ports:
         clock=fakes.clock,
         ids=fakes.ids,
         secret_box=FakeSecretBox(),
+        server_commands=around(fakes.server_commands),
         firewall=fakes.firewall,
         data=data,
         workbench=data,

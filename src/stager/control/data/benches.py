@@ -35,7 +35,7 @@ class BenchService:
 
     @property
     def spec(self) -> InstanceSpec:
-        """What its instance is created from: the service alone, with its secrets, and the workbench's volumes."""
+        """What its instance is created from: the service alone, on the workbench's volumes."""
         snapshot = self.snapshot
         alone = replace(
             self.service,

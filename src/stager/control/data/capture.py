@@ -92,8 +92,8 @@ class Capture:
             return
         killed = "It was killed, because it didn't end within its `stop_grace_period`."
         raise Fault(
-            f'The service "{instance.service}" ended with exit code {code} when it was stopped, so its data may'
-            " be incomplete.",
+            f'The service "{instance.service}" ended with exit code {code} when it was stopped, so its data'
+            " may be incomplete.",
             hint=f"{killed} Increase that." if code == KILLED else "Check the last lines of its log.",
             reason="stop-unclean",
         )

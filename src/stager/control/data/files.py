@@ -1,4 +1,4 @@
-"""The files of snapshots: made complete, recorded, and removed. And the repair of what an interruption left."""
+"""The records and the files of snapshots, also after an interruption."""
 
 from __future__ import annotations
 

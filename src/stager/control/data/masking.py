@@ -40,7 +40,7 @@ class Masking:
         its volumes; of an application without scripts, none.
 
         Raises:
-            Fault: `mask-failed`, `mask-without-service`; see `Workbench`. The snapshot may be incomplete then.
+            Fault: `mask-failed`, `mask-without-service`; see `Workbench`. The snapshot may be incomplete.
         """
         scripts = application.data.mask
         if not scripts:
@@ -72,9 +72,10 @@ class Masking:
         log.info("mask_ran", snapshot=bench.snapshot.id, service=name, exit_code=ran.exit_code)
         if ran.exit_code != 0:
             raise Fault(
-                f'The masking script of the service "{name}" {ending(ran, timeout)}. The snapshot was removed.',
-                hint=f"Correct `images.{bench.snapshot.app}.data.mask.{name}`, and take the snapshot again. The"
-                " script runs in the service itself, without a network.",
+                f'The masking script of the service "{name}" {ending(ran, timeout)}. The snapshot was'
+                " removed.",
+                hint=f"Correct `images.{bench.snapshot.app}.data.mask.{name}`, and take the snapshot again."
+                " The script runs in the service itself, without a network.",
                 reason="mask-failed",
                 detail=last_lines(bench, ran),
             )
@@ -85,8 +86,8 @@ def _check_masked(name: str, captured: Captured) -> None:
     if name in {each.service for each in captured.volumes}:
         return
     raise Fault(
-        f'The snapshot has no data of the service "{name}", which `data.mask` has a script for, so it isn\'t known'
-        " to be masked. It was removed.",
+        f'The snapshot has no data of the service "{name}", which `data.mask` has a script for, so it isn\'t'
+        " known to be masked. It was removed.",
         hint="Correct the service's name in `data.mask`, or remove its script.",
         reason="mask-without-service",
     )

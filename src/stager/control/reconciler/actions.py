@@ -50,6 +50,7 @@ class Actions:
         environment, generation = state.environment, state.serving_generation
         if not environment.desired.should_run and not state.instances:
             await self._retirement.clear_networks(environment)
+            self._context.external.request_release(environment.id)
         deployment = state.deployments.get(generation) if generation is not None else None
         if deployment is not None and deployment.live_at is None:
             await self._context.records.live(environment.id, deployment.id, self.now())

@@ -9,6 +9,7 @@ from stager.control.builds.images import ImageResolver
 from stager.control.diagnostics import UnexpectedErrors
 from stager.control.environments.change_feed import ChangeFeed
 from stager.control.environments.records import Records
+from stager.control.external.resources import ExternalResources
 from stager.control.metrics import Metrics
 from stager.control.plugins.lifecycle import Lifecycle
 from stager.control.routing.route_table import Routes
@@ -45,6 +46,7 @@ class WorkerContext:
     clock: Clock
     metrics: Metrics
     lifecycle: Lifecycle
+    external: ExternalResources
     unexpected_errors: UnexpectedErrors
     key: bytes = field(repr=False)
     firewall: Firewall | None = None

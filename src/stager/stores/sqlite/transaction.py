@@ -148,6 +148,9 @@ _STATE = select(environment_state.c.value).where(
     environment_state.c.environment_id == bindparam("environment_id"),
     environment_state.c.kind == bindparam("kind"),
 )
+_STATES = select(environment_state.c.environment_id, environment_state.c.value).where(
+    environment_state.c.kind == bindparam("kind")
+)
 _insert_state = insert(environment_state).from_select(
     ["environment_id", "kind", "value"],
     select(environments.c.id, bindparam("of_kind", type_=Text), bindparam("of_value", type_=Text)).where(
@@ -298,7 +301,15 @@ _DELETE_EXPIRED: tuple[Delete, ...] = (
     ),
     delete(refused_deliveries).where(refused_deliveries.c.at < bindparam("deliveries_before")),
     delete(processed_events).where(processed_events.c.at < bindparam("deliveries_before")),
-    delete(environments).where(not_(_is_present), environments.c.updated_at < bindparam("before")),
+    delete(environments).where(
+        not_(_is_present),
+        environments.c.updated_at < bindparam("before"),
+        environments.c.id.not_in(
+            select(environment_state.c.environment_id).where(
+                environment_state.c.kind == StateKind.EXTERNAL.value
+            )
+        ),
+    ),
     delete(sessions).where(sessions.c.expires_at < bindparam("before")),
     delete(share_links).where(share_links.c.expires_at < bindparam("before")),
 )
@@ -368,6 +379,9 @@ class SqliteTransaction(SqliteAccountRecords):
             self._change(_SAVE_STATE, {**row, "of_value": value})
         else:
             self._change(_DELETE_STATE, row)
+
+    def environment_states(self, kind: StateKind) -> dict[str, str]:
+        return dict(self._all(_STATES, _pair_of, kind=kind.value))
 
     def deployment(self, deployment_id: str) -> Deployment | None:
         return self._first(_DEPLOYMENT, deployment_of, id=deployment_id)
@@ -497,6 +511,10 @@ def _key(delivery: Delivery) -> dict[str, object]:
 
 def _text_of(columns: Sequence[Any]) -> str:
     return str(columns[0])
+
+
+def _pair_of(columns: Sequence[Any]) -> tuple[str, str]:
+    return str(columns[0]), str(columns[1])
 
 
 def _set_aside_of(columns: Sequence[Any]) -> SetAsideDelivery:

@@ -200,6 +200,9 @@ class MemoryTransaction(MemoryAccountRecords):
         elif environment_id in tables.environments:
             tables.state[environment_id, kind] = value
 
+    def environment_states(self, kind: StateKind) -> dict[str, str]:
+        return {environment: value for (environment, of), value in self._tables.state.items() if of == kind}
+
     def deployment(self, deployment_id: str) -> Deployment | None:
         return self._tables.deployments.get(deployment_id)
 
@@ -345,7 +348,9 @@ class MemoryTransaction(MemoryAccountRecords):
     ) -> int:
         finished_before = deliveries_before or before
         tables = self._to_write
-        environments = [e.id for e in self.environments(present=False) if e.updated_at < before]
+        kept = self.environment_states(StateKind.EXTERNAL)
+        absent = (e for e in self.environments(present=False) if e.id not in kept)
+        environments = [e.id for e in absent if e.updated_at < before]
         events = [key for key, at in tables.processed_events.items() if at < finished_before]
         surplus = list(tables.receipts)[: max(0, len(tables.receipts) - max_deliveries)]
         receipts = [

@@ -34,7 +34,7 @@ def upgrade() -> None:
         sa.Column("progress", sa.Text, nullable=False),
         sa.Column("problem", sa.Text),
         sa.PrimaryKeyConstraint("id", name="pk_snapshots"),
-        sa.UniqueConstraint("app", "number", name="uq_snapshots_app"),
+        sa.UniqueConstraint("app", "number", name="uq_snapshots_app_number"),
     )
 
 
