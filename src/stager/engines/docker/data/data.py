@@ -37,7 +37,7 @@ class DockerData:
     Args:
         installation: the id of the installation, which names and labels contain.
         folder: for the snapshots without a pool, and the records of all.
-        helper: keeps the pool.
+        helper: keeps the pool; None if there is none.
 
     Attributes:
         volumes: creates and removes the volumes of environments.
@@ -49,14 +49,14 @@ class DockerData:
         docker: aiodocker.Docker,
         installation: str,
         folder: Path,
-        helper: DataHelper = DataHelper(),
+        helper: DataHelper | None = None,
     ) -> None:
         self._docker = docker
         self._installation = installation
         self._folder = folder
         self._archives = Archives(docker, installation)
         self._copies = Copies(folder, self._archives)
-        self._pool = Pool(helper, installation, folder / POOL_USED)
+        self._pool = Pool(helper or DataHelper(), installation, folder / POOL_USED)
         self._records = Records(folder)
         self.volumes = Volumes(docker, installation, self._copies, self._pool)
         self.benches = Benches(docker, installation, self.volumes)
