@@ -114,8 +114,6 @@ class BuildQueue:
         self._queue: dict[_Build, asyncio.Future[None]] = {}
         self._builds: dict[str, _Build] = {}
         self._resolved_at: dict[str, float] = {}
-        self.first_build = asyncio.Event()
-        """Set once the builder has been called."""
 
     def fresh(self) -> set[str]:
         """Recently resolved images: their deployments may not be stored yet."""
@@ -235,7 +233,6 @@ class BuildQueue:
                 request.timeout,
                 request.origin.untrusted,
             )
-            self.first_build.set()
             image = await self._builder.build(order, lambda line: self._log_line(build, line))
         bound.info("built", image=image)
         return image
