@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from stager.cli.up.build_choice import BuildOptions
-from stager.cli.up.preparation import Options, Prepared, prepare
-from stager.cli.up.variables import Given
+from stager.cli.up.options import BuildOptions, Given, Options
+from stager.cli.up.preparation import prepare
+from stager.cli.up.prepared import Prepared
 from stager.domain.errors import Fault, Refused
 from tests.unit.cli.up.terminal import FakeTerminal
 
