@@ -48,8 +48,8 @@ class Embedding:
 
     Attributes:
         control_plane: set once it runs.
-        is_settled: set by the command when its preview is live or has failed. Stager's own pages, which take a
-            third of the processor time of the start, wait for that, for `MAX_WAIT` at most.
+        is_settled: set by the command when its preview is live or has failed. Stager's own pages, which take
+            a third of the processor time of the start, wait for that, for `MAX_WAIT` at most.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Decides what is built and run, tells the user, and commits the folder for the first time. It runs in a forked
+"""Decides what is built and run, prints it, and commits the folder for the first time. Runs in a forked
 process; see `session`."""
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def _send(work: Callable[[], Any], pipe: int) -> int:
         data = pickle.dumps(work())
     except typer.Exit as ending:
         return ending.exit_code
-    except Exception:
+    except Exception:  # noqa: BLE001 (the process ends)
         traceback.print_exc()
         return 1
     finally:

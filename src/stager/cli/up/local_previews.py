@@ -1,5 +1,5 @@
-"""The preview of `stager up`, read and changed in the control plane of the same process. Stager's own pages and
-API, whose import takes a third of the server's start, needn't run for that."""
+"""The preview of `stager up`, read and changed in the control plane of the same process. Stager's own pages
+and API aren't needed for that; their import takes a third of the server's start."""
 
 from __future__ import annotations
 

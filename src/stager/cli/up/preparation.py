@@ -6,11 +6,8 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
-
-import yaml
 
 from stager.cli.up.base_image import inspect
 from stager.cli.up.build_choice import BuildChoice, BuildChooser

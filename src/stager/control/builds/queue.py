@@ -141,6 +141,10 @@ class BuildQueue:
         self._resolved_at[image] = asyncio.get_running_loop().time()
         return image
 
+    def keys(self) -> set[str]:
+        """The keys of queued and running builds."""
+        return set(self._builds)
+
     def progress(self, key: str) -> BuildProgress | None:
         """The progress of this key's build; None if it isn't queued or running."""
         build = self._builds.get(key)
