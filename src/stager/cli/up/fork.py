@@ -16,6 +16,9 @@ import typer
 
 T = TypeVar("T")
 
+SIGNALLED = 128
+"""A shell's exit code of a command that a signal ended is this and the signal's number."""
+
 
 class Fork(Generic[T]):
     """A forked process that computes a value, and ends.
@@ -36,9 +39,9 @@ class Fork(Generic[T]):
             typer.Exit: the process ended without one; with its exit code. It has printed why.
         """
         data = await asyncio.to_thread(self._read)
-        code = await asyncio.to_thread(self._wait)
+        code = self._wait()  # it has closed the pipe, so it has ended
         if code != 0:
-            raise typer.Exit(code)
+            raise typer.Exit(code if code > 0 else SIGNALLED - code)
         value: T = pickle.loads(data)  # noqa: S301 (written by this program)
         return value
 
@@ -47,7 +50,6 @@ class Fork(Generic[T]):
         if self._process:
             with suppress(ProcessLookupError):
                 os.kill(self._process, signal.SIGTERM)
-            self._wait()
 
     def _read(self) -> bytes:
         with os.fdopen(self._pipe, "rb") as pipe:
@@ -55,7 +57,7 @@ class Fork(Generic[T]):
 
     def _wait(self) -> int:
         process, self._process = self._process, 0
-        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) if process else 0
+        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
 def forked(work: Callable[[], T]) -> Fork[T]:

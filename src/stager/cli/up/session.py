@@ -51,7 +51,7 @@ class Session:
 
         Raises:
             StagerError: the server can't run.
-            typer.Exit: the folder can't be built; the reason was printed.
+            typer.Exit: the folder can't be built, and the reason was printed; or a signal came before.
         """
         self._state.lock()
         first = forked(lambda: self._commit_first(options))
@@ -72,11 +72,10 @@ class Session:
         port = _free_port(self._place.port)
         async with self._front(port) as front:
             imported = asyncio.create_task(import_in_background("stager.cli.up.embedded_server"))
-            first = await _unless(ended, forked.result())
+            first = await _unless(ended, forked)
             await asyncio.gather(front, imported)
-            if first is not None:
-                await self._serve(first, port, ended)
-                first.tree.remove()
+            await self._serve(first, port, ended)
+            first.tree.remove()
 
     @asynccontextmanager
     async def _front(self, port: int) -> AsyncIterator[Awaitable[object]]:
@@ -130,15 +129,14 @@ def configuration_of(place: Place, application: object, state: Path, port: int) 
     }
 
 
-async def _unless(ended: asyncio.Event, work: Coroutine[None, None, FirstCommit]) -> FirstCommit | None:
-    """The result of this work; None if the command ends before."""
-    working, waiting = asyncio.create_task(work), asyncio.create_task(ended.wait())
+async def _unless(ended: asyncio.Event, forked: Fork[FirstCommit]) -> FirstCommit:
+    """The result of the forked process. Raises `typer.Exit` if the command ends before."""
+    working, waiting = asyncio.create_task(forked.result()), asyncio.create_task(ended.wait())
     await asyncio.wait((working, waiting), return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
-    if working.done():
-        return await working
-    working.cancel()
-    return None
+    if not working.done():
+        forked.end()
+    return await working
 
 
 async def _follow(
