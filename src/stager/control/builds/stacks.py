@@ -156,10 +156,10 @@ def _completed(application: Application, completed: Application, file: ParsedFil
     services that are built."""
     main = stack.main_service
     configured = application.build or Recipe()
-    recipe = file.recipe(configured)
+    recipe = given = file.recipe(configured)
     is_own = _names_own_build(file) or replace(configured, auto=False, secrets={}, arguments={}) != Recipe()
     if not is_own and main.build is not None:
-        recipe = replace(_with_arguments(main.build, recipe), secrets=configured.secrets)
+        recipe = replace(_with_arguments(main.build, given), secrets=configured.secrets)
     runs_own_image = is_own or not main.image
     main = replace(
         main,
@@ -168,7 +168,7 @@ def _completed(application: Application, completed: Application, file: ParsedFil
         command=completed.command or main.command,
         check=None if completed.health_path else main.check,
     )
-    services = (_with_build_arguments(each, recipe) for each in stack.services)
+    services = (_with_build_arguments(each, given) for each in stack.services)
     port = file.manifest.port or (None if application.port else main.port)
     return Declared(
         completed,
