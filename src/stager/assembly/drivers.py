@@ -36,6 +36,7 @@ from stager.front.process.client import FrontClient
 from stager.front.process.external_front import ExternalFront
 from stager.front.process.launcher import FrontLauncher
 from stager.ports.clock import RandomIds, SystemClock
+from stager.server_commands.runner import LocalCommands
 from stager.settings.model import Settings
 from stager.state import StateDirectory
 from stager.stores.secret_box import FileSecretBox
@@ -108,6 +109,7 @@ async def drivers_of(
         clock=SystemClock(),
         ids=RandomIds(),
         secret_box=FileSecretBox(state.seal_key),
+        server_commands=LocalCommands(),
         webhooks={GITHUB: webhooks_of(settings, setup), **({LOCAL: local} if local else {})},
         forges=forges,
         builds=build_ports_of(settings, state, docker),

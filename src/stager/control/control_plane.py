@@ -13,6 +13,7 @@ from datetime import timedelta
 
 from stager.control.builds.package import Builds
 from stager.control.environments.package import Callbacks, Environments
+from stager.control.external.resources import ExternalResources
 from stager.control.identity.login_flows import LoginFlows
 from stager.control.identity.package import Identity, IdentityOptions
 from stager.control.loops import Loop
@@ -93,6 +94,9 @@ class ControlPlane:
             options.max_previews,
         )
         self.builds = Builds(ports, self.environments.records)
+        self.external = ExternalResources(
+            ports, applications, self.routing.urls, self.environments.change_feed
+        )
         self.pull_requests = PullRequests(
             ports,
             applications,
@@ -119,12 +123,14 @@ class ControlPlane:
             self.plugins,
             self.environments,
             self.builds,
+            self.external,
             ReconcilerOptions(intervals.full_reconciliation, intervals.keep_gone, options.key),
         )
 
     def _loops(self, intervals: Intervals) -> list[Loop]:
         return [
             *self.builds.loops(),
+            *self.external.loops(),
             *self.routing.loops(self.reconciler.readiness),
             *self.pull_requests.loops(intervals.resync),
         ]
@@ -145,3 +151,4 @@ class ControlPlane:
         await self.plugins.close()
         await self.reporting.close()
         await self.builds.close()
+        await self.external.close()

@@ -14,6 +14,7 @@ from stager.ports.forge import Webhooks
 from stager.ports.logs import Logs
 from stager.ports.router import EdgeProxy, Router
 from stager.ports.secret_box import SecretBox
+from stager.ports.server_commands import ServerCommands
 from stager.ports.source import Sources
 from stager.ports.store import Store
 
@@ -38,6 +39,7 @@ class Ports:
 
     Args:
         secret_box: hashes and encrypts secrets of sessions and tokens.
+        server_commands: runs the server hooks of applications.
         webhooks: verifies and parses deliveries, by the name of the forge.
         forges: the forges whose API Stager may call.
         builds: None if no application is built.
@@ -53,6 +55,7 @@ class Ports:
     clock: Clock
     ids: Ids
     secret_box: SecretBox
+    server_commands: ServerCommands
     webhooks: Mapping[str, Webhooks] = field(default_factory=dict)
     forges: Forges = field(default_factory=Forges)
     builds: BuildPorts | None = None

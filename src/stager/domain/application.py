@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from stager.domain import catalogue
 from stager.domain.errors import Fault, Refused
+from stager.domain.external import ServerHooks
 from stager.domain.identity.access_policy import Privacy
 from stager.domain.names import did_you_mean
 from stager.domain.profile import Egress, Limits, Profile, ProfileName, profile_name, profile_of
@@ -27,6 +28,10 @@ LOCAL_OWNER = "local"
 SHARED_BUILDER = (
     "`forks.unsafe_shared_builder` is on, so code from forks is built together with trusted code and can"
     " change the results of other builds on this machine."
+)
+NO_SERVER_HOOK = (
+    "The server hook `before_launch` doesn't run for code from forks, so the variables that it sets are"
+    " missing."
 )
 
 
@@ -57,6 +62,12 @@ class Container:
     tmpfs: tuple[str, ...] = ()
     stop_signal: str = ""
     shared_memory: int | None = None
+
+
+def _container_settings(of: Application | ServiceSpec) -> dict[str, Any]:
+    """The settings that it shares with `Container`, by name."""
+    own = {each.name for each in fields(of)}
+    return {each.name: getattr(of, each.name) for each in fields(Container) if each.name in own}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +107,7 @@ class Application:
         service_secrets: environment variables of services that code from forks doesn't get, by the name of
             the service.
         fork_images: images that services of code from forks may run; see `catalogue.is_allowed`.
+        server_hooks: commands that run on the server.
     """
 
     name: str
@@ -129,13 +141,19 @@ class Application:
     declared: StackDeclaration = field(default_factory=StackDeclaration)
     service_secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     fork_images: tuple[str, ...] = (catalogue.OFFICIAL,)
+    server_hooks: ServerHooks = field(default_factory=ServerHooks, repr=False)
 
-    @property
-    def container(self) -> Container:
-        """The settings that the engine gets: those with the same names."""
-        own = {each.name for each in fields(self)}
-        shared = {each.name: getattr(self, each.name) for each in fields(Container) if each.name in own}
-        return Container(**{**shared, "command": self.command or None})
+    def container(self, service: ServiceSpec, *, is_main: bool, has_healthcheck: bool) -> Container:
+        """The settings that the containers of one of its services are created from: the service's of the same
+        names and, for the main one, those that only an application has."""
+        grace = service.stop_grace_period
+        converted = {
+            "port": self.port if is_main else service.listening_port,
+            "stop_grace_period": self.stop_grace_period if grace is None else grace,
+            "has_healthcheck": has_healthcheck,
+        }
+        of_application = _container_settings(self) if is_main else {}
+        return Container(**{**of_application, **_container_settings(service), **converted})
 
     @property
     def needs_commit(self) -> bool:
@@ -216,7 +234,9 @@ class Application:
     def warnings(self, trust: Trust) -> tuple[str, ...]:
         """Warnings to show with previews of code of this trust."""
         is_shared = trust is Trust.FORK and self.build is not None and self.shares_builder
-        return (SHARED_BUILDER,) if is_shared else ()
+        has_no_hook = bool(self.server_hooks.before_launch) and not self.server_hooks.run_for(trust)
+        found = ((SHARED_BUILDER, is_shared), (NO_SERVER_HOOK, has_no_hook))
+        return tuple(text for text, applies in found if applies)
 
     def is_of(self, repository: Repository) -> bool:
         """Whether it belongs to this repository, by owner and name. GitHub's names are case-insensitive."""

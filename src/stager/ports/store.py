@@ -34,6 +34,8 @@ class StateKind(StrEnum):
     """The forge's deployment that was reported last."""
     HANDLERS = "handlers"
     """Which lifecycle handlers have run for its generation."""
+    EXTERNAL = "external"
+    """Its external resources. While there are any, the environment isn't deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,9 @@ class Transaction(AccountRecords, Protocol):
     def save_environment_state(self, environment_id: str, kind: StateKind, value: str) -> None:
         """Insert or replace; an empty value deletes. No effect when there is no such environment."""
 
+    def environment_states(self, kind: StateKind) -> dict[str, str]:
+        """The state of this kind of all environments that have any, by their ids."""
+
     def deployment(self, deployment_id: str) -> Deployment | None:
         """The deployment with this id."""
 
@@ -243,9 +248,10 @@ class Transaction(AccountRecords, Protocol):
         deliveries_before: datetime | None = None,
         max_deliveries: int = MAX_DELIVERIES,
     ) -> int:
-        """Delete absent environments that last changed before this time with all that belongs to them,
-        sessions and share links that expired before it, and finished or refused deliveries and processed
-        events that are older. Returns the number of these; what belongs to an environment isn't counted.
+        """Delete absent environments that last changed before this time with all that belongs to them, unless
+        they have external resources; sessions and share links that expired before it, and finished or refused
+        deliveries and processed events that are older. Returns the number of these; what belongs to an
+        environment isn't counted.
 
         Args:
             deliveries_before: the limit for deliveries and events, where it differs.

@@ -24,6 +24,7 @@ from stager.testing.fakes.forge import FORGE, FakeForge, as_forge
 from stager.testing.fakes.logs import MemoryLogs
 from stager.testing.fakes.router import FakeRouter
 from stager.testing.fakes.secret_box import FakeSecretBox
+from stager.testing.fakes.server_commands import FakeServerCommands
 from stager.testing.fakes.sources import FakeSources
 from stager.testing.fakes.store import MemoryStore
 
@@ -52,6 +53,7 @@ class Fakes:
     ids: SequentialIds = field(default_factory=SequentialIds)
     sources: FakeSources = field(default_factory=lambda: FakeSources({"Dockerfile": "FROM scratch"}))
     logs: MemoryLogs = field(default_factory=MemoryLogs)
+    server_commands: FakeServerCommands = field(default_factory=FakeServerCommands)
 
     def __post_init__(self) -> None:
         self.engine.firewall = self.firewall
@@ -115,6 +117,7 @@ def _ports(fakes: Fakes, configuration: Configuration, around: Around) -> Ports:
         clock=fakes.clock,
         ids=fakes.ids,
         secret_box=FakeSecretBox(),
+        server_commands=around(fakes.server_commands),
         firewall=fakes.firewall,
         webhooks={FORGE: forge, **configuration.webhooks},
         forges=Forges([as_forge(forge)] if configuration.has_credentials else []),

@@ -30,6 +30,7 @@ class Launch:
         urls: of the routed services, by the name of the service.
         key: of the installation; generated secrets are derived from it.
         amended: the variables that handlers set.
+        external: the variables that the server hook `before_launch` set.
     """
 
     environment: Environment
@@ -38,6 +39,7 @@ class Launch:
     urls: Mapping[str, str]
     key: bytes = field(repr=False)
     amended: Mapping[str, str] = field(default_factory=dict, repr=False)
+    external: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def is_ours(self) -> bool:
@@ -106,6 +108,7 @@ def _of_code(
             **fill(provided(each.spec for each in launch.deployment.services)),
             **({**own, **configured} if service.is_main else {**configured, **own}),
             **_secrets(launch, service),
+            **launch.external,
             **environment.desired.parameters,
             **launch.amended,
             **_documented(application, environment),

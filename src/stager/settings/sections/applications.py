@@ -13,7 +13,13 @@ from stager.domain.application import LOCAL_OWNER, Application
 from stager.domain.catalogue import OFFICIAL
 from stager.domain.names import slugify
 from stager.settings.loading.refusals import InvalidValue, Path, refuse
-from stager.settings.sections.builds import HookCommands, OptionalBuild, nameable, required_port
+from stager.settings.sections.builds import (
+    HookCommands,
+    OptionalBuild,
+    ServerHookCommands,
+    nameable,
+    required_port,
+)
 from stager.settings.sections.create_params import (
     HOST_CONFIG,
     check_allowed,
@@ -114,6 +120,9 @@ class App(ServiceKeys, Defaults):
 
     hooks: HookCommands = HookCommands()
     """Commands that run inside an instance."""
+
+    server_hooks: ServerHookCommands = ServerHookCommands()
+    """Commands that run on the server, such as to create a database for each preview."""
 
     services: dict[
         str, Annotated[Service, BeforeValidator(as_service, json_schema_input_type=Service | str)]
@@ -281,6 +290,7 @@ class App(ServiceKeys, Defaults):
             "build": build.recipe if build else None,
             "build_timeout": build.timeout if build else 0.0,
             "hooks": self.hooks.hooks,
+            "server_hooks": self.server_hooks.hooks,
             "repository_file_keys": frozenset(self.repository_file_keys),
             "rules": self.pull_requests.rules,
             "privacy": self.private.privacy if self.private else None,

@@ -143,6 +143,9 @@ _STATE = select(environment_state.c.value).where(
     environment_state.c.environment_id == bindparam("environment_id"),
     environment_state.c.kind == bindparam("kind"),
 )
+_STATES = select(environment_state.c.environment_id, environment_state.c.value).where(
+    environment_state.c.kind == bindparam("kind")
+)
 _insert_state = insert(environment_state).from_select(
     ["environment_id", "kind", "value"],
     select(environments.c.id, bindparam("of_kind", type_=Text), bindparam("of_value", type_=Text)).where(
@@ -287,7 +290,15 @@ _DELETE_EXPIRED: tuple[Delete, ...] = (
     ),
     delete(refused_deliveries).where(refused_deliveries.c.at < bindparam("deliveries_before")),
     delete(processed_events).where(processed_events.c.at < bindparam("deliveries_before")),
-    delete(environments).where(not_(_is_present), environments.c.updated_at < bindparam("before")),
+    delete(environments).where(
+        not_(_is_present),
+        environments.c.updated_at < bindparam("before"),
+        environments.c.id.not_in(
+            select(environment_state.c.environment_id).where(
+                environment_state.c.kind == StateKind.EXTERNAL.value
+            )
+        ),
+    ),
     delete(sessions).where(sessions.c.expires_at < bindparam("before")),
     delete(share_links).where(share_links.c.expires_at < bindparam("before")),
 )
@@ -343,6 +354,10 @@ class SqliteTransaction(SqliteAccountRecords):
         return self._all(_BEING_SERVED, pair_of)
 
     def save_environment(self, environment: Environment) -> None:
+        if environment.desired.is_present:
+            holder = self._first(_PRESENT_BY_SERVICE_HOST, environment_of, host=environment.host)
+            if holder is not None and holder.id != environment.id:
+                raise ValueError(f"another present environment has the host {environment.host}")
         try:
             self._change(_SAVE_ENVIRONMENT, environment_row(environment)._asdict())
         except IntegrityError as error:
@@ -357,6 +372,9 @@ class SqliteTransaction(SqliteAccountRecords):
             self._change(_SAVE_STATE, {**row, "of_value": value})
         else:
             self._change(_DELETE_STATE, row)
+
+    def environment_states(self, kind: StateKind) -> dict[str, str]:
+        return dict(self._all(_STATES, _pair_of, kind=kind.value))
 
     def deployment(self, deployment_id: str) -> Deployment | None:
         return self._first(_DEPLOYMENT, deployment_of, id=deployment_id)
@@ -468,6 +486,10 @@ def _key(delivery: Delivery) -> dict[str, object]:
 
 def _text_of(columns: Sequence[Any]) -> str:
     return str(columns[0])
+
+
+def _pair_of(columns: Sequence[Any]) -> tuple[str, str]:
+    return str(columns[0]), str(columns[1])
 
 
 def _set_aside_of(columns: Sequence[Any]) -> SetAsideDelivery:
