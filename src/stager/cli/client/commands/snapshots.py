@@ -272,10 +272,11 @@ def _wait(api: Api, made: Json, timeout: float, *, quiet: bool) -> Json:
                 if not error.is_transient:
                     raise
     if made["state"] != "ready":
+        hint, reason = str(made.get("hint", "")), str(made.get("reason", ""))
         raise ClientError(
             str(made.get("message") or "The snapshot was deleted."),
-            hint=str(made.get("hint", "")),
-            reason=str(made.get("reason", "")),
+            hint=hint,
+            reason=reason,
             lines=tuple(map(str, made.get("lines", []))),
         )
     return made
