@@ -124,7 +124,7 @@ def _too_slow() -> Refused:
     return Refused(
         "The dump was sent too slowly.",
         hint=f"The limits are {IDLE_TIMEOUT:g} seconds per chunk and {TIMEOUT / 3_600:g} hours in total.",
-        reason="body-too-slow",
+        reason="upload-too-slow",
         status=408,
     )
 

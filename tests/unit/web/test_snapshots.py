@@ -256,7 +256,7 @@ class TestUploads:
         ("messages", "reason"),
         [
             ([piece(b"a"), {"type": "http.disconnect"}], "upload-cut"),
-            ([piece(b"a")], "body-too-slow"),
+            ([piece(b"a")], "upload-too-slow"),
         ],
     )
     async def test_an_incomplete_one_leaves_nothing(
