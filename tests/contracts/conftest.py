@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.data import DataUnderTest, FakeDataUnderTest, copies_under_test
+from tests.contracts.data import DataUnderTest, FakeDataUnderTest, copies_under_test, pool_under_test
 from tests.contracts.engines import Engine, FakeEngineUnderTest, docker_under_test
 from tests.contracts.forges import FakeForgeUnderTest, Forge, github
 from tests.contracts.local_forge import local
@@ -35,10 +35,17 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
         yield docker
 
 
-@pytest.fixture(params=["memory", pytest.param("copies", marks=pytest.mark.docker)])
+@pytest.fixture(
+    params=[
+        "memory",
+        pytest.param("copies", marks=pytest.mark.docker),
+        pytest.param("pool", marks=pytest.mark.docker),
+    ]
+)
 async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[DataUnderTest]:
     if request.param == "memory":
         yield FakeDataUnderTest()
         return
-    async with copies_under_test(tmp_path) as copies:
-        yield copies
+    under_test = copies_under_test if request.param == "copies" else pool_under_test
+    async with under_test(tmp_path) as storage:
+        yield storage

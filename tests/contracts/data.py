@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import subprocess
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +13,8 @@ from stager.domain.environment import Instance
 from stager.domain.service import Mount
 from stager.engines.docker import DockerData, DockerInstances, DockerWorkbench, NetworkPool
 from stager.engines.docker.data import DataHelper
+from stager.helper_client import HelperClient
+from stager.ports.clock import RandomIds
 from stager.ports.data import Data, VolumeKey, Workbench
 from stager.ports.engine import Clone, Instances, InstanceSpec, Ran
 from stager.testing import FakeData, FakeEngine, Program
@@ -25,7 +28,9 @@ from tests.contracts.engines import (
     spec_of,
     with_settings,
 )
+from tests.integration.own_pool import OwnPool, own_pool
 
+POOL_SIZE = 2 << 30
 FOLDER = "/data"
 DATA = Mount(FOLDER, volume="data")
 _RUNS = "trap 'exit 0' TERM INT; echo ready; while :; do sleep 0.05; done"
@@ -155,6 +160,27 @@ class DockerDataUnderTest:
 
     async def restarted(self) -> None:
         self.open()
+
+
+@contextmanager
+def helper_in_own_namespace() -> Iterator[OwnPool]:
+    """A helper that mounts its pool where the test runs, as does the engine that scripts/test starts."""
+    with own_pool("--data-namespace", "0") as pool:
+        try:
+            yield pool
+        finally:
+            pool.stop()
+            subprocess.run(["umount", "--quiet", str(pool.pool)], check=False)
+
+
+@asynccontextmanager
+async def pool_under_test(folder: Path) -> AsyncIterator[DockerDataUnderTest]:
+    """Docker with a data pool, which a helper of the test's own keeps."""
+    with helper_in_own_namespace() as pool:
+        await pool.call("init", bytes=POOL_SIZE, reserve=False)
+        helper = DataHelper(HelperClient(pool.socket), "")
+        async with docker_under_test(RandomIds().new()) as engine:
+            yield DockerDataUnderTest(engine, folder / "snapshots", helper)
 
 
 @asynccontextmanager

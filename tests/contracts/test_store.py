@@ -181,6 +181,21 @@ class TestEnvironments:
             "env2": {"api": "old.test"},
         }
 
+    async def test_an_environment_doesnt_take_the_host_of_a_present_ones_service(self, store: Store) -> None:
+        await save(store, environment(1), environment(2, present=False))
+        await store.write(lambda tx: tx.save_service_hosts("env1", {"api": "api.test"}))
+        await store.write(lambda tx: tx.save_service_hosts("env2", {"api": "old.test"}))
+
+        with pytest.raises(ValueError, match=r"another present environment has the host api\.test"):
+            await save(store, environment(3, host="api.test"))
+        await save(store, environment(3, host="old.test"), environment(4, host="api.test", present=False))
+        assert [e.id for e in await store.read(lambda tx: tx.environments())] == [
+            "env1",
+            "env2",
+            "env3",
+            "env4",
+        ]
+
     async def test_a_key_belongs_to_one_environment_even_a_gone_one(self, store: Store) -> None:
         gone = environment(1, present=False)
         await save(store, gone)

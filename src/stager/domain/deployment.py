@@ -282,13 +282,13 @@ def after_start(attempt: Attempt, service: Service) -> Attempt:
 def after_answer(attempt: Attempt, instance: Instance, service: Service) -> Attempt:
     """The attempt after an instance of this service passed the health check, or its job was done. This resets
     the count of failed starts, but not that of crashes."""
-    failure = attempt.failure(service)
-    failures = failure.failures if attempt.has_been_healthy(instance) else 0
+    failures = attempt.failure(service).failures if attempt.has_been_healthy(instance) else 0
     healthy = replace(attempt, healthy_runs={**attempt.healthy_runs, service.name: instance.run})
     if service.is_main:
         return replace(healthy, failures=failures, retry_at=None, outcome=None)
-    outcome = None if attempt.outcome == failure.outcome else attempt.outcome
-    return replace(_with_entry(healthy, service, ServiceFailure(failures)), outcome=outcome)
+    healthy = _with_entry(healthy, service, ServiceFailure(failures))
+    is_its_own = attempt.outcome is not None and attempt.outcome.service == service.name
+    return replace(healthy, outcome=None) if is_its_own else healthy
 
 
 def degraded(attempt: Attempt) -> Mapping[str, Outcome]:
@@ -318,9 +318,10 @@ def _with_failure(
             final=failure.final,
         )
     attempt = _with_entry(attempt, service, failure)
-    if is_live:
+    if is_live or failure.outcome is None:
         return attempt
-    return replace(attempt, outcome=failure.outcome, final=attempt.final or failure.final)
+    outcome = replace(failure.outcome, service=service.name)
+    return replace(attempt, outcome=outcome, final=attempt.final or failure.final)
 
 
 def _with_entry(attempt: Attempt, service: Service, failure: ServiceFailure) -> Attempt:

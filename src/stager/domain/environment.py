@@ -376,8 +376,13 @@ class Attempt:
         """The failures of this service. Those of the main one, and of the whole generation, for which None
         stands, are the attempt's own."""
         if service is None or service.is_main:
-            return ServiceFailure(self.failures, self.retry_at, self.outcome, self.final)
+            return ServiceFailure(self.failures, self.retry_at, self.own_outcome, self.final)
         return self.failed_services.get(service.name, ServiceFailure())
+
+    @property
+    def own_outcome(self) -> Outcome | None:
+        """The `outcome`, unless it is the failure of a service other than the main one."""
+        return self.outcome if self.outcome is not None and not self.outcome.service else None
 
 
 @dataclass(frozen=True, slots=True)

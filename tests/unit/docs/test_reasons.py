@@ -15,7 +15,6 @@ SHARED = {
     "content-refused": "the engine refuses a file for a container",
     "create-failed": "the engine refuses to create a container",
     "cross-origin": "a browser sent a request on another site's behalf",
-    "data-away": "the pool isn't mounted",
     "data-none": "a preview has no volumes with data",
     "delivery-too-large": "a forge's delivery exceeds the limit",
     "delivery-unreadable": "a forge's delivery can't be parsed",

@@ -365,6 +365,10 @@ class SqliteTransaction(SqliteAccountRecords):
         return self._all(_BEING_SERVED, pair_of)
 
     def save_environment(self, environment: Environment) -> None:
+        if environment.desired.is_present:
+            holder = self._first(_PRESENT_BY_SERVICE_HOST, environment_of, host=environment.host)
+            if holder is not None and holder.id != environment.id:
+                raise ValueError(f"another present environment has the host {environment.host}")
         try:
             self._change(_SAVE_ENVIRONMENT, environment_row(environment)._asdict())
         except IntegrityError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from operator import attrgetter, itemgetter
@@ -181,7 +181,9 @@ class MemoryTransaction(MemoryAccountRecords):
     def save_environment(self, environment: Environment) -> None:
         rows = self._to_write.environments
         others = [e for e in rows.values() if e.id != environment.id]
-        if environment.desired.is_present and _is_taken(environment.host, others):
+        owner, _ = self._to_write.service_hosts.get(environment.host, ("", ""))
+        holders = [e for e in others if environment.host == e.host or e.id == owner]
+        if environment.desired.is_present and any(e.desired.is_present for e in holders):
             raise ValueError(f"another present environment has the host {environment.host}")
         if any(e.key == environment.key for e in others):
             raise ValueError(f"another environment has the key {environment.key}")
@@ -393,10 +395,6 @@ def _delete_environment(tables: _Tables, environment: str) -> None:
 def _drop_service_hosts(tables: _Tables, environment: str) -> None:
     hosts = [host for host, (holder, _) in tables.service_hosts.items() if holder == environment]
     _drop(tables.service_hosts, hosts)
-
-
-def _is_taken(host: str, environments: Iterable[Environment]) -> bool:
-    return any(e.desired.is_present and e.host == host for e in environments)
 
 
 def _drop(rows: dict[K, V], keys: Collection[K]) -> int:

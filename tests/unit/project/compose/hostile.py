@@ -174,7 +174,7 @@ HOSTILE = {
     "the engine's API": app("use_api_socket: true", "4: `use_api_socket` of a service gives access to the cont"),
     "a provider": app("provider: {type: rm, options: {}}", "4: `provider` of a service runs a program"),
     "credentials": app("credential_spec: {file: x}", "4: `credential_spec` of a service names credentials"),
-    "a build with the machine's network": build("network: host", "5: The build must not use a network"),
+    "a build with the machine's network": build("network: host", "5: `network` of `build` must be `default` or `none`."),
     "a build with SSH": build("ssh: [default]", "5: `ssh` of `build` gives the build keys"),
     "a build with secrets": build("secrets: [key]", "5: `secrets` of `build` isn't supported"),
     "a build with entitlements": build("entitlements: [security.insecure]", "5: `entitlements` of `build` weakens"),

@@ -7,41 +7,28 @@ import json
 import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aiodocker
 
-from stager.domain.errors import Fault, Refused, Retry
+from stager.domain.errors import Fault, Refused
 from stager.engines.docker import labels
 from stager.engines.docker.client import list_containers
 from stager.engines.docker.data.archives import Archives
 from stager.engines.docker.data.benches import Benches
 from stager.engines.docker.data.copies import Copies, exists, missing
-from stager.engines.docker.data.pool import Pool
+from stager.engines.docker.data.pool import DataHelper, Pool
 from stager.engines.docker.data.records import Records
 from stager.engines.docker.data.volumes import Volumes
-from stager.helper_client import HelperClient
 from stager.ports.clock import RandomIds
 from stager.ports.data import DataStatus, StorageKind, VolumeKey
 from stager.ports.engine import Clone
 
+POOL_USED = "pool-used"
+"""In the folder of the snapshots: see `Pool`."""
 RUNNING = ("running", "paused", "restarting")
 """The states in which a container may write to its volumes."""
-
-
-@dataclass(frozen=True, slots=True)
-class DataHelper:
-    """The root helper, as far as it keeps a pool.
-
-    Args:
-        client: None if it isn't used for that.
-        lack: why not, a sentence.
-    """
-
-    client: HelperClient | None = None
-    lack: str = "There is no root helper."
 
 
 class DockerData:
@@ -50,7 +37,7 @@ class DockerData:
     Args:
         installation: the id of the installation, which names and labels contain.
         folder: for the snapshots without a pool, and the records of all.
-        helper: keeps the pool.
+        helper: keeps the pool; None if there is none.
 
     Attributes:
         volumes: creates and removes the volumes of environments.
@@ -62,22 +49,21 @@ class DockerData:
         docker: aiodocker.Docker,
         installation: str,
         folder: Path,
-        helper: DataHelper = DataHelper(),
+        helper: DataHelper | None = None,
     ) -> None:
         self._docker = docker
         self._installation = installation
         self._folder = folder
-        self._lack = helper.lack
         self._archives = Archives(docker, installation)
         self._copies = Copies(folder, self._archives)
-        self._pool = Pool(helper.client, installation) if helper.client else None
+        self._pool = Pool(helper or DataHelper(), installation, folder / POOL_USED)
         self._records = Records(folder)
         self.volumes = Volumes(docker, installation, self._copies, self._pool)
         self.benches = Benches(docker, installation, self.volumes)
 
     async def status(self) -> DataStatus:
         """See `ports.data.Data.status`."""
-        found = await self._pool.status() if self._pool else DataStatus(StorageKind.COPIES, self._lack)
+        found = await self._pool.status()
         if found.storage is StorageKind.POOL:
             return found
         folder = self._folder if self._folder.is_dir() else self._folder.parent
@@ -170,12 +156,6 @@ class DockerData:
         records = await asyncio.to_thread(self._records.all)
         if pool := await self._ready_pool():
             found |= set(await pool.snapshots())
-        elif self._pool is None and records.keys() - found:
-            raise Retry(
-                f"There are snapshots in the data pool, which can't be used. {self._lack}",
-                hint="Start the root helper: `systemctl start stager-helper`.",
-                reason="data-away",
-            )
         return {snapshot: records.get(snapshot, "") for snapshot in sorted(found)}
 
     async def sizes(self, snapshot: str) -> Mapping[str, int]:
@@ -220,7 +200,7 @@ class DockerData:
         return removed
 
     async def _ready_pool(self) -> Pool | None:
-        return self._pool if self._pool and await self._pool.is_ready() else None
+        return self._pool if await self._pool.is_ready() else None
 
 
 def _key(names: Mapping[str, str]) -> VolumeKey:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from stager.domain.errors import Fault, Refused, Retry, StagerError
@@ -32,16 +33,32 @@ class Usage:
     unshared: int
 
 
+@dataclass(frozen=True, slots=True)
+class DataHelper:
+    """The root helper, as far as it keeps a pool.
+
+    Args:
+        client: None if it isn't used for that.
+        lack: why not, a sentence.
+    """
+
+    client: HelperClient | None = None
+    lack: str = "There is no root helper."
+
+
 class Pool:
     """The pool's volumes and snapshots of this installation.
 
     Args:
         installation: the id of the installation.
+        marker: a file that exists once the pool was used. From then on, a missing pool is an error: volumes
+            and snapshots are in it.
     """
 
-    def __init__(self, helper: HelperClient, installation: str) -> None:
+    def __init__(self, helper: DataHelper, installation: str, marker: Path) -> None:
         self._helper = helper
         self._installation = installation
+        self._marker = marker
 
     async def status(self) -> DataStatus:
         """See `ports.data.Data.status`.
@@ -49,13 +66,13 @@ class Pool:
         Raises:
             Retry: `data-away`: there is a pool, but it can't be used.
         """
-        found = await self._helper.call("data-status")
+        if self._helper.client is None:
+            return self._without(self._helper.lack, "")
+        found = await self._helper.client.call("data-status")
         if found["state"] == "broken":
-            raise Retry(
-                found["problem"] or "The data pool can't be used.", hint=found["hint"], reason="data-away"
-            )
+            raise _away(found["problem"], found["hint"])
         if found["state"] == "none":
-            return DataStatus(StorageKind.COPIES, found["problem"] or "There is no data pool.", found["hint"])
+            return self._without(found["problem"], found["hint"])
         return DataStatus(
             StorageKind.POOL,
             found["problem"],
@@ -66,9 +83,28 @@ class Pool:
             found["available"],
         )
 
+    def _without(self, problem: str, hint: str) -> DataStatus:
+        if self._marker.exists():
+            hint = f"Restore it. To give up what is in it, stop Stager and remove {self._marker}."
+            raise _away(f"The data pool with volumes and snapshots is missing. {problem}", hint)
+        return DataStatus(StorageKind.COPIES, problem, hint)
+
     async def is_ready(self) -> bool:
         """Whether there is a pool. Raises `Retry` as `status` does."""
         return (await self.status()).storage is StorageKind.POOL
+
+    async def is_path_of(self, volume: str, path: str) -> bool:
+        """Whether a folder of this machine is where the pool has this volume.
+
+        Args:
+            volume: its name in Docker.
+        """
+        if self._helper.client is None:
+            return False
+        folder = (await self._helper.client.call("data-status"))["folder"]
+        parts = PurePosixPath(path).parts
+        beginning = PurePosixPath(folder, self._installation).parts
+        return ".." not in parts and parts[: len(beginning)] == beginning and volume in parts
 
     async def create(self, volume: str) -> str:
         """Create an empty volume; returns its path for Docker.
@@ -76,7 +112,13 @@ class Pool:
         Args:
             volume: its name in Docker.
         """
+        self._mark()
         return str((await self._call("data-volume-create", volume, volume=volume))["path"])
+
+    def _mark(self) -> None:
+        if not self._marker.exists():
+            self._marker.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._marker.touch(mode=0o600)
 
     async def clone(self, volume: str, clone: Clone) -> str:
         """Create a volume as a copy of a part of a snapshot, at once or not at all. Returns its path for
@@ -85,6 +127,7 @@ class Pool:
         Raises:
             Fault: `snapshot-missing`; `data-full`.
         """
+        self._mark()
         try:
             answer = await self._call(
                 "data-volume-clone",
@@ -110,6 +153,7 @@ class Pool:
         Args:
             volumes: the names of volumes of the pool, by part.
         """
+        self._mark()
         parts = [{"part": part, "volume": volume} for part, volume in volumes.items()]
         answer = await self._call(
             "data-snapshot-create", f"the snapshot {snapshot}", snapshot=snapshot, parts=parts
@@ -148,10 +192,16 @@ class Pool:
         Args:
             what: what would be written, for errors.
         """
+        if self._helper.client is None:
+            raise _away(self._helper.lack, "")
         with _errors(what):
-            return await self._helper.call(
+            return await self._helper.client.call(
                 verb, timeout=COPY_TIMEOUT, installation=self._installation, **fields
             )
+
+
+def _away(problem: str, hint: str) -> Retry:
+    return Retry(problem or "The data pool can't be used.", hint=hint, reason="data-away")
 
 
 @contextmanager
@@ -164,7 +214,7 @@ def _errors(what: str) -> Iterator[None]:
             case "pool-full":
                 raise full(what) from error
             case "pool-broken" | "no-pool":
-                raise Retry(error.message, hint=error.hint, reason="data-away") from error
+                raise _away(error.message, error.hint) from error
             case "volume-in-use":
                 raise Refused(error.message, hint=error.hint, reason="volume-in-use", status=409) from error
             case "volume-unknown":

@@ -106,7 +106,10 @@ class Volumes:
 
     async def _is_known(self, name: str, options: Mapping[str, str] | None) -> bool:
         """Whether the options of a volume are none, or those of a volume of the pool."""
-        return not options or (self._pool is not None and options == _bind(await self._pool.create(name)))
+        if not options:
+            return True
+        path = options.get("device", "")
+        return self._pool is not None and options == _bind(path) and await self._pool.is_path_of(name, path)
 
     async def _is_complete(self, volume: VolumeKey) -> bool:
         return await self.find(filling_name(self._installation, volume)) is None
