@@ -1,4 +1,4 @@
-"""Snapshots of a real PostgreSQL: taken, masked, cloned, loaded from a dump; `kill -9` of Stager meanwhile."""
+"""Snapshots of a real PostgreSQL: taken, masked, cloned, loaded from a dump; Stager is killed meanwhile."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """`kill -9` at every point while a snapshot is taken, masked, cloned or deleted, and during a reset.
 
-As in `reconciler/test_kill.py`: each scenario runs once undisturbed, then once for each of its points. At none
-of them is a half snapshot or an unmasked one used, anything left, or anything lost that is in use.
+As in `reconciler/test_kill.py`: each scenario runs once undisturbed, then once for each of its points. At no
+point is a half snapshot or an unmasked one used, anything left, or anything lost that is in use.
 """
 
 from __future__ import annotations
