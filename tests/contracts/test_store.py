@@ -12,6 +12,7 @@ import pytest
 
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Desired, Environment, EnvironmentKey, RunState
+from stager.domain.snapshot import Snapshot, SnapshotState
 from stager.domain.source import Change, Repository
 from stager.ports.store import (
     DeliveryRecord,
@@ -36,6 +37,7 @@ from tests.contracts.store_samples import (
     environment,
     later,
     link,
+    snapshot,
 )
 
 
@@ -552,6 +554,45 @@ class TestRepositoriesAndFacts:
         await store.write(lambda tx: tx.save_fact("domain", "a.test"))
         await store.write(lambda tx: tx.save_fact("domain", "b.test"))
         assert await store.read(lambda tx: tx.fact("domain")) == "b.test"
+
+
+class TestSnapshots:
+    async def test_comes_back_as_it_was_saved(self, store: Store) -> None:
+        bare = Snapshot("s2", "shop", 2, SnapshotState.MAKING, NOON, "ann", "preview main")
+        for one in (snapshot(), bare):
+            await store.write(lambda tx, one=one: tx.save_snapshot(one))  # type: ignore[misc]
+
+        assert await store.read(lambda tx: tx.snapshot("shop-s1")) == snapshot()
+        assert await store.read(lambda tx: tx.snapshot("s2")) == bare
+        assert await store.read(lambda tx: tx.snapshot("s3")) is None
+
+    async def test_saving_again_replaces_every_field(self, store: Store) -> None:
+        other = Snapshot("shop-s1", "shop", 1, SnapshotState.READY, later(9), "bob", "dump x")
+        await store.write(lambda tx: tx.save_snapshot(snapshot()))
+        await store.write(lambda tx: tx.save_snapshot(other))
+
+        assert await store.read(lambda tx: tx.snapshots("shop")) == [other]
+
+    async def test_lists_those_of_an_application_newest_first(self, store: Store) -> None:
+        for one in (snapshot(1), snapshot(3), snapshot(2), snapshot(1, "blog")):
+            await store.write(lambda tx, one=one: tx.save_snapshot(one))  # type: ignore[misc]
+
+        of_shop = [snapshot(3), snapshot(2), snapshot(1)]
+        assert await store.read(lambda tx: tx.snapshots("shop")) == of_shop
+        assert await store.read(lambda tx: tx.snapshots()) == [snapshot(1, "blog"), *of_shop]
+
+    async def test_a_number_is_given_once(self, store: Store) -> None:
+        await store.write(lambda tx: tx.save_snapshot(snapshot()))
+
+        with pytest.raises(ValueError, match="another snapshot of shop has the number 1"):
+            await store.write(lambda tx: tx.save_snapshot(snapshot(id="other")))
+
+    async def test_deleting_twice_is_deleting(self, store: Store) -> None:
+        await store.write(lambda tx: tx.save_snapshot(snapshot()))
+        for _ in range(2):
+            await store.write(lambda tx: tx.delete_snapshot("shop-s1"))
+
+        assert await store.read(lambda tx: tx.snapshots()) == []
 
 
 class TestForget:

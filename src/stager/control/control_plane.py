@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from stager.control.builds.package import Builds
+from stager.control.data.package import Snapshotting
 from stager.control.environments.package import Callbacks, Environments
 from stager.control.external.resources import ExternalResources
 from stager.control.identity.login_flows import LoginFlows
@@ -107,6 +108,9 @@ class ControlPlane:
             statuses=options.reports.statuses,
         )
         self.reconciler = self._reconciler(options)
+        self.data = Snapshotting(
+            ports, applications, self.identity, self.environments, self.reconciler, options.key
+        )
         self.reporting = Reporting(ports, urls, applications, options.reports)
         self.environments.change_feed.listen(self.plugins.post_launch.request)
         if self.reporting.reporter:
@@ -133,6 +137,7 @@ class ControlPlane:
             *self.external.loops(),
             *self.routing.loops(self.reconciler.readiness),
             *self.pull_requests.loops(intervals.resync),
+            *self.data.loops(),
         ]
 
     # The packages below call back through these, because the reconciler and builds are composed after them.
@@ -148,6 +153,7 @@ class ControlPlane:
 
     async def close(self) -> None:
         """Cancel background work outside the loops. The caller cancels `controller.run`."""
+        await self.data.close()
         await self.plugins.close()
         await self.reporting.close()
         await self.builds.close()

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from stager.control.forges import Forges
 from stager.ports.builder import Builder
 from stager.ports.clock import Clock, Ids
+from stager.ports.data import Data, Workbench
 from stager.ports.engine import Images, Instances, Prober
 from stager.ports.firewall import Firewall
 from stager.ports.forge import Webhooks
@@ -39,6 +40,8 @@ class Ports:
 
     Args:
         secret_box: hashes and encrypts secrets of sessions and tokens.
+        data: snapshots of volumes.
+        workbench: runs services on copies of them.
         server_commands: runs the server hooks of applications.
         webhooks: verifies and parses deliveries, by the name of the forge.
         forges: the forges whose API Stager may call.
@@ -55,6 +58,8 @@ class Ports:
     clock: Clock
     ids: Ids
     secret_box: SecretBox
+    data: Data
+    workbench: Workbench
     server_commands: ServerCommands
     webhooks: Mapping[str, Webhooks] = field(default_factory=dict)
     forges: Forges = field(default_factory=Forges)

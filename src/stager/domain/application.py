@@ -15,6 +15,7 @@ from stager.domain.profile import Egress, Limits, Profile, ProfileName, profile_
 from stager.domain.pull_requests.rules import Rules
 from stager.domain.recipe import Hooks, Manifest, Recipe
 from stager.domain.service import MAIN_SERVICE, Mount, ServiceCheck, ServiceSpec, Stack
+from stager.domain.snapshot import DataRules
 from stager.domain.source import Repository, Trust
 from stager.domain.stack import StackDeclaration
 
@@ -101,12 +102,14 @@ class Application:
         shares_builder: whether code from forks is built by the builder of trusted code.
         rules: which pull requests get a preview.
         privacy: how visitors identify themselves; None for public previews.
+        privacy_of_data: the same for previews with volumes that were cloned from a snapshot.
         index: whether search engines may list previews.
         has_healthcheck: whether the image declares a `HEALTHCHECK`.
         declared: what the configuration declares about services.
         service_secrets: environment variables of services that code from forks doesn't get, by the name of
             the service.
         fork_images: images that services of code from forks may run; see `catalogue.is_allowed`.
+        data: how snapshots are made, and who may.
         server_hooks: commands that run on the server.
     """
 
@@ -136,6 +139,8 @@ class Application:
     shares_builder: bool = False
     rules: Rules = field(default_factory=Rules)
     privacy: Privacy | None = None
+    privacy_of_data: Privacy | None = field(default_factory=lambda: Privacy(frozenset({"sign-in"})))
+    data: DataRules = field(default_factory=DataRules)
     index: bool = False
     has_healthcheck: bool = False
     declared: StackDeclaration = field(default_factory=StackDeclaration)

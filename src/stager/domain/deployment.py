@@ -57,9 +57,14 @@ class DeployedService:
             answers at the environment's host.
         build: the key of its build's log; empty if it isn't built.
         has_healthcheck: whether the image's `HEALTHCHECK` is its health check.
-        fresh_volumes: its volumes that live for one generation only.
+        fresh_volumes: its volumes that live for one generation only, among them those in `clones`.
         is_kept: whether an instance with the same inputs serves further generations.
         image_content: see `InstanceSpec.image_content`.
+        clones: the id of the snapshot by the name of the volume, for volumes with the policy `clone`; empty
+            for one that starts empty.
+        clone_note: why volumes with the policy `clone` start empty; empty if none does.
+        secrets_of: the id from which its generated secrets are derived; empty for the environment's.
+        volume_epoch: see `InstanceSpec.volume_epoch`.
     """
 
     spec: ServiceSpec
@@ -72,6 +77,10 @@ class DeployedService:
     fresh_volumes: frozenset[str] = frozenset()
     is_kept: bool = False
     image_content: str = ""
+    clones: Mapping[str, str] = field(default_factory=dict)
+    clone_note: str = ""
+    secrets_of: str = ""
+    volume_epoch: int = 0
 
     @property
     def name(self) -> str:
@@ -147,6 +156,12 @@ class Deployment:
     def images(self) -> frozenset[str]:
         """The ids of the images of all services."""
         return frozenset({self.image, *(service.image for service in self.services)} - {""})
+
+    @property
+    def snapshot(self) -> str:
+        """The id of the snapshot that its volumes were cloned from; empty if none was."""
+        found = (chosen for service in self.services for chosen in service.clones.values())
+        return next(filter(None, found), "")
 
     def service(self, name: str) -> DeployedService | None:
         """The service of this name; None if there is none."""

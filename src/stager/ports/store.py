@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.pull_requests.events import Delivery
+from stager.domain.snapshot import Snapshot
 from stager.domain.source import Change, Repository
 from stager.ports.accounts import AccountRecords
 
@@ -32,6 +33,8 @@ class StateKind(StrEnum):
     """The commit status that was reported last."""
     DEPLOYMENT = "deployment"
     """The forge's deployment that was reported last."""
+    SNAPSHOT = "snapshot"
+    """Its generation and the id of the snapshot that the generation's volumes are cloned from."""
     HANDLERS = "handlers"
     """Which lifecycle handlers have run for its generation."""
     EXTERNAL = "external"
@@ -234,6 +237,18 @@ class Transaction(AccountRecords, Protocol):
 
     def save_repository(self, app: str, repository: Repository) -> None:
         """Insert or replace, by application and repository id."""
+
+    def snapshot(self, snapshot_id: str) -> Snapshot | None:
+        """The snapshot with this id."""
+
+    def snapshots(self, app: str | None = None) -> list[Snapshot]:
+        """The snapshots of an application, newest first; None for those of all applications."""
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        """Insert or replace, by id. Raises ValueError when another one of the application has the number."""
+
+    def delete_snapshot(self, snapshot_id: str) -> None:
+        """Delete its record; no effect when there is none."""
 
     def fact(self, name: str) -> str:
         """A fact about this installation, such as its domain; empty when there is none."""

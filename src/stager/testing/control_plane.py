@@ -18,6 +18,7 @@ from stager.ports.clock import Clock, SystemClock
 from stager.ports.forge import Webhooks
 from stager.testing.fakes.builder import FakeBuilder
 from stager.testing.fakes.clock import SequentialIds
+from stager.testing.fakes.data import FakeData
 from stager.testing.fakes.engine import FakeEngine
 from stager.testing.fakes.firewall import FakeFirewall
 from stager.testing.fakes.forge import FORGE, FakeForge, as_forge
@@ -58,6 +59,7 @@ class Fakes:
     def __post_init__(self) -> None:
         self.engine.firewall = self.firewall
         self.builder = FakeBuilder(self.engine)
+        self.data = FakeData(self.engine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ def control_plane(fakes: Fakes, configuration: Configuration, around: Around | N
 
 
 def _ports(fakes: Fakes, configuration: Configuration, around: Around) -> Ports:
-    forge, engine = around(fakes.forge), around(fakes.engine)
+    forge, engine, data = around(fakes.forge), around(fakes.engine), around(fakes.data)
     return Ports(
         store=around(fakes.store),
         images=engine,
@@ -119,6 +121,8 @@ def _ports(fakes: Fakes, configuration: Configuration, around: Around) -> Ports:
         secret_box=FakeSecretBox(),
         server_commands=around(fakes.server_commands),
         firewall=fakes.firewall,
+        data=data,
+        workbench=data,
         webhooks={FORGE: forge, **configuration.webhooks},
         forges=Forges([as_forge(forge)] if configuration.has_credentials else []),
         builds=BuildPorts(

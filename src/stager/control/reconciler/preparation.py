@@ -20,6 +20,7 @@ from stager.domain.environment import Environment
 from stager.domain.errors import Fault, Retry
 from stager.domain.profile import profile_name
 from stager.domain.service import MAIN_SERVICE, ServiceSpec
+from stager.domain.snapshot import with_clones
 from stager.ports.engine import Content
 
 PAGE_INTERVAL = 1.0
@@ -112,7 +113,7 @@ class Preparation:
             environment,
             deployment,
             application,
-            lambda name: secret_of(environment, name, key),
+            lambda name: secret_of(environment.id, name, key),
             lambda services: self._urls(environment, services),
             log_changed.set,
         )
@@ -143,15 +144,32 @@ class Preparation:
         """Store the services with their hosts and inputs."""
         routed = [each.name for each in resolved.services if each.spec.port and not each.is_main]
         hosts = await self._allot(environment, routed)
-        services = with_kept(replace(each, host=hosts.get(each.name, "")) for each in resolved.services)
+        epoch = environment.volume_epoch
+        hosted = [
+            replace(each, host=hosts.get(each.name, ""), volume_epoch=epoch) for each in resolved.services
+        ]
+        services = with_kept(await self._cloned(environment, hosted))
         application = self._context.application(environment, resolved.deployment)
         deployment = replace(resolved.deployment, services=services)
         launch = self._launch(environment, deployment, application, amended, external)
         complete = _with_inputs(launch, resolved.contents)
         now = self._context.clock.now()
-        return await self._context.records.save(
+        return await self._context.records.prepared(
             deployment.id, lambda d: replace(d, services=complete, starting_at=d.starting_at or now)
         )
+
+    async def _cloned(
+        self, environment: Environment, services: Sequence[DeployedService]
+    ) -> Sequence[DeployedService]:
+        """The services with the snapshot that their `clone` volumes start from.
+
+        Raises:
+            Fault: see `with_clones`.
+        """
+        if not any(each.clones for each in services):
+            return services
+        snapshot = await self._context.records.snapshot_for(environment)
+        return with_clones(services, snapshot, environment.desired.trust)
 
     async def _allot(self, environment: Environment, routed: Sequence[str]) -> Mapping[str, str]:
         """Give hosts to these services."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from stager.domain.application import Application
 from stager.domain.deployment import DeployedService, Deployment
 from stager.domain.environment import Environment
-from stager.domain.service import provided, with_generated
+from stager.domain.service import generated_names, provided, with_generated
 from stager.domain.source import Trust
 
 SECRET_LENGTH = 32
@@ -54,12 +54,24 @@ class Launch:
 
     def secret(self, name: str) -> str:
         """The generated secret of this name."""
-        return secret_of(self.environment, name, self.key)
+        return secret_in(self.environment, self.deployment, name, self.key)
 
 
-def secret_of(environment: Environment, name: str, key: bytes) -> str:
-    """The generated secret of a name. It stays the same for the environment's life, and isn't stored."""
-    message = f"generated secret\0{environment.id}\0{name}".encode()
+def secret_in(environment: Environment, deployment: Deployment, name: str, key: bytes) -> str:
+    """The generated secret of a name in a deployment. It is the environment's, except where a service that
+    has it runs on cloned data, which contains its password."""
+    users = (each for each in deployment.services if each.secrets_of and name in generated_names(each.spec))
+    owner = next((each.secrets_of for each in users), environment.id)
+    return secret_of(owner, name, key)
+
+
+def secret_of(owner: str, name: str, key: bytes) -> str:
+    """The generated secret of a name. It stays the same for the owner's life, and isn't stored.
+
+    Args:
+        owner: the id of an environment, or of the snapshot that was made without one.
+    """
+    message = f"generated secret\0{owner}\0{name}".encode()
     return hmac.new(key, message, hashlib.sha256).hexdigest()[:SECRET_LENGTH]
 
 

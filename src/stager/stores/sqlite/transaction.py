@@ -31,6 +31,7 @@ from sqlalchemy.exc import IntegrityError
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey, RunState
 from stager.domain.pull_requests.events import Delivery
+from stager.domain.snapshot import Snapshot
 from stager.domain.source import Change, Repository
 from stager.ports.store import (
     MAX_DELIVERIES,
@@ -48,6 +49,7 @@ from stager.stores.sqlite.rows import (
     EnvironmentRow,
     RefusedRow,
     RepositoryRow,
+    SnapshotRow,
     change_of,
     change_row,
     delivery_of,
@@ -63,6 +65,8 @@ from stager.stores.sqlite.rows import (
     refused_row,
     repository_of,
     repository_row,
+    snapshot_of,
+    snapshot_row,
     stamp,
 )
 from stager.stores.sqlite.schema import (
@@ -79,6 +83,7 @@ from stager.stores.sqlite.schema import (
     service_hosts,
     sessions,
     share_links,
+    snapshots,
 )
 from stager.stores.sqlite.statements import upsert
 
@@ -277,6 +282,12 @@ _REPOSITORIES = _rows_of(repositories, RepositoryRow).order_by(
 )
 _SAVE_REPOSITORY = upsert(repositories, "app", "repository_id")
 
+_SNAPSHOT = _rows_of(snapshots, SnapshotRow).where(snapshots.c.id == bindparam("id"))
+_ALL_SNAPSHOTS = _rows_of(snapshots, SnapshotRow).order_by(snapshots.c.app, snapshots.c.number.desc())
+_SNAPSHOTS = _ALL_SNAPSHOTS.where(snapshots.c.app == bindparam("app"))
+_SAVE_SNAPSHOT = upsert(snapshots, "id")
+_DELETE_SNAPSHOT = delete(snapshots).where(snapshots.c.id == bindparam("of_id"))
+
 _FACT = select(facts.c.value).where(facts.c.name == bindparam("name"))
 _SAVE_FACT = upsert(facts, "name")
 
@@ -458,6 +469,24 @@ class SqliteTransaction(SqliteAccountRecords):
 
     def save_repository(self, app: str, repository: Repository) -> None:
         self._change(_SAVE_REPOSITORY, repository_row(app, repository)._asdict())
+
+    def snapshot(self, snapshot_id: str) -> Snapshot | None:
+        return self._first(_SNAPSHOT, snapshot_of, id=snapshot_id)
+
+    def snapshots(self, app: str | None = None) -> list[Snapshot]:
+        if app is None:
+            return self._all(_ALL_SNAPSHOTS, snapshot_of)
+        return self._all(_SNAPSHOTS, snapshot_of, app=app)
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        try:
+            self._change(_SAVE_SNAPSHOT, snapshot_row(snapshot)._asdict())
+        except IntegrityError as error:
+            text = f"another snapshot of {snapshot.app} has the number {snapshot.number}"
+            raise ValueError(text) from error
+
+    def delete_snapshot(self, snapshot_id: str) -> None:
+        self._change(_DELETE_SNAPSHOT, {"of_id": snapshot_id})
 
     def fact(self, name: str) -> str:
         return self._first(_FACT, _text_of, name=name) or ""

@@ -13,6 +13,7 @@ from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.identity.accounts import ShareLink
 from stager.domain.pull_requests.events import Delivery
+from stager.domain.snapshot import Snapshot
 from stager.domain.source import Change, Repository
 from stager.ports.store import (
     MAX_DELIVERIES,
@@ -109,6 +110,7 @@ class _Tables(AccountTables):
     processed_events: dict[tuple[str, str], datetime] = field(default_factory=dict)
     state: dict[tuple[str, StateKind], str] = field(default_factory=dict)
     service_hosts: dict[str, tuple[str, str]] = field(default_factory=dict)
+    snapshots: dict[str, Snapshot] = field(default_factory=dict)
 
     def copy(self) -> _Tables:
         return _Tables(*(dict(getattr(self, f.name)) for f in fields(self)))
@@ -309,6 +311,24 @@ class MemoryTransaction(MemoryAccountRecords):
 
     def save_repository(self, app: str, repository: Repository) -> None:
         self._to_write.repositories[app, repository.id] = SeenRepository(app, repository)
+
+    def snapshot(self, snapshot_id: str) -> Snapshot | None:
+        return self._tables.snapshots.get(snapshot_id)
+
+    def snapshots(self, app: str | None = None) -> list[Snapshot]:
+        found = (each for each in self._tables.snapshots.values() if app in (None, each.app))
+        by_number = sorted(found, key=attrgetter("number"), reverse=True)
+        return sorted(by_number, key=attrgetter("app"))
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        rows = self._to_write.snapshots
+        others = (each for each in rows.values() if each.id != snapshot.id)
+        if any((each.app, each.number) == (snapshot.app, snapshot.number) for each in others):
+            raise ValueError(f"another snapshot of {snapshot.app} has the number {snapshot.number}")
+        rows[snapshot.id] = snapshot
+
+    def delete_snapshot(self, snapshot_id: str) -> None:
+        self._to_write.snapshots.pop(snapshot_id, None)
 
     def fact(self, name: str) -> str:
         return self._tables.facts.get(name, "")
