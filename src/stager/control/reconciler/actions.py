@@ -19,7 +19,8 @@ from stager.control.reconciler.retirement import Retirement
 from stager.control.reconciler.rollout import Rollout
 from stager.control.reconciler.status_page import StatusPage
 from stager.domain import plan as planning
-from stager.domain.deployment import Deployment, Ending, after_error, after_exit
+from stager.domain.attempt import Ending, after_error, after_exit
+from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, Instance
 from stager.domain.errors import StagerError
 from stager.domain.unexpected import ending_of

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from stager.domain.application import Application
-from stager.domain.environment import Environment, Instance, InstanceState, ServiceFailure
+from stager.domain.attempt import ServiceFailure
+from stager.domain.environment import Environment, Instance, InstanceState
 from stager.domain.errors import Outcome
 from stager.domain.recipe import Recipe
 from stager.domain.route import Endpoint, Health, Page
