@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from stager.assembly.application_setup import BrowserSetup
 from stager.assembly.drivers import Drivers
 from stager.checks.deliveries import DeliveryCheck
+from stager.checks.services import ServiceCheck
 from stager.control.control_plane import ControlPlane
 from stager.domain.application import Application, Applications
 from stager.domain.errors import Fault
@@ -104,6 +105,7 @@ def _web_context(
             control_plane.reconciler.unexpected_errors,
             control_plane.plugins.invoker.failures,
             DeliveryCheck(drivers.ports.store),
+            ServiceCheck(drivers.ports.store),
         ),
     )
 

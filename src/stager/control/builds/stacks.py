@@ -15,6 +15,7 @@ from stager.domain.environment import Environment
 from stager.domain.errors import Fault
 from stager.domain.recipe import Manifest, Recipe
 from stager.domain.service import ServiceSpec, Stack
+from stager.domain.stack import check_hooks
 from stager.ports.engine import Content
 from stager.project.compose import Options, Reading, read
 from stager.project.tree import Tree
@@ -71,8 +72,8 @@ class StackReader:
         """What a deployment's commit declares.
 
         Raises:
-            Fault: `compose-refused`, `compose-missing`: the Compose file can't be used; `services-invalid`;
-                `image-not-allowed`; also what `Sources` raises.
+            Fault: `compose-refused`, `compose-missing`: the Compose file can't be used; `services-invalid`,
+                also because of a hook; `image-not-allowed`; also what `Sources` raises.
         """
         environment, application = request.environment, request.application
         file = await self._code.repository_file(environment, code, application) if code else ParsedFile()
@@ -84,6 +85,7 @@ class StackReader:
         else:
             declared = Declared(completed, completed.stack, file.manifest, recipe, {})
         completed.check_images(declared.stack.services, environment.desired.trust)
+        check_hooks(completed.hooks, declared.stack.services)
         if code is None:
             return declared
         return replace(declared, contents=await self._contents(code, declared.stack.services))

@@ -46,6 +46,7 @@ class Rollout:
             case planning.Resume(instance, generation):
                 planned = state.observed.service(generation, instance.service)
                 await self._run(state.deployments[generation], planned, instance.id)
+                self._count_restart(state, instance)
             case planning.Check(instance, generation):
                 await self._check(state, instance, generation)
 
@@ -70,9 +71,16 @@ class Rollout:
             return
         await self._run(deployment, service.planned, instance.id)
 
+    def _count_restart(self, state: ObservedState, instance: Instance) -> None:
+        if not instance.started_at:  # created, and interrupted before its first start
+            return
+        application = self._context.applications.find(state.environment.app)
+        named = application.declared.names if application else frozenset()
+        service = instance.service if instance.service in named else ""
+        self._context.metrics.restarted(state.environment.app, service)
+
     async def _check(self, state: ObservedState, instance: Instance, generation: int) -> None:
-        """Wait until the instance passes its health check. In the main service, run the `after_launch` hooks
-        then."""
+        """Wait until the instance passes its health check, then run its `after_launch` hooks."""
         deployment = state.deployments[generation]
         service = deployment.service(instance.service) or _adopted(instance, state)
         note = deployment.manifest.note
@@ -81,6 +89,11 @@ class Rollout:
         check = service.spec.check
         if not service.is_main or (check is not None and (check.command or check.port)):
             await self._check_service(state, deployment, service, instance)
+        if not _was_healthy_before(deployment, instance):
+            hooks = self._context.application(state.environment, deployment).hooks.after_launch
+            await run_hooks(
+                self._context.instances, instance, "after_launch", hooks, is_main=service.is_main
+            )
         await self._context.records.save(
             deployment.id,
             lambda d: replace(
@@ -94,8 +107,6 @@ class Rollout:
         """Returns a note to show with the environment."""
         application = self._context.application(state.environment, deployment)
         ready = await self._main_health.wait(state.environment, application, instance)
-        if not _was_healthy_before(deployment, instance):
-            await run_hooks(self._context.instances, instance, "after_launch", application.hooks.after_launch)
         log.info(
             "instance_healthy",
             environment=instance.environment,
