@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from stager.assembly.application_setup import BrowserSetup
 from stager.assembly.drivers import Drivers
 from stager.checks.deliveries import DeliveryCheck
-from stager.checks.services import ServiceCheck
+from stager.checks.services import ServiceCheck, VolumeCheck
 from stager.control.control_plane import ControlPlane
 from stager.domain.application import Application, Applications
 from stager.domain.errors import Fault
@@ -106,6 +106,7 @@ def _web_context(
             control_plane.plugins.invoker.failures,
             DeliveryCheck(drivers.ports.store),
             ServiceCheck(drivers.ports.store),
+            VolumeCheck(drivers.ports.store),
         ),
     )
 

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from stager.checks.deliveries import DeliveryCheck
-from stager.checks.services import ServiceCheck
+from stager.checks.services import ServiceCheck, VolumeCheck
 from stager.cli.client import settings
 from stager.cli.client.command import ClientCommand, EndpointOption, JsonOption
 from stager.cli.client.commands.doctor import findings_of, report
@@ -92,7 +92,7 @@ async def _stored(state: StateDirectory) -> list[Finding]:
 
     store = SqliteStore(state.database)
     try:
-        return await examine([DeliveryCheck(store), ServiceCheck(store)])
+        return await examine([DeliveryCheck(store), ServiceCheck(store), VolumeCheck(store)])
     finally:
         await store.close()
 

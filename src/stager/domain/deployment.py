@@ -148,6 +148,11 @@ class Deployment:
         """The ids of the images of all services."""
         return frozenset({self.image, *(service.image for service in self.services)} - {""})
 
+    @property
+    def specs(self) -> tuple[ServiceSpec, ...]:
+        """What its services were declared as."""
+        return tuple(service.spec for service in self.services)
+
     def service(self, name: str) -> DeployedService | None:
         """The service of this name; None if there is none."""
         return next((service for service in self.services if service.name == name), None)

@@ -75,6 +75,7 @@ class Manifest:
         variables: environment variables; those of the configuration take precedence.
         has_healthcheck: whether the image declares a `HEALTHCHECK`.
         note: a note to show to users once an instance is ready.
+        findings: what the Compose file leaves open and what of it has no effect, as `stager explain` prints it.
     """
 
     port: int | None = None
@@ -84,6 +85,7 @@ class Manifest:
     hooks: Hooks = field(default_factory=Hooks)
     has_healthcheck: bool = False
     note: str = ""
+    findings: tuple[str, ...] = ()
 
 
 EMPTY_MANIFEST = Manifest()

@@ -18,11 +18,9 @@ from stager.domain.service import ServiceSpec, Stack
 from stager.domain.stack import check_hooks
 from stager.ports.engine import Content
 from stager.project.compose import Options, Reading, read
+from stager.project.explanation import Explanation
 from stager.project.tree import Tree
 from stager.settings.repository_file import ParsedFile
-
-MAX_REFUSALS = 20
-"""Refusals of a Compose file that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +78,8 @@ class StackReader:
         completed = application.with_manifest(file.manifest).with_declared(file.declared)
         recipe = file.recipe(application.build) if application.build else None
         if code is not None and completed.declared.compose is not None:
-            stack = await self._compose(request, completed, code)
-            declared = _completed(application, completed, file, stack)
+            reading = await self._compose(request, completed, code)
+            declared = _completed(application, completed, file, reading)
         else:
             declared = Declared(completed, completed.stack, file.manifest, recipe, {})
         completed.check_images(declared.stack.services, environment.desired.trust)
@@ -108,8 +106,10 @@ class StackReader:
         async with self._code.sources.checkout(code.repository.id, code.origin, code.sha) as tree:
             return {each.name: await asyncio.to_thread(contents_of, tree, each) for each in with_content}
 
-    async def _compose(self, request: Request, application: Application, code: Code) -> Stack:
-        """The services of the Compose file; for code from a fork, of the base branch's until the commit is
+    async def _compose(
+        self, request: Request, application: Application, code: Code
+    ) -> tuple[Stack, tuple[str, ...]]:
+        """The services of the Compose file, and what the reader found; for code from a fork, of the base branch's until the commit is
         approved. The file may use the URLs of the services that it declares, so it is read a second time
         where there are several."""
         declared = application.declared
@@ -136,7 +136,7 @@ class StackReader:
             )
         if reading.stack is None:
             raise _refused(reading)
-        return replace(reading.stack, volumes=declared.volumes)
+        return replace(reading.stack, volumes=declared.volumes), Explanation.of_compose(reading).findings()
 
 
 def _routed_beside_main(stack: Stack) -> list[str]:
@@ -152,9 +152,15 @@ def _has_content(service: ServiceSpec) -> bool:
     return any(mount.content for mount in service.mounts)
 
 
-def _completed(application: Application, completed: Application, file: ParsedFile, stack: Stack) -> Declared:
+def _completed(
+    application: Application,
+    completed: Application,
+    file: ParsedFile,
+    reading: tuple[Stack, tuple[str, ...]],
+) -> Declared:
     """What a Compose file declares, where neither the configuration nor the repository file says otherwise.
     A main service without image and build gets the repository's own image."""
+    stack, findings = reading
     main = stack.main_service
     configured = application.build or Recipe()
     recipe = file.recipe(configured)
@@ -174,7 +180,7 @@ def _completed(application: Application, completed: Application, file: ParsedFil
     return Declared(
         completed,
         replace(stack, services=services),
-        replace(file.manifest, port=port),
+        replace(file.manifest, port=port, findings=findings),
         recipe if runs_own_image else None,
         {},
     )
@@ -188,5 +194,5 @@ def _refused(reading: Reading) -> Fault:
         f"The Compose file can't run here: {first.place}: {first.text.rstrip('.')}{others}.",
         hint=first.hint or "`stager explain` lists all with their lines.",
         reason="compose-refused",
-        detail="\n".join(str(refusal) for refusal in reading.refusals[:MAX_REFUSALS]),
+        detail="\n".join(Explanation.of_compose(reading).findings()),
     )

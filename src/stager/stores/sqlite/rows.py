@@ -269,8 +269,8 @@ def _manifest_of(data: dict[str, Any]) -> Manifest:
         moment: tuple(Hook(tuple(hook["command"]), hook["service"]) for hook in found)
         for moment, found in data.pop("hooks", {}).items()
     }
-    command = tuple(data.pop("command", ()))
-    return Manifest(**data, command=command, hooks=Hooks(**hooks))
+    command, findings = (tuple(data.pop(key, ())) for key in ("command", "findings"))
+    return Manifest(**data, command=command, hooks=Hooks(**hooks), findings=findings)
 
 
 def _attempt_of(row: DeploymentRow) -> Attempt:
