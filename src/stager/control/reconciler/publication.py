@@ -41,6 +41,7 @@ class Publication:
         await self._context.visitor_access.route(environment, targets, drop=unused - {environment.host})
         if unused:
             await self._context.records.keep_hosts(environment.id, wanted)
+            await self._context.visitor_access.renew(environment)
         await self._context.records.live(environment.id, deployment.id, self._context.clock.now())
         published = {host for name, host in state.hosts.items() if name in state.observed.published}
         if others := published - targets.keys() - unused:
