@@ -29,7 +29,7 @@ users:
 WIDE, NARROW = 1100, 375
 SERVICES, COMPOSE = "jellyfish", "harbour"
 """Branches with several services: one of them fails in a live preview, or the Compose file is refused."""
-SERVED = ["httpd", "-f", "-p", "8080", "-h", "/tmp"]
+SERVED = ["httpd", "-f", "-p", "8080", "-h", "/usr"]
 SERVICES_FILE = {
     "services": {
         "search": {"image": "stager-base/static:1", "command": SERVED, "volumes": ["index:/index"]},
@@ -63,8 +63,8 @@ class Stage:
         self._browser = browser
 
     def prepare(self) -> None:
-        """Launch a preview that is live, one that can't be built, one whose update fails, and two with several
-        services."""
+        """Launch a preview that is live, one that can't be built, one whose update fails, and two with
+        several services."""
         self.demo.prepare()
         self.demo.open()
         self.demo.checkout.switch_to("night")

@@ -87,8 +87,8 @@ def charts(figures: Figures) -> list[Chart]:
 
 
 ABOUT = """\
-The same with an application that is built, and with PostgreSQL and Redis from images. Each push makes a new preview,
-whose database sets up its data folder first.
+The same with an application that is built, and with PostgreSQL and Redis from images. Each push makes a new
+preview, whose database sets up its data folder first.
 """
 
 ROW = Row("databases", "With databases", ABOUT.strip(), measure, lines, charts)

@@ -1,5 +1,5 @@
-"""The hosts of a private preview's services in a browser: one visit opens all, and pages of other previews get
-nothing of them."""
+"""The hosts of a private preview's services in a browser: one visit opens all, and pages of other previews
+get nothing of them."""
 
 from __future__ import annotations
 

@@ -136,7 +136,12 @@ def deployment(number: int = 1, *, environment_id: str = "env1", **changed: Any)
         building_at=later(0.5),
         build="b1",
         manifest=Manifest(
-            8080, ("serve", "-p 1"), "/up", {"A": "1"}, Hooks((Hook(("migrate", "all")),), (Hook(("dump",), "db"),)), True
+            8080,
+            ("serve", "-p 1"),
+            "/up",
+            {"A": "1"},
+            Hooks((Hook(("migrate", "all")),), (Hook(("dump",), "db"),)),
+            True,
         ),
         services=SERVICES,
     )

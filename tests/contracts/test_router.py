@@ -35,7 +35,7 @@ GUARDED = AccessPolicy(
         ("a.test", "admin--a.test"),
         "test",
     ),
-    index=True
+    index=True,
 )
 NOBODY = Endpoint("127.0.0.1", 9)
 

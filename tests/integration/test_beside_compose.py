@@ -1,5 +1,5 @@
-"""Compose files with real databases, caches and brokers, started by `stager up` and by `docker compose up`: the
-same services with the same commands, variables, volumes and names, all of them healthy."""
+"""Compose files with real databases, caches and brokers, started by `stager up` and by `docker compose up`:
+the same services with the same commands, variables, volumes and names, all of them healthy."""
 
 from __future__ import annotations
 
@@ -82,7 +82,11 @@ services:
   queue:
     image: rabbitmq:3-management
     environment: [RABBITMQ_DEFAULT_USER=shop, RABBITMQ_DEFAULT_PASS=secret]
-    healthcheck: {test: rabbitmq-diagnostics -q check_port_listener 5672, interval: 2s, timeout: 30s, retries: 60}
+    healthcheck:
+      test: rabbitmq-diagnostics -q check_port_listener 5672
+      interval: 2s
+      timeout: 30s
+      retries: 60
     mem_limit: 256m
     networks: {default: {aliases: [broker]}}
   cache:
@@ -152,18 +156,20 @@ def written(project: Project, folder: Path) -> Path:
     """The project's files, with images that exist here."""
     links = "".join(f" && ln -sf program /usr/local/bin/{name}" for name in PROGRAMS)
     for path, text in project.files.items():
-        if "compose" in path:
-            for kind in project.images:
-                text = re.sub(rf"(image: ){kind}:[\w.-]+", rf"\g<1>{service_image(kind)}", text)
-            # Ports of this machine may be taken.
-            text = re.sub(r'"[\d.:]+:(\d+)"', r'"\1"', text).replace("published: 80, ", "")
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text)
+        (folder / path).write_text(_possible(text, project) if "compose" in path else text)
     (folder / "Dockerfile").write_text(DOCKERFILE.format(base=base_image("python"), links=links))
     (folder / "program").write_text(PROGRAM)
     (folder / "manage.py").write_text(PROGRAM)
     (folder / ".gitignore").write_text(".env\n")
     return folder
+
+
+def _possible(text: str, project: Project) -> str:
+    """A Compose file with images that exist here, and without ports of this machine, which may be taken."""
+    for kind in project.images:
+        text = re.sub(rf"(image: ){kind}:[\w.-]+", rf"\g<1>{service_image(kind)}", text)
+    return re.sub(r'"[\d.:]+:(\d+)"', r'"\1"', text).replace("published: 80, ", "")
 
 
 @dataclass
@@ -233,7 +239,9 @@ def test_the_same_services_variables_names_and_health(both: Both) -> None:
     compose.run("up", "--detach", "--build", "--wait", *project.services)
     port = project.services[main]
     script = f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:{port}/?{project.places}').read().decode())"
-    theirs = until(lambda: reached(compose.run("exec", "-T", main, "python3", "-c", script)), "Compose's page")
+    theirs = until(
+        lambda: reached(compose.run("exec", "-T", main, "python3", "-c", script)), "Compose's page"
+    )
     ours = until(lambda: reached(up.page(f"/?{project.places}")), "Stager's page", PATIENCE)
     assert ours == theirs
     assert set(ours.values()) == {"open", "unknown"}

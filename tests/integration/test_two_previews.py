@@ -1,5 +1,5 @@
-"""Two previews of one application, with the same names of services and volumes: no packet and no row gets from one
-to the other."""
+"""Two previews of one application, with the same names of services and volumes: no packet and no row gets
+from one to the other."""
 
 from __future__ import annotations
 

@@ -75,7 +75,8 @@ class Manifest:
         variables: environment variables; those of the configuration take precedence.
         has_healthcheck: whether the image declares a `HEALTHCHECK`.
         note: a note to show to users once an instance is ready.
-        findings: what the Compose file leaves open and what of it has no effect, as `stager explain` prints it.
+        findings: what the Compose file leaves open and what of it has no effect, as `stager explain` prints
+            it.
     """
 
     port: int | None = None

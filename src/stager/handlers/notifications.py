@@ -52,7 +52,9 @@ class NotifyOnLaunch(PostLaunchHandler):
             try:
                 message.format(image_name="", container_name="", url="", services="")
             except (LookupError, ValueError, AttributeError):
-                raise ValueError("should have no fields but {image_name}, {container_name}, {url}, {services}") from None
+                raise ValueError(
+                    "should have no fields but {image_name}, {container_name}, {url}, {services}"
+                ) from None
             return message
 
     def __init__(self, settings: Settings) -> None:

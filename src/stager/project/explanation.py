@@ -95,7 +95,7 @@ class Explanation:
             yield ""
             yield from section
         if self.runs and self.warnings:
-            yield from ("", *self.warnings)
+            yield from ("", "Not limited:", *(f"  {each}" for each in self.warnings))
 
     def findings(self) -> tuple[str, ...]:
         """What was refused, guessed, proposed and ignored, with file and line, as in `lines`."""

@@ -284,8 +284,8 @@ SEVERAL = replace(GUARD, hosts=HOSTS, domain="stage.test")
 
 
 def tour(start: RequestHead, guard: Guard = SEVERAL, *, secure: bool = False) -> list[tuple[str, str]]:
-    """The hosts that a browser visits until it is served, each with the cookie's value that it gets there, and
-    the URL where it ends."""
+    """The hosts that a browser visits until it is served, each with the cookie's value that it gets there,
+    and the URL where it ends."""
     seen: list[tuple[str, str]] = []
     head = start
     for _ in range(25):
@@ -362,9 +362,7 @@ class TestSeveralHosts:
     @pytest.mark.parametrize("begin", ["evil.test", "b.stage.test", "", "a.stage.test@evil.test"])
     def test_nobody_is_sent_to_another_preview_or_site(self, begin: str) -> None:
         grant = token("grant", host=SIBLING)
-        head = request(
-            f"{ACCESS_PATH}?grant={grant}&to=/a&begin={quote(begin)}", BROWSER, host=SIBLING
-        )
+        head = request(f"{ACCESS_PATH}?grant={grant}&to=/a&begin={quote(begin)}", BROWSER, host=SIBLING)
         *seen, (place, _) = tour(head)
         assert {host for host, _ in seen} == set(HOSTS)
         assert place == f"http://{SIBLING}/a"
@@ -382,7 +380,7 @@ class TestSeveralHosts:
 
 
 class TestRequestsOfPages:
-    """Previews are one site for browsers, so the cookie comes along with requests of other previews' pages."""
+    """Previews are one site for browsers, which send the cookie with requests of other previews' pages."""
 
     @pytest.mark.parametrize(
         "lines",

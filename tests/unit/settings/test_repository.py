@@ -70,7 +70,9 @@ class TestEveryKey:
                 "EMPTY": "",
                 "GREETING": "hallo\nWelt",
             },
-            hooks=Hooks((Hook(("bin/migrate",)), Hook(("bin/seed", "--small data"))), (Hook(("bin/goodbye",)),)),
+            hooks=Hooks(
+                (Hook(("bin/migrate",)), Hook(("bin/seed", "--small data"))), (Hook(("bin/goodbye",)),)
+            ),
         )
         assert said.recipe(Recipe()) == Recipe(
             "web/app", "docker/Dockerfile", "runtime", {"NODE": "22", "CI": "true"}

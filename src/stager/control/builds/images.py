@@ -80,9 +80,7 @@ class ImageResolver:
             code = await self._code.code(environment, request.deployment.revision.sha, application)
         declared = await self.stacks.declared(request, code)
         if declared.manifest.findings:  # shown also if a build or a start fails
-            await self._records.save(
-                request.deployment.id, lambda d: replace(d, manifest=declared.manifest)
-            )
+            await self._records.save(request.deployment.id, lambda d: replace(d, manifest=declared.manifest))
         return await self._resolved(_Job(request, declared, code))
 
     async def _resolved(self, job: _Job) -> Resolved:

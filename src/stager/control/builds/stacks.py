@@ -109,9 +109,9 @@ class StackReader:
     async def _compose(
         self, request: Request, application: Application, code: Code
     ) -> tuple[Stack, tuple[str, ...]]:
-        """The services of the Compose file, and what the reader found; for code from a fork, of the base branch's until the commit is
-        approved. The file may use the URLs of the services that it declares, so it is read a second time
-        where there are several."""
+        """The services of the Compose file, and what the reader found; for code from a fork, of the base
+        branch's file until the commit is approved. The file may use the URLs of the services that it
+        declares, so it is read a second time where there are several."""
         declared = application.declared
         options = Options(
             path=declared.compose or "",

@@ -82,9 +82,7 @@ class Publication:
                 continue
             own = [hook for hook in hooks if hook.service == name]
             try:
-                await run_hooks(
-                    self._context.instances, instance, "before_kill", own, is_main=not name
-                )
+                await run_hooks(self._context.instances, instance, "before_kill", own, is_main=not name)
             except Fault as error:
                 log.warning(
                     "hook_failed",

@@ -91,9 +91,7 @@ class Rollout:
             await self._check_service(state, deployment, service, instance)
         if not _was_healthy_before(deployment, instance):
             hooks = self._context.application(state.environment, deployment).hooks.after_launch
-            await run_hooks(
-                self._context.instances, instance, "after_launch", hooks, is_main=service.is_main
-            )
+            await run_hooks(self._context.instances, instance, "after_launch", hooks, is_main=service.is_main)
         await self._context.records.save(
             deployment.id,
             lambda d: replace(

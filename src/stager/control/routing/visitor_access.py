@@ -105,9 +105,7 @@ class VisitorAccess:
 
     async def _read_policy(self, environment: Environment) -> AccessPolicy | None:
         return await self._store.read(
-            lambda tx: self._policy_of(
-                environment, tx.share_links(environment.id), hosts_of(tx, environment)
-            )
+            lambda tx: self._policy_of(environment, tx.share_links(environment.id), hosts_of(tx, environment))
         )
 
     def _policies_of(self, tx: Transaction, environment_id: str) -> Mapping[str, AccessPolicy | None]:

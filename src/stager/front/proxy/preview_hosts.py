@@ -35,10 +35,10 @@ def next_host(hosts: Sequence[str], begin: str, here: str) -> str:
 def is_from_another_preview(head: RequestHead, guard: Guard) -> bool:
     """Whether a page of another preview made the request.
 
-    Browsers send `Origin` with requests that can change something or whose response a script can read (WHATWG
-    Fetch, section 3.1). Others, such as for an image or a script, have a `Referer`, unless the page suppresses
-    it: then it is unknown which site made them, and that counts as another preview. A visitor who follows a
-    link is always accepted.
+    Browsers send `Origin` with requests that can change something or whose response a script can read
+    (WHATWG Fetch, section 3.1). Others, such as for an image or a script, have a `Referer`, unless the page
+    suppresses it: then it is unknown which site made them, and that counts as another preview. A visitor who
+    follows a link is always accepted.
 
     Args:
         guard: of the preview that the request is for.

@@ -20,7 +20,16 @@ from pydantic import (
 
 from stager.domain.recipe import Hook, Hooks, Recipe
 from stager.settings.loading.refusals import InvalidValue, refuse
-from stager.settings.values.scalars import NOT_BOOLEAN, POSITIVE, Duration, Form, Size, Words, one_or_many, read_words
+from stager.settings.values.scalars import (
+    NOT_BOOLEAN,
+    POSITIVE,
+    Duration,
+    Form,
+    Size,
+    Words,
+    one_or_many,
+    read_words,
+)
 from stager.settings.values.secret import Secret
 from stager.settings.values.section import Section, Task
 
@@ -279,7 +288,7 @@ class ImagesAndBuilds(Task):
     """An application's image is prebuilt, or Stager builds it from the commit (`build`)."""
 
     title: ClassVar = "Images and builds"
-    nested: ClassVar[tuple[str, ...]] = ("", "build", "hooks")
+    nested: ClassVar[tuple[str, ...]] = ("", "build", "hooks", "hooks.after_launch")
     example: ClassVar = """\
 images:
   shop:                      # built from the commit

@@ -727,7 +727,8 @@ class TestHooks:
     HOOKED = replace(
         BUILT,
         hooks=Hooks(
-            after_launch=(Hook(("bin/migrate",)), Hook(("bin/seed", "--small data"))), before_kill=(Hook(("bin/bye",)),)
+            after_launch=(Hook(("bin/migrate",)), Hook(("bin/seed", "--small data"))),
+            before_kill=(Hook(("bin/bye",)),),
         ),
     )
 

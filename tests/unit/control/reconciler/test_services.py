@@ -449,6 +449,7 @@ class TestCompose:
         [finding] = await VolumeCheck(works.store).run()
         assert finding.verdict is Verdict.OK
 
+        self.commit(works, "f1")
         await works.opened_by_fork("f1")
         [ours, fork] = await works.environments()
         [finding] = await VolumeCheck(works.store).run()

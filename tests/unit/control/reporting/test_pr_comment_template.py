@@ -252,7 +252,10 @@ class TestServices:
         assert f"[log]({PAGE})" in body
 
     def test_what_the_compose_file_leaves_open_is_folded_in_when_it_fails(self) -> None:
-        findings = ("Without effect:", "  compose.yaml:9: `tty` of a service has no effect: `</details>` @ann")
+        findings = (
+            "Without effect:",
+            "  compose.yaml:9: `tty` of a service has no effect: `</details>` @ann",
+        )
         outcome = Outcome("fault", "exited", "The application exited.", "Check its log.", "out of memory")
         failed = replace(
             LIVE,
