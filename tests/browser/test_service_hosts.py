@@ -124,7 +124,7 @@ def test_one_visit_opens_all_hosts_and_their_pages_may_call_each_other(
     other = context.new_page()
     other.goto(f"{api}/seen")
     other.get_by_label("Password").fill(PASSWORD)
-    other.get_by_role("button").first.click()
+    other.get_by_role("button", name="Open preview").click()
     other.wait_for_url(f"{api}/seen")
     other.goto(f"{web}/seen")
     assert other.url == f"{web}/seen"
