@@ -52,8 +52,8 @@ refresh_package_lists() {
 
 # The packages of which the command or file isn't there, one a line. Asking for the thing and not for the
 # package leaves alone what was installed in another way, such as Docker's own packages. nginx, git-lfs, a
-# registry, wrk and debootstrap are for scripts that set NEEDS_NGINX, NEEDS_GIT_LFS, NEEDS_REGISTRY, NEEDS_WRK or
-# NEEDS_DEBOOTSTRAP: installing nginx or the registry starts one. A browser is large, and for whoever sets NEEDS_BROWSER.
+# registry, wrk, btrfs and debootstrap are for scripts that set NEEDS_NGINX, NEEDS_GIT_LFS, NEEDS_REGISTRY, NEEDS_WRK,
+# NEEDS_BTRFS or NEEDS_DEBOOTSTRAP: installing nginx or the registry starts one. A browser is large, and for whoever sets NEEDS_BROWSER.
 missing_packages() {
   {
     has dockerd || engine_answers || echo docker.io
@@ -70,6 +70,8 @@ missing_packages() {
     has iptables || echo iptables
     has ip || echo iproute2
     has mkfs.ext4 || echo e2fsprogs
+    has mkfs.xfs || ! is_debian_like || ! may_be_root || echo xfsprogs # for the data pool, which needs root anyway
+    [ -z "${NEEDS_BTRFS:-}" ] || has mkfs.btrfs || echo btrfs-progs
     has sysctl || echo procps
     [ -s /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     find_python >/dev/null || echo python3
@@ -432,11 +434,12 @@ install_helper() {
   printf '%s\n' "#!$(helper_python) -IS" "import sys" "sys.path.insert(0, \"$HELPER.d\")" \
     "from stager.helper.__main__ import main" "main()" >"$shim"
   {
-    as_root rm -rf "$HELPER.d" && as_root install -d -m 755 "$HELPER.d"/stager/helper{,/firewall,/builder} &&
+    as_root rm -rf "$HELPER.d" && as_root install -d -m 755 "$HELPER.d"/stager/helper{,/firewall,/builder,/data} &&
       as_root install -m 644 "$ROOT/src/stager/__init__.py" "$ROOT/src/stager/version.py" "$HELPER.d/stager" &&
       as_root install -m 644 "$ROOT"/src/stager/helper/*.py "$HELPER.d/stager/helper" &&
       as_root install -m 644 "$ROOT"/src/stager/helper/firewall/*.py "$HELPER.d/stager/helper/firewall" &&
       as_root install -m 644 "$ROOT"/src/stager/helper/builder/*.py "$HELPER.d/stager/helper/builder" &&
+      as_root install -m 644 "$ROOT"/src/stager/helper/data/*.py "$HELPER.d/stager/helper/data" &&
       as_root install -m 755 "$shim" "$HELPER"
   } || status=$?
   rm -f "$shim"
@@ -489,6 +492,22 @@ stop_helper() {
   say "stopping the root helper that this run started"
   as_root sh -c "kill $pid"
   timeout 30 tail --pid="$pid" -f /dev/null || say "the root helper (process $pid) is slow to stop; its log: $HELPER_LOG"
+  for tool in iptables ip6tables; do remove_helper_rules "$tool" || true; done
+}
+
+# What a killed helper left, unless previews run that its rules guard: beside its socket no Stager starts without a
+# helper, and its rules reject what tests expect to pass.
+remove_dead_helper() {
+  local tool
+  may_be_root || return 0
+  [ -e "$HELPER_SOCKET" ] || as_root iptables-save -t filter 2>/dev/null | grep -qE "^:$HELPER_CHAINS " || return 0
+  if [ -n "$(helper_pid)" ] || as_root grep -qs "$HELPER_SOCKET" /proc/net/unix; then return 0; fi
+  if [ -n "$(docker ps --quiet --filter label=stager.environment)" ]; then
+    say "a root helper was killed, and previews run that its rules guard, so tests that start Stager without a helper fail"
+    return 0
+  fi
+  say "removing what a killed root helper left: its socket and its rules"
+  as_root rm -f "$HELPER_SOCKET" "$HELPER_SOCKET.lock" "$HELPER_SOCKET.policies"
   for tool in iptables ip6tables; do remove_helper_rules "$tool" || true; done
 }
 

@@ -7,12 +7,12 @@ from playwright.sync_api import Page, Request, expect
 from tests.browser.test_pages import look
 from tests.integration.conftest import MakeStager
 from tests.integration.stager import StagerUnderTest
-from tests.integration.test_services import SERVICES
+from tests.integration.test_services import WITHOUT_JOB
 
 
 def launched(make_stager: MakeStager) -> tuple[StagerUnderTest, str]:
     """A Stager, and the URL of its preview's page."""
-    stager = make_stager(images={"shop": {"services": SERVICES, "memory": "384m"}})
+    stager = make_stager(images={"shop": {"services": WITHOUT_JOB, "memory": "384m"}})
     stager.launched("jellyfish")
     return stager, f"{stager.url}/previews/{stager.environment('jellyfish')['id']}"
 

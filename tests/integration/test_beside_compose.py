@@ -18,7 +18,7 @@ import pytest
 from tests.integration.images import ServiceKind, base_image, service_image
 from tests.integration.stager import until
 from tests.integration.test_compose import OURS, Compose, inspected
-from tests.integration.test_up import Up
+from tests.integration.up import Up
 from tests.unit.project.compose.cases import CASES
 
 pytestmark = pytest.mark.docker

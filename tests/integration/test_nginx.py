@@ -73,9 +73,7 @@ def test_a_routed_service_is_reached_at_its_own_host(
 
 @pytest.mark.requirement("R3", "R92")
 @pytest.mark.parametrize("vhosts", [True, False])
-def test_dead_subdomains_are_answered_in_our_words(
-    nginx: NginxUnderTest, behind: Behind, vhosts: bool
-) -> None:
+def test_unknown_subdomains_get_our_page(nginx: NginxUnderTest, behind: Behind, vhosts: bool) -> None:
     stager = behind(vhosts=vhosts)
     # Its name comes before all others, so nginx would take it for the default one.
     stager.launched("aaa")

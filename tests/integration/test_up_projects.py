@@ -49,6 +49,7 @@ PAGES = {
 SENTENCES = {
     "no-command": "The Dockerfile has no CMD, so the base image's command ran: ",
     "notes-only": "Add a Dockerfile, or give the folder that has one.",
+    "own-base": "`stager up --build-arg STATIC_BASE=IMAGE`",
     "worker-only": "Add --app-port with the port, such as --app-port 8000, or an EXPOSE line.",
 }
 """What is said where more is needed."""
@@ -56,7 +57,7 @@ SENTENCES = {
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What came of a run: its page and what was said."""
+    """The result of a run: its page and its output."""
 
     page: str
     said: str
@@ -77,6 +78,7 @@ def documented() -> list[Documented]:
         page_sample("preview-a-folder.md", "$ cd shop"),
         page_sample("preview-a-folder.md", "$ stager up monorepo"),
         page_sample("preview-a-folder.md", "$ stager up worker-only"),
+        page_sample("preview-a-folder.md", "$ stager up own-base"),
         page_sample("preview-a-folder.md", "$ stager up shop --env"),
     )
     found = []
@@ -212,6 +214,11 @@ def comparable(line: str) -> str:
     return re.sub(r"^( *#)\d+ ", r"\1 ", re.sub(r":\d{4,5}$", "", line))
 
 
+def test_an_option_replaces_the_base_image(results: Results) -> None:
+    options = next(each.options for each in HOW_TO_COMMANDS if "--build-arg" in each.options)
+    assert "own base image" in results[("own-base", *options)].page
+
+
 def test_options_set_variables(results: Results) -> None:
     options = next(each.options for each in HOW_TO_COMMANDS if "--env-file" in each.options)
     assert results[("shop", *options)].page == "Hello, secret of 64"
@@ -223,7 +230,7 @@ def test_options_set_variables(results: Results) -> None:
     result="the log shows `***`, and no file of Stager's has the value",
 )
 def test_variables_reach_build_and_run_and_no_file() -> None:
-    """A value that the repository doesn't have: neither in the state folder, nor in what is said."""
+    """A value that the repository doesn't have: neither in the state folder, nor in the output."""
     values = {"API_TOKEN": "kx7-argument", "NPM_TOKEN": "kx7-mounted", "RUN_TOKEN": "kx7-running"}
     with tempfile.TemporaryDirectory(prefix="up-") as root:
         env = Path(root) / "my.env"

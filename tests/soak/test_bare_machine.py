@@ -161,7 +161,7 @@ def test_the_services_run_as_documented(machine: BareMachine) -> None:
     assert "stager_environments" in machine.run(metrics, user="ann")
 
 
-def test_the_helper_is_asked_and_restarted(machine: BareMachine) -> None:
+def test_the_helper_answers_and_is_restarted(machine: BareMachine) -> None:
     said = machine.run(page_sample("root-helper.md", "sudo -u stager python3 -c"), user="ann")
     assert '"ok":true' in said.replace(" ", "")
     reload = page_sample("build-code-from-forks.md", "sudo systemctl daemon-reload && sudo systemctl")
@@ -318,6 +318,7 @@ def test_uninstall_as_documented(machine: BareMachine) -> None:
     rules = page_sample("uninstall.md", "for iptables in iptables ip6tables")
     assert rules == page_sample("root-helper.md", "for iptables in iptables ip6tables")
     machine.run(rules, user="ann")
+    machine.run(page_sample("uninstall.md", "sudo umount"), user="ann")
     machine.run(page_sample("uninstall.md", "sudo rm -rf /opt/stager /etc/stager"), user="ann")
     assert machine.run("systemctl list-unit-files 'stager*' --no-legend || true") == ""
     assert machine.run("getent passwd stager || true") == ""

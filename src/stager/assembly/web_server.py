@@ -13,6 +13,7 @@ from stager.assembly.drivers import Drivers
 from stager.checks.deliveries import DeliveryCheck
 from stager.checks.services import ServiceCheck, VolumeCheck
 from stager.control.control_plane import ControlPlane
+from stager.control.external.check import ExternalCheck
 from stager.domain.application import Application, Applications
 from stager.domain.errors import Fault
 from stager.front.process.sockets import PathListener, SocketError
@@ -107,6 +108,7 @@ def _web_context(
             DeliveryCheck(drivers.ports.store),
             ServiceCheck(drivers.ports.store),
             VolumeCheck(drivers.ports.store),
+            ExternalCheck(drivers.ports.store),
         ),
     )
 

@@ -11,8 +11,10 @@ from typing import Annotated
 import typer
 
 from stager.cli.client.output import echo
-from stager.cli.up.build_choice import BuildChoice, BuildChooser, BuildOptions
-from stager.cli.up.preparation import KEYS, repository_file
+from stager.cli.up.build_choice import BuildChoice, BuildChooser
+from stager.cli.up.options import BuildOptions
+from stager.cli.up.preparation import KEYS
+from stager.cli.up.prepared import repository_file
 from stager.cli.up.terminal import SilentTerminal
 from stager.domain.errors import Fault, Refused
 from stager.domain.recipe import Recipe
@@ -97,7 +99,7 @@ def _with_hooks(found: Explanation, name: str, file: ParsedFile) -> Explanation:
 
 
 def _announced(found: Explanation, name: str, configured: str | None) -> Explanation:
-    """The explanation with a note that the Compose file isn't used as things are configured."""
+    """The explanation; with a note if the repository file doesn't configure the Compose file."""
     if configured is not None:
         return found
     text = f"A preview uses {found.source} if `compose: true` is set here or in the server's configuration."

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from stager.domain import catalogue
 from stager.domain.errors import Fault, Refused
+from stager.domain.external import ServerHooks
 from stager.domain.identity.access_policy import Privacy
 from stager.domain.names import did_you_mean
 from stager.domain.profile import Egress, Limits, Profile, ProfileName, profile_name, profile_of
@@ -22,6 +23,7 @@ from stager.domain.service import (
     Stack,
     has_volumes,
 )
+from stager.domain.snapshot import DataRules
 from stager.domain.source import Repository, Trust
 from stager.domain.stack import StackDeclaration
 
@@ -35,6 +37,10 @@ LOCAL_OWNER = "local"
 SHARED_BUILDER = (
     "`forks.unsafe_shared_builder` is on, so code from forks is built together with trusted code and can"
     " change the results of other builds on this machine."
+)
+NO_SERVER_HOOK = (
+    "The server hook `before_launch` doesn't run for code from forks, so the variables that it sets are"
+    " missing."
 )
 
 
@@ -65,6 +71,12 @@ class Container:
     tmpfs: tuple[str, ...] = ()
     stop_signal: str = ""
     shared_memory: int | None = None
+
+
+def _container_settings(of: Application | ServiceSpec) -> dict[str, Any]:
+    """The settings that it shares with `Container`, by name."""
+    own = {each.name for each in fields(of)}
+    return {each.name: getattr(of, each.name) for each in fields(Container) if each.name in own}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +110,15 @@ class Application:
         shares_builder: whether code from forks is built by the builder of trusted code.
         rules: which pull requests get a preview.
         privacy: how visitors identify themselves; None for public previews.
+        privacy_of_data: the same for previews with volumes that were cloned from a snapshot.
         index: whether search engines may list previews.
         has_healthcheck: whether the image declares a `HEALTHCHECK`.
         declared: what the configuration declares about services.
         service_secrets: environment variables of services that code from forks doesn't get, by the name of
             the service.
         fork_images: images that services of code from forks may run; see `catalogue.is_allowed`.
+        data: how snapshots are made, and who may.
+        server_hooks: commands that run on the server.
     """
 
     name: str
@@ -132,18 +147,26 @@ class Application:
     shares_builder: bool = False
     rules: Rules = field(default_factory=Rules)
     privacy: Privacy | None = None
+    privacy_of_data: Privacy | None = field(default_factory=lambda: Privacy(frozenset({"sign-in"})))
+    data: DataRules = field(default_factory=DataRules)
     index: bool = False
     has_healthcheck: bool = False
     declared: StackDeclaration = field(default_factory=StackDeclaration)
     service_secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     fork_images: tuple[str, ...] = (catalogue.OFFICIAL,)
+    server_hooks: ServerHooks = field(default_factory=ServerHooks, repr=False)
 
-    @property
-    def container(self) -> Container:
-        """The settings that the engine gets: those with the same names."""
-        own = {each.name for each in fields(self)}
-        shared = {each.name: getattr(self, each.name) for each in fields(Container) if each.name in own}
-        return Container(**{**shared, "command": self.command or None})
+    def container(self, service: ServiceSpec, *, is_main: bool, has_healthcheck: bool) -> Container:
+        """The settings that the containers of one of its services are created from: the service's of the same
+        names and, for the main one, those that only an application has."""
+        grace = service.stop_grace_period
+        converted = {
+            "port": self.port if is_main else service.listening_port,
+            "stop_grace_period": self.stop_grace_period if grace is None else grace,
+            "has_healthcheck": has_healthcheck,
+        }
+        of_application = _container_settings(self) if is_main else {}
+        return Container(**{**of_application, **_container_settings(service), **converted})
 
     @property
     def needs_commit(self) -> bool:
@@ -231,6 +254,7 @@ class Application:
             return ()
         found = {
             SHARED_BUILDER: self.build is not None and self.shares_builder,
+            NO_SERVER_HOOK: bool(self.server_hooks.before_launch) and not self.server_hooks.run_for(trust),
             UNBOUNDED_VOLUMES: has_volumes(services),
         }
         return tuple(warning for warning, applies in found.items() if applies)

@@ -57,9 +57,14 @@ class DeployedService:
             answers at the environment's host.
         build: the key of its build's log; empty if it isn't built.
         has_healthcheck: whether the image's `HEALTHCHECK` is its health check.
-        fresh_volumes: its volumes that live for one generation only.
+        fresh_volumes: its volumes that live for one generation only, among them those in `clones`.
         is_kept: whether an instance with the same inputs serves further generations.
         image_content: see `InstanceSpec.image_content`.
+        clones: the id of the snapshot by the name of the volume, for volumes with the policy `clone`; empty
+            for one that starts empty.
+        clone_note: why volumes with the policy `clone` start empty; empty if none does.
+        secrets_of: the id from which its generated secrets are derived; empty for the environment's.
+        volume_epoch: see `InstanceSpec.volume_epoch`.
     """
 
     spec: ServiceSpec
@@ -72,6 +77,10 @@ class DeployedService:
     fresh_volumes: frozenset[str] = frozenset()
     is_kept: bool = False
     image_content: str = ""
+    clones: Mapping[str, str] = field(default_factory=dict)
+    clone_note: str = ""
+    secrets_of: str = ""
+    volume_epoch: int = 0
 
     @property
     def name(self) -> str:
@@ -152,6 +161,12 @@ class Deployment:
     def specs(self) -> tuple[ServiceSpec, ...]:
         """What its services were declared as."""
         return tuple(service.spec for service in self.services)
+
+    @property
+    def snapshot(self) -> str:
+        """The id of the snapshot that its volumes were cloned from; empty if none was."""
+        found = (chosen for service in self.services for chosen in service.clones.values())
+        return next(filter(None, found), "")
 
     def service(self, name: str) -> DeployedService | None:
         """The service of this name; None if there is none."""
@@ -272,13 +287,13 @@ def after_start(attempt: Attempt, service: Service) -> Attempt:
 def after_answer(attempt: Attempt, instance: Instance, service: Service) -> Attempt:
     """The attempt after an instance of this service passed the health check, or its job was done. This resets
     the count of failed starts, but not that of crashes."""
-    failure = attempt.failure(service)
-    failures = failure.failures if attempt.has_been_healthy(instance) else 0
+    failures = attempt.failure(service).failures if attempt.has_been_healthy(instance) else 0
     healthy = replace(attempt, healthy_runs={**attempt.healthy_runs, service.name: instance.run})
     if service.is_main:
         return replace(healthy, failures=failures, retry_at=None, outcome=None)
-    outcome = None if attempt.outcome == failure.outcome else attempt.outcome
-    return replace(_with_entry(healthy, service, ServiceFailure(failures)), outcome=outcome)
+    healthy = _with_entry(healthy, service, ServiceFailure(failures))
+    is_its_own = attempt.outcome is not None and attempt.outcome.service == service.name
+    return replace(healthy, outcome=None) if is_its_own else healthy
 
 
 def degraded(attempt: Attempt) -> Mapping[str, Outcome]:
@@ -308,9 +323,10 @@ def _with_failure(
             final=failure.final,
         )
     attempt = _with_entry(attempt, service, failure)
-    if is_live:
+    if is_live or failure.outcome is None:
         return attempt
-    return replace(attempt, outcome=failure.outcome, final=attempt.final or failure.final)
+    outcome = replace(failure.outcome, service=service.name)
+    return replace(attempt, outcome=outcome, final=attempt.final or failure.final)
 
 
 def _with_entry(attempt: Attempt, service: Service, failure: ServiceFailure) -> Attempt:

@@ -14,6 +14,8 @@ from stager.domain.route import Endpoint
 from stager.domain.service import Condition
 from stager.domain.source import Revision, Trust
 
+_OF_SNAPSHOT = "snapshot:"
+
 
 @dataclass(frozen=True, slots=True)
 class EnvironmentKey:
@@ -22,7 +24,7 @@ class EnvironmentKey:
     Args:
         app: the entry under `images:`.
         subject: `change:REPOSITORY_ID/N` for a pull request, such as `change:github:123/7`; `name:RAW` for a
-            name given at a launch.
+            name given at a launch; `snapshot:ID` for a snapshot that is made by a command.
     """
 
     app: str
@@ -40,6 +42,21 @@ class EnvironmentKey:
     @classmethod
     def of_name(cls, app: str, name: str) -> EnvironmentKey:
         return cls(app, f"name:{name}")
+
+    @classmethod
+    def of_snapshot(cls, app: str, snapshot: str) -> EnvironmentKey:
+        """The key of the environment that a snapshot is made from."""
+        return cls(app, f"{_OF_SNAPSHOT}{snapshot}")
+
+    @property
+    def is_of_snapshot(self) -> bool:
+        """Whether a snapshot is made from it, after which it is removed."""
+        return self.subject.startswith(_OF_SNAPSHOT)
+
+    @property
+    def snapshot(self) -> str:
+        """The id of the snapshot that is made from it; empty if none is."""
+        return self.subject.removeprefix(_OF_SNAPSHOT) if self.is_of_snapshot else ""
 
     def __str__(self) -> str:
         return f"{self.app}/{self.subject}"
@@ -159,6 +176,8 @@ class Environment:
         comment_id: the pull request's comment that Stager keeps up to date; empty before the first.
         approved_sha: the commit that a user with push access approved; empty for none.
         serving: the generation that the front sends requests to; None when it shows a page.
+        volume_epoch: the generation at which the volumes that are kept were reset; 0 for never.
+        has_cloned_data: whether a generation that may run has volumes that were cloned from a snapshot.
     """
 
     id: str
@@ -172,6 +191,8 @@ class Environment:
     comment_id: str = ""
     serving: int | None = None
     approved_sha: str = ""
+    volume_epoch: int = 0
+    has_cloned_data: bool = False
 
     @property
     def app(self) -> str:
@@ -225,6 +246,8 @@ class InstanceLabels:
         subject: see `EnvironmentKey`.
         host: the environment's host at that time; the database has the current one.
         service_host: the service's host at that time: `host` for the main one, empty unless it is routed.
+        snapshot: the id of the snapshot that volumes of its generation were cloned from; empty for none.
+        volume_epoch: see `Environment.volume_epoch`.
     """
 
     environment: str
@@ -241,6 +264,8 @@ class InstanceLabels:
     change: ChangeLink | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
     service_host: str = ""
+    snapshot: str = ""
+    volume_epoch: int = 0
 
 
 class InstanceState(StrEnum):
@@ -351,8 +376,13 @@ class Attempt:
         """The failures of this service. Those of the main one, and of the whole generation, for which None
         stands, are the attempt's own."""
         if service is None or service.is_main:
-            return ServiceFailure(self.failures, self.retry_at, self.outcome, self.final)
+            return ServiceFailure(self.failures, self.retry_at, self.own_outcome, self.final)
         return self.failed_services.get(service.name, ServiceFailure())
+
+    @property
+    def own_outcome(self) -> Outcome | None:
+        """The `outcome`, unless it is the failure of a service other than the main one."""
+        return self.outcome if self.outcome is not None and not self.outcome.service else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,8 @@ class VolumePolicy(StrEnum):
     """For the environment's life."""
     FRESH = "fresh"
     """For one generation."""
+    CLONE = "clone"
+    """For one generation, and it starts as a copy of the application's current snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,18 @@ class ServiceSpec:
         return not self.image
 
     @property
+    def listening_port(self) -> int | None:
+        """The port that it listens on for requests or, without them, for its health check."""
+        return self.port or (self.check.port if self.check else None)
+
+    @property
+    def checked_port(self) -> int | None:
+        """The port that its health check connects to; None if it makes no connection."""
+        if self.check is None:
+            return self.port
+        return None if self.check.is_disabled else self.check.port or self.port
+
+    @property
     def is_stateful(self) -> bool:
         """Whether its old instance must stop before the next one starts: an image from elsewhere, such as a
         database, that writes to a volume. The repository's own code may share its volumes."""
@@ -207,6 +221,12 @@ def with_generated(text: str, secret_of: Callable[[str], str]) -> str:
         secret_of: returns the secret of a name.
     """
     return _GENERATED.sub(lambda match: secret_of(match[1]), text)
+
+
+def generated_names(spec: ServiceSpec) -> frozenset[str]:
+    """Return the names of the generated secrets in the variables and the command of a service."""
+    texts = (*spec.variables.values(), *(spec.command or ()), *(spec.entrypoint or ()))
+    return frozenset(name for text in texts for name in _GENERATED.findall(text))
 
 
 def provided(services: Iterable[ServiceSpec]) -> dict[str, str]:

@@ -21,7 +21,7 @@ from stager.domain.service import (
 from stager.project.compose import Note, Place, Proposal, Reading, Refusal
 
 HOST = "PREVIEW"
-"""Stands for the preview's host, which the server chooses."""
+"""Placeholder for the preview's host, which the server chooses."""
 MIB = 1 << 20
 LONGEST_COMMAND = 100
 MAX_FINDINGS = 30
@@ -30,6 +30,7 @@ MAX_FINDINGS = 30
 _POLICIES = {
     VolumePolicy.KEEP: "kept for the preview's life",
     VolumePolicy.FRESH: "empty at each push",
+    VolumePolicy.CLONE: "a copy of the current snapshot at each push",
 }
 
 
@@ -38,7 +39,7 @@ class Explanation:
     """What would run.
 
     Args:
-        source: the file that says it, or what else does, in a few words.
+        source: the files that it was read from, or what else it comes from, in a few words.
         main: the name of the main service.
         services: those that run.
         volumes: the policies that differ from `keep`, by the name of the volume.

@@ -73,7 +73,7 @@ class TestAfterError:
 
 class TestAfterExit:
     @pytest.mark.parametrize("exit_code", [137, 143])
-    def test_one_that_somebody_killed_at_boot_is_started_again(self, exit_code: int) -> None:
+    def test_one_that_was_killed_at_boot_is_started_again(self, exit_code: int) -> None:
         attempt = exited(Attempt(1), ended(exit_code=exit_code), "", NOW)
 
         assert (attempt.final, seconds(attempt)) == (False, 1)
@@ -153,7 +153,7 @@ class TestAfterExit:
 
 
 class TestAfterAnswer:
-    def test_failures_to_start_are_forgiven(self) -> None:
+    def test_failures_to_start_are_reset(self) -> None:
         before = Attempt(1, failures=3, retry_at=NOW, outcome=Outcome("retry", "away", "Not now."))
         instance = ended()
 
@@ -217,8 +217,15 @@ class TestServices:
 
         assert (attempt.failures, attempt.retry_at, attempt.final) == (4, None, False)
         assert attempt.failed_services["cache"].failures == 1
-        assert attempt.outcome == Outcome.of(error)
+        assert attempt.outcome == replace(Outcome.of(error), service="cache")
+        assert attempt.own_outcome is None
         assert after_answer(attempt, of(CACHE), CACHE).outcome is None
+
+    def test_a_service_that_is_healthy_keeps_the_same_failure_of_the_main_one(self) -> None:
+        error = Retry("Not now.", reason="away")
+        attempt = after_error(after_error(Attempt(1), error, NOW, CACHE), error, NOW, WEB_SERVICE)
+
+        assert after_answer(attempt, of(CACHE), CACHE).outcome == Outcome.of(error)
 
     def test_a_job_is_done_once_it_exited_with_0(self) -> None:
         done = after_exit(Attempt(1), JOB, Ending(of(JOB, 0)), NOW)

@@ -18,6 +18,9 @@ DECIDES = {
     Action.READ_SECRET_NAMES,
     Action.EXEC,
     Action.SHARE,
+    Action.RESET,
+    Action.MANAGE_SNAPSHOTS,
+    Action.DOWNLOAD_SNAPSHOT,
 }
 ADMINISTERS = {Action.READ_AUDIT, Action.READ_DELIVERIES, Action.SET_UP}
 ALLOWED = {
@@ -38,7 +41,7 @@ def test_every_action_is_in_the_table() -> None:
     assert set(NEEDED) == set(Action)
 
 
-def test_what_is_not_in_the_table_nobody_may() -> None:
+def test_what_is_not_in_the_table_is_forbidden() -> None:
     assert not may(Role.ADMINISTRATOR, "format-the-disk")  # type: ignore[arg-type]
 
 

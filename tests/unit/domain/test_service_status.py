@@ -63,8 +63,13 @@ class TestService:
 
     def test_the_failure_of_another_isnt_the_main_ones(self) -> None:
         failed = {"worker": ServiceFailure(1, outcome=EXITED, final=True)}
-        broken = deployment(outcome=EXITED, final=True, failed_services=failed)
+        broken = deployment(outcome=replace(EXITED, service="worker"), final=True, failed_services=failed)
         assert states(broken) == {"web": "stopped", "db": "stopped", "worker": "failed", "seed": "stopped"}
+
+    def test_the_same_failure_of_both(self) -> None:
+        failed = {"worker": ServiceFailure(1, outcome=EXITED, final=True)}
+        found = states(deployment(outcome=EXITED, final=True, failed_services=failed))
+        assert (found["web"], found["worker"]) == ("failed", "failed")
 
     def test_the_main_ones_own(self) -> None:
         own = replace(EXITED, message="The application exited.")

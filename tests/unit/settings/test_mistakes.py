@@ -220,7 +220,7 @@ ERRORS = [
     Mistake(app("port: 80", "web: My App"), 4, "should be a name of a service", 'such as "app"'),
     Mistake(app("port: 80", "volumes: [data:/data]"), 4, "should be a mapping", "{uploads: fresh}"),
     Mistake(app("port: 80", "volumes: {data: fresh}"), 4, "isn't mounted by any service", "[data:/data]"),
-    Mistake(app("port: 80", "volumes: {data: forever}"), 4, 'not "forever"', '"keep" or "fresh"'),
+    Mistake(app("port: 80", "volumes: {data: forever}"), 4, 'not "forever"', '"fresh" or "clone"'),
     Mistake(
         app("image: x", "port: 80", "compose: true"), 5, "needs the repository's code", "with `build: .`"
     ),
@@ -319,7 +319,7 @@ def test_a_mistake_in_the_repository_file(mistake: Mistake) -> None:
     [
         # Nothing to act on: the local repository needs no webhook, owner or credentials.
         USERS + app("build: .") + "local_forge: {shop: /srv/shop.git}\n",
-        # GitHub launches everything, so nobody needs to sign in.
+        # GitHub launches everything, so no user needs to sign in.
         app("build: .", "repo: acme/shop")
         + "event_listeners: [LaunchOnGithubPullRequestOpened, KillOnGithubPullRequestClosed]\n"
         "github: {incoming_auth: {hook_secret: '${PW}'}, outgoing_auth: {user: a, password: '${PW}'}}\n",

@@ -110,25 +110,12 @@ class StackReader:
         self, request: Request, application: Application, code: Code
     ) -> tuple[Stack, tuple[str, ...]]:
         """The services of the Compose file, and what the reader found; for code from a fork, of the base
-        branch's file until the commit is approved. The file may use the URLs of the services that it
-        declares, so it is read a second time where there are several."""
-        declared = application.declared
-        options = Options(
-            path=declared.compose or "",
-            web=declared.main,
-            profiles=declared.profiles,
-            variables={**application.variables, **await request.urls(())},
-        )
+        branch's file until the commit is approved."""
         if request.environment.approved_sha != code.sha:
             code = await self._code.declared(request.environment, code)
-        async with self._code.sources.checkout(code.repository.id, code.origin, code.sha) as tree:
-            reading = await asyncio.to_thread(_read, tree, options)
-            stack = reading.stack if reading is not None else None
-            if stack is not None and (routed := _routed_beside_main(stack)):
-                variables = {**options.variables, **await request.urls(routed)}
-                reading = await asyncio.to_thread(_read, tree, replace(options, variables=variables))
+        reading = await self._read(request, application, code)
         if reading is None:
-            name = declared.compose or "compose.yaml"
+            name = application.declared.compose or "compose.yaml"
             raise Fault(
                 f"The commit has no Compose file {name}.",
                 hint="Commit it, or correct `compose` in `.stager.yml` or the configuration.",
@@ -136,7 +123,26 @@ class StackReader:
             )
         if reading.stack is None:
             raise _refused(reading)
-        return replace(reading.stack, volumes=declared.volumes), Explanation.of_compose(reading).findings()
+        stack = replace(reading.stack, volumes=application.declared.volumes)
+        return stack, Explanation.of_compose(reading).findings()
+
+    async def _read(self, request: Request, application: Application, code: Code) -> Reading | None:
+        """Read the Compose file; None if there is none. It may use the URLs of the services that it declares,
+        so a file with several routed services is read a second time."""
+        declared = application.declared
+        options = Options(
+            path=declared.compose or "",
+            web=declared.main,
+            profiles=declared.profiles,
+            variables={**application.variables, **await request.urls(())},
+        )
+        async with self._code.sources.checkout(code.repository.id, code.origin, code.sha) as tree:
+            reading = await asyncio.to_thread(_read, tree, options)
+            stack = reading.stack if reading is not None else None
+            if stack is not None and (routed := _routed_beside_main(stack)):
+                variables = {**options.variables, **await request.urls(routed)}
+                reading = await asyncio.to_thread(_read, tree, replace(options, variables=variables))
+        return reading
 
 
 def _routed_beside_main(stack: Stack) -> list[str]:
@@ -159,14 +165,15 @@ def _completed(
     reading: tuple[Stack, tuple[str, ...]],
 ) -> Declared:
     """What a Compose file declares, where neither the configuration nor the repository file says otherwise.
-    A main service without image and build gets the repository's own image."""
+    A main service without image and build gets the repository's own image. Build arguments apply to all
+    services that are built."""
     stack, findings = reading
     main = stack.main_service
     configured = application.build or Recipe()
-    recipe = file.recipe(configured)
-    is_own = file.build is not None or replace(configured, auto=False, secrets={}) != Recipe()
+    recipe = given = file.recipe(configured)
+    is_own = _names_own_build(file) or replace(configured, auto=False, secrets={}, arguments={}) != Recipe()
     if not is_own and main.build is not None:
-        recipe = replace(main.build, secrets=configured.secrets)
+        recipe = replace(_with_arguments(main.build, given), secrets=configured.secrets)
     runs_own_image = is_own or not main.image
     main = replace(
         main,
@@ -175,15 +182,27 @@ def _completed(
         command=completed.command or main.command,
         check=None if completed.health_path else main.check,
     )
-    services = tuple(main if each.name == main.name else each for each in stack.services)
+    services = (_with_build_arguments(each, given) for each in stack.services)
     port = file.manifest.port or (None if application.port else main.port)
     return Declared(
         completed,
-        replace(stack, services=services),
+        replace(stack, services=tuple(main if each.name == main.name else each for each in services)),
         replace(file.manifest, port=port, findings=findings),
         recipe if runs_own_image else None,
         {},
     )
+
+
+def _names_own_build(file: ParsedFile) -> bool:
+    return file.build is not None and bool(file.build.model_fields_set - {"args"})
+
+
+def _with_build_arguments(service: ServiceSpec, given: Recipe) -> ServiceSpec:
+    return replace(service, build=_with_arguments(service.build, given)) if service.build else service
+
+
+def _with_arguments(recipe: Recipe, given: Recipe) -> Recipe:
+    return replace(recipe, arguments={**recipe.arguments, **given.arguments})
 
 
 def _refused(reading: Reading) -> Fault:

@@ -9,6 +9,7 @@ from stager.control.builds.images import ImageResolver
 from stager.control.diagnostics import UnexpectedErrors
 from stager.control.environments.change_feed import ChangeFeed
 from stager.control.environments.records import Records
+from stager.control.external.resources import ExternalResources
 from stager.control.metrics import Metrics
 from stager.control.plugins.lifecycle import Lifecycle
 from stager.control.routing.route_table import Routes
@@ -45,6 +46,7 @@ class WorkerContext:
     clock: Clock
     metrics: Metrics
     lifecycle: Lifecycle
+    external: ExternalResources
     unexpected_errors: UnexpectedErrors
     key: bytes = field(repr=False)
     firewall: Firewall | None = None
@@ -71,18 +73,17 @@ class WorkerContext:
         return found.with_manifest(deployment.manifest) if deployment else found
 
 
-@dataclass(frozen=True, slots=True)
-class ObservedState:
-    """An environment with its observed state.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedState(Observed):
+    """The observed state of an environment: what the plan needs, and what actions need besides.
 
     Args:
         deployments: of the desired generation and of those that have or reach instances, by generation.
-        hosts: the environment's hosts, by the name of the service as in `Observed.published`.
+        hosts: the environment's hosts, by the name of the service as in `published`.
     """
 
     environment: Environment
-    deployments: dict[int, Deployment]
-    observed: Observed
+    deployments: Mapping[int, Deployment]
     hosts: Mapping[str, str]
 
     @property
@@ -93,8 +94,8 @@ class ObservedState:
     @property
     def serving_generation(self) -> int | None:
         """The generation that the front sends requests to; the newest if there are several."""
-        numbers = {instance.generation for instance in self.observed.instances}
-        found = (Generation.of(self.observed, number, self.environment.desired) for number in numbers)
+        numbers = {instance.generation for instance in self.instances}
+        found = (Generation.of(self, number, self.environment.desired) for number in numbers)
         return max((g.number for g in found if g.is_serving), default=None)
 
 
@@ -115,13 +116,15 @@ async def observe(environment_id: str, context: WorkerContext) -> ObservedState 
     services = {n: tuple(s.planned for s in d.services) for n, d in deployments.items() if d.services}
     named = {_name_of(host, service, instances, services, context): host for host, service in hosts.items()}
     targets = {name: context.routes.table.routes.get(host) for name, host in named.items()}
-    observed = Observed(
+    return ObservedState(
+        environment=environment,
+        deployments=deployments,
+        hosts=named,
         instances=tuple(instances),
         published={name: target for name, target in targets.items() if isinstance(target, Endpoint)},
         attempts=tuple(d.attempt for d in deployments.values()),
         services=services,
     )
-    return ObservedState(environment, deployments, observed, named)
 
 
 def _name_of(

@@ -43,7 +43,7 @@ class Publication:
             await self._context.records.keep_hosts(environment.id, wanted)
             await self._context.visitor_access.renew(environment)
         await self._context.records.live(environment.id, deployment.id, self._context.clock.now())
-        published = {host for name, host in state.hosts.items() if name in state.observed.published}
+        published = {host for name, host in state.hosts.items() if name in state.published}
         if others := published - targets.keys() - unused:
             await self._status_page.show(environment.id, over=others)
         url = self._context.urls.url(environment.host)
@@ -73,8 +73,8 @@ class Publication:
 
     async def _run_before_kill(self, state: ObservedState, deployment: Deployment) -> None:
         """Run the hooks in the order of the configuration. One that fails ends those of its service."""
-        environment, observed = state.environment, state.observed
-        generation = Generation.of(observed, deployment.generation, environment.desired)
+        environment = state.environment
+        generation = Generation.of(state, deployment.generation, environment.desired)
         hooks = self._hooks(environment, deployment)
         for name in dict.fromkeys(hook.service for hook in hooks):
             instance = _running(generation, name)

@@ -32,7 +32,7 @@ class Retirement:
             log.info("requests_cut", environment=environment.id, requests=cut)
         for instance in instances:
             await self._remove(state, instance)
-        is_last = {i.id for i in state.observed.instances} == {i.id for i in instances}
+        is_last = {i.id for i in state.instances} == {i.id for i in instances}
         if not environment.desired.should_run and is_last:
             await self.clear_networks(environment)
 
@@ -51,7 +51,7 @@ class Retirement:
         """Remove the networks and volumes that nothing uses. The full reconciliation repeats what fails
         here."""
         try:
-            await self._context.instances.sweep(await self._context.records.keeping_volumes())
+            await self._context.instances.sweep(await self._context.records.volume_epochs())
         except StagerError as error:
             log.warning("networks_left", environment=environment.id, reason=error.reason, error=error.message)
 

@@ -13,7 +13,7 @@ from stager.control.reconciler.hooks import run_hooks
 from stager.control.reconciler.instance_specs import spec_of
 from stager.control.reconciler.preparation import Preparation
 from stager.control.reconciler.service_health import CheckedService, ServiceHealth
-from stager.control.reconciler.variables import secret_of
+from stager.control.reconciler.variables import secret_in
 from stager.domain import plan as planning
 from stager.domain.deployment import DeployedService, Deployment, after_answer, after_start
 from stager.domain.environment import Instance, Service
@@ -44,7 +44,7 @@ class Rollout:
             case planning.Join(instance, generation):
                 await self._context.instances.join(instance.id, generation)
             case planning.Resume(instance, generation):
-                planned = state.observed.service(generation, instance.service)
+                planned = state.service(generation, instance.service)
                 await self._run(state.deployments[generation], planned, instance.id)
                 self._count_restart(state, instance)
             case planning.Check(instance, generation):
@@ -123,7 +123,7 @@ class Rollout:
             instance,
             service.host or environment.host,
             application.start_timeout,
-            lambda name: secret_of(environment, name, key),
+            lambda name: secret_in(environment, deployment, name, key),
         )
         await self._service_health.wait(checked)
 
@@ -141,7 +141,7 @@ class Rollout:
 
 def _adopted(instance: Instance, state: ObservedState) -> DeployedService:
     """The service of an instance whose deployment isn't prepared, such as after the database was lost."""
-    planned = state.observed.service(instance.generation, instance.service)
+    planned = state.service(instance.generation, instance.service)
     return DeployedService(ServiceSpec(instance.service), "", is_main=planned.is_main)
 
 

@@ -79,7 +79,7 @@ class VisitorAccess:
     def privacy(self, environment: Environment) -> Privacy | None:
         """What visitors have to prove; None for a public preview."""
         application = self._applications.find(environment.app)
-        return application.privacy if application else None
+        return _privacy(application, environment) if application else None
 
     def grant_url(self, environment: Environment, host: str, way: Way, subject: str, to: str) -> str:
         """The URL that grants its visitor access to a private preview. Valid for one minute.
@@ -97,11 +97,11 @@ class VisitorAccess:
         query = urlencode({"grant": grant, "to": safe_path(to)}, quote_via=quote)
         return f"{self._urls.url(host)}{ACCESS_PATH}?{query}"
 
-    def share_url(self, host: str, link: ShareLink) -> str:
-        """The URL of a share link at one of the environment's hosts."""
+    def share_url(self, environment: Environment, link: ShareLink) -> str:
+        """The URL of a share link of this environment."""
         until = int(link.expires_at.timestamp())
-        token = sign_token(AccessToken(host, "link", until, "", link.id), "link", self._key)
-        return f"{self._urls.url(host)}/?{SHARE_PARAMETER}={token}"
+        token = sign_token(AccessToken(environment.host, "link", until, "", link.id), "link", self._key)
+        return f"{self._urls.url(environment.host)}/?{SHARE_PARAMETER}={token}"
 
     async def _read_policy(self, environment: Environment) -> AccessPolicy | None:
         return await self._store.read(
@@ -152,7 +152,7 @@ class VisitorAccess:
         links: Sequence[ShareLink],
         hosts: Iterable[str],
     ) -> Guard | None:
-        privacy = application.privacy
+        privacy = _privacy(application, environment)
         if privacy is None:
             return None
         return Guard(
@@ -165,3 +165,7 @@ class VisitorAccess:
             hosts=(environment.host, *sorted(set(hosts) - {environment.host})),
             domain=self._urls.domain,
         )
+
+
+def _privacy(application: Application, environment: Environment) -> Privacy | None:
+    return application.privacy_of_data if environment.has_cloned_data else application.privacy

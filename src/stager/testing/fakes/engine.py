@@ -1,14 +1,12 @@
-"""An engine that runs nothing: its containers are entries in a table, its images a few facts each.
-
-It is all of `stager.ports.engine` in one: what is asked over its endpoints is answered by what "runs" there.
-"""
+"""A fake engine: its containers are entries in a table, its images are programs of a few facts each. It also
+answers the requests to the endpoints of its containers."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from stager.domain.environment import Instance, InstanceLabels, InstanceState
@@ -16,76 +14,21 @@ from stager.domain.errors import Fault, Retry
 from stager.domain.profile import ProfileName
 from stager.domain.route import Endpoint
 from stager.ports.clock import Clock
+from stager.ports.data import VolumeKey
 from stager.ports.engine import Checked, InstanceSpec, Listener, Ran, Size, Volume, check_volume_names
 from stager.ports.firewall import Firewall
 from stager.testing.fakes.clock import FakeClock
 from stager.testing.fakes.feed import Feed
+from stager.testing.fakes.program import Inner, Program
 from stager.testing.fakes.terminal import FakeTerminal
+from stager.testing.fakes.volumes import FakeVolumes
 
 KILLED = 137
-"""The exit code of what got SIGKILL: 128 + 9."""
+"""The exit code after SIGKILL: 128 + 9."""
 MISSING = 127
-"""The exit code of what isn't there (POSIX, Shell & Utilities, 2.8.2)."""
+"""The exit code for a missing command (POSIX, Shell & Utilities, 2.8.2)."""
 OUTPUT_KEPT = 64 * 1024
-"""Characters of an inner command's output that are kept, its last."""
-
-
-@dataclass(frozen=True, slots=True)
-class Inner:
-    """What a command does that is run inside an instance.
-
-    Args:
-        exit_code: what it ends with.
-        output: what it prints.
-        seconds: how long it takes.
-        there: False: there is no such program in the image.
-        listens: on a terminal, it goes on and answers what is typed; see `FakeTerminal`.
-    """
-
-    exit_code: int = 0
-    output: str = ""
-    seconds: float = 0.0
-    there: bool = True
-    listens: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """What an image does once it is started.
-
-    Args:
-        status: what it answers every request with; None: it runs, but nothing listens.
-        exit_code: it ends at once, with this; None: it goes on running.
-        hungry: it ends because it exceeds its memory limit, with `exit_code`.
-        output: what it prints.
-        starts: False: it can't be started at all, as with a command that isn't in the image.
-        healthy: what its own check says; None: it has none.
-        refusal: why its answers can't be passed on to visitors; it has no status then.
-        checkable: False: its own check can't be run in it.
-        check_output: what that prints.
-        check_seconds: how long that takes.
-        accepts: whether it accepts connections; None: they time out. Where there is a status, it does.
-        listeners: where it listens; None: that can't be found out.
-        variables: the environment variables that the image sets.
-        post_mortem: what is found out once it has ended.
-        inner: what commands do that are run inside, by their first word; they succeed where nothing is said.
-    """
-
-    status: int | None = 200
-    exit_code: int | None = None
-    hungry: bool = False
-    output: str = ""
-    starts: bool = True
-    healthy: bool | None = None
-    refusal: str = ""
-    checkable: bool = True
-    check_output: str = ""
-    check_seconds: float = 0.0
-    accepts: bool | None = None
-    listeners: tuple[Listener, ...] | None = None
-    inner: Mapping[str, Inner] = field(default_factory=dict)
-    variables: Mapping[str, str] = field(default_factory=dict)
-    post_mortem: str = ""
+"""Characters of a command's output that are kept: the last ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +39,7 @@ class _Container:
 
     @property
     def summary(self) -> Instance:
-        """As an engine's list has it: without what only a closer look tells."""
+        """As in an engine's list: without what only an inspection returns."""
         return replace(self.instance, started_at="", exit_code=None, endpoint=None)
 
 
@@ -105,12 +48,13 @@ class FakeEngine:
 
     Args:
         clock: for the times of starts.
-        firewall: what guards instances, where anything does.
+        firewall: guards instances before they start; None for no firewall.
 
     Attributes:
-        delays: seconds that a method takes, by its name; none where nothing is said.
-        asked: host and path of each question to an instance, in order.
+        delays: seconds that a method takes, by its name; 0 by default.
+        asked: host and path of each health check's request, in order.
         ran: instance and command of each command that was run inside, in order.
+        stored: the contents of volumes, and the snapshots, which `FakeData` makes.
     """
 
     def __init__(self, clock: Clock | None = None, firewall: Firewall | None = None) -> None:
@@ -118,12 +62,15 @@ class FakeEngine:
         self.delays: dict[str, float] = {}
         self.asked: list[tuple[str, str]] = []
         self.ran: list[tuple[str, tuple[str, ...]]] = []
+        self.stored = FakeVolumes()
         self._clock = clock or FakeClock()
         self._images: dict[str, str] = {}
         self._programs: dict[str, Program] = {}
         self._containers: dict[str, _Container] = {}
         self._networks: set[str] = set()
         self._volumes: set[tuple[str, str, int]] = set()
+        self._kept: set[tuple[str, str, int]] = set()
+        """Those of `_volumes` that belong to their environment."""
         self._prepared: set[str] = set()
         self._feed = Feed()
         self._printed = Feed()
@@ -133,10 +80,10 @@ class FakeEngine:
         self._named = 0
         self._starts = 0
 
-    # What happens to it.
+    # The state of the fake.
 
     def add_image(self, reference: str, program: Program | None = None) -> str:
-        """Have `reference` name a new image that does this. Returns the image's id."""
+        """Add an image with this name and program. Returns its id."""
         self._named += 1
         image = f"sha256:{self._named:064x}"
         self._images[reference] = image
@@ -144,18 +91,18 @@ class FakeEngine:
         return image
 
     def has_image(self, image: str) -> bool:
-        """Whether the image with this id is there; works while the engine is away."""
+        """Whether the image with this id exists; works while the engine is away."""
         return image in self._programs
 
     def remove_image(self, image: str) -> None:
-        """Have the image with this id be gone, with its names; no effect while something is made of it."""
+        """Remove the image with this id and its names; no effect while a container has it."""
         if any(c.spec.image == image for c in self._containers.values()):
             return
         self._images = {name: named for name, named in self._images.items() if named != image}
         self._programs.pop(image, None)
 
     def change(self, instance: str, program: Program) -> None:
-        """Have everything made of this instance's image do something else from now on."""
+        """Change the program of this instance's image."""
         self._programs[self._containers[instance].spec.image] = program
 
     def end(self, instance: str, exit_code: int = KILLED, *, hungry: bool = False) -> None:
@@ -171,24 +118,24 @@ class FakeEngine:
         self._ended(instance)
 
     def lose(self, instance: str) -> None:
-        """Somebody removes the instance behind our back."""
+        """Remove the instance, as another client of the engine does."""
         self._feed.tell(self._containers.pop(instance).instance.environment)
         self._ended(instance)
 
     def print(self, instance: str, line: str) -> None:
-        """The instance prints a line, and with it everything made of its image."""
+        """Have all containers of this instance's image print a line."""
         program = self._programs[self._containers[instance].spec.image]
         self.change(instance, replace(program, output="\n".join(filter(None, [program.output, line]))))
         self._printed.tell(f"{instance} {line}")
 
     @property
     def is_followed(self) -> bool:
-        """Whether anybody follows what instances print."""
+        """Whether the output of an instance is followed."""
         return self._printed.is_followed
 
     @property
     def terminals(self) -> list[FakeTerminal]:
-        """All that were opened, oldest first."""
+        """The opened terminals, oldest first."""
         return [terminal for _, terminal in self._terminals]
 
     def leave(self) -> None:
@@ -207,13 +154,28 @@ class FakeEngine:
         return self._away
 
     def there(self, environment: str | None = None) -> list[Instance]:
-        """All instances, or one environment's, with all that is known of them; works while it is away."""
+        """All instances, or one environment's, with all their facts; works while the engine is away."""
         every = [c.instance for c in self._containers.values()]
         return [i for i in every if environment in (None, i.environment)]
 
     def spec(self, instance: str) -> InstanceSpec:
-        """What the instance was made by."""
+        """What the instance was created from."""
         return self._containers[instance].spec
+
+    def program(self, image: str) -> Program:
+        """What the image with this id does."""
+        return self._programs[image]
+
+    def uses(self, volume: VolumeKey) -> bool:
+        """Whether a running instance has this volume."""
+        return any(
+            c.instance.environment == volume.environment
+            and c.instance.state is InstanceState.RUNNING
+            and mount.volume == volume.name
+            and c.spec.number_of(mount.volume) == volume.number
+            for c in self._containers.values()
+            for mount in c.spec.container.mounts
+        )
 
     def variables(self, instance: str) -> dict[str, str]:
         """All environment variables of the instance."""
@@ -223,12 +185,13 @@ class FakeEngine:
 
     @property
     def networks(self) -> frozenset[str]:
-        """Those that instances are in or may come to be in, and those that weren't swept yet."""
+        """The networks that exist."""
         return frozenset(self._networks)
 
     @property
     def volume_names(self) -> frozenset[tuple[str, str, int]]:
-        """Environment, name and generation (0: none) of the named volumes that weren't swept yet."""
+        """Environment, name and number (see `InstanceSpec.number_of`) of the named volumes that weren't swept
+        yet."""
         return frozenset(self._volumes)
 
     def reached(self, instance: str, name: str) -> frozenset[str]:
@@ -243,12 +206,12 @@ class FakeEngine:
             and here.generations & other.instance.generations
         )
 
-    # What it is asked.
+    # The port.
 
     async def resolve(self, reference: str) -> str:
         await self._turn("resolve")
         if reference not in self._images:
-            raise Fault(f'The image "{reference}" is neither here nor to be had.', reason="image-missing")
+            raise Fault(f'The image "{reference}" can\'t be found.', reason="image-missing")
         return self._images[reference]
 
     async def find(self, environment: str | None = None) -> list[Instance]:
@@ -323,6 +286,15 @@ class FakeEngine:
                 self.end(instance, program.exit_code, hungry=program.hungry)
         return self._containers[instance].instance
 
+    async def stop(self, instance: str) -> int:
+        await self._turn("stop")
+        if instance not in self._containers:
+            raise Retry("The container was removed before it stopped.", reason="instance-gone")
+        container = self._containers[instance]
+        if container.instance.state is InstanceState.RUNNING:
+            self.end(instance, self._programs[container.spec.image].stop_code)
+        return self._containers[instance].instance.exit_code or 0
+
     async def remove(self, instance: str) -> None:
         await self._turn("remove")
         if instance in self._containers:
@@ -344,7 +316,7 @@ class FakeEngine:
     async def follow(self, instance: str, lines: int) -> AsyncIterator[str]:
         printed = self._printed.follow()
         try:
-            await anext(printed)  # from now on nothing is missed
+            await anext(printed)  # from now on no line is missed
             if so_far := await self.logs(instance, lines):
                 yield f"{so_far}\n"
             while self._runs(instance):
@@ -389,7 +361,7 @@ class FakeEngine:
         return terminal
 
     def _run(self, instance: str, command: Sequence[str]) -> Inner:
-        """What this command does in this instance, which must run."""
+        """The command's result in this instance, which must run."""
         if not self._runs(instance):
             raise Retry("The instance doesn't run.", reason="instance-gone")
         self.ran.append((instance, tuple(command)))
@@ -397,7 +369,7 @@ class FakeEngine:
         return program.inner.get(command[0], Inner())
 
     def _ended(self, instance: str) -> None:
-        """Whoever listens to this instance hears of its end."""
+        """End what follows this instance."""
         self._printed.tell(f"{instance} ")
         for terminal in [terminal for whose, terminal in self._terminals if whose == instance]:
             terminal.end()
@@ -412,7 +384,7 @@ class FakeEngine:
             Volume(name, number, 0) for owner, name, number in sorted(self._volumes) if owner == environment
         ]
 
-    async def sweep(self, present: Collection[str] | None = None) -> int:
+    async def sweep(self, present: Mapping[str, Collection[int]] | None = None) -> int:
         await self._turn("sweep")
         there = [container.instance for container in self._containers.values()]
         newest = {
@@ -420,11 +392,12 @@ class FakeEngine:
         }
         ahead = {n for i in there for n in i.joined if _generation(n) >= newest[i.environment]}
         networks = self._networks - self._prepared - {i.network for i in there} - ahead
-        owners = {(i.environment, number) for i in there for number in (0, i.generation)}
-        kept = {each for each in self._volumes if not each[2] and (present is None or each[0] in present)}
-        volumes = {each for each in self._volumes - kept if (each[0], each[2]) not in owners}
+        volumes = {each for each in self._volumes if not self._is_needed(each, present)}
         self._networks -= networks
         self._volumes -= volumes
+        self._kept -= volumes
+        for environment, name, number in volumes:
+            self.stored.drop(VolumeKey(environment, name, number))
         for instance in there:
             gone = instance.joined & networks
             left = instance.generations - {_generation(network) for network in gone}
@@ -433,11 +406,24 @@ class FakeEngine:
             self._containers[instance.id] = replace(container, instance=now)
         return len(networks) + len(volumes)
 
+    def _is_needed(self, volume: tuple[str, str, int], present: Mapping[str, Collection[int]] | None) -> bool:
+        environment, name, number = volume
+        specs = [c.spec for c in self._containers.values() if c.instance.environment == environment]
+        if any(name == m.volume and s.number_of(name) == number for s in specs for m in s.container.mounts):
+            return True
+        if volume not in self._kept:
+            return any(number == spec.labels.generation for spec in specs)
+        if present is None:
+            return True
+        if environment in present:
+            return number in present[environment]
+        return any(number == spec.volume_epoch for spec in specs)
+
     def events(self) -> AsyncIterator[str]:
         return self._feed.follow()
 
     async def answers(self, endpoint: Endpoint, host: str, path: str, timeout: float = 10.0) -> int | None:
-        """See `Prober.answers`. An engine that is away doesn't keep anybody from answering."""
+        """See `Prober.answers`. Containers answer while the engine is away."""
         delay = self.delays.get("answers", 0)
         await asyncio.sleep(min(delay, timeout))
         self.asked.append((host, path))
@@ -452,7 +438,7 @@ class FakeEngine:
         return True if program.status is not None else program.accepts
 
     def _at(self, endpoint: Endpoint) -> Program | None:
-        """What runs there."""
+        """The program at this endpoint."""
         running = (c for c in self._containers.values() if c.instance.endpoint == endpoint)
         container = next(running, None)
         return self._programs[container.spec.image] if container else None
@@ -476,8 +462,11 @@ class FakeEngine:
         network = _network(labels.environment, spec.network)
         self._networks.add(network)
         for name in {mount.volume for mount in spec.container.mounts if mount.volume}:
-            generation = labels.generation if name in spec.fresh_volumes else 0
-            self._volumes.add((labels.environment, name, generation))
+            volume = (labels.environment, name, spec.number_of(name))
+            self.stored.create(VolumeKey(*volume), spec.clones.get(name))
+            self._volumes.add(volume)
+            if name not in spec.fresh_volumes:
+                self._kept.add(volume)
         instance = Instance(
             f"container{self._made:04}",
             labels.environment,

@@ -157,13 +157,12 @@ def view_of(control: ControlPlane, row: Row, blocked: Sequence[Blocked] = ()) ->
         withheld=list(control.applications.withheld(environment.app, environment.desired.trust))
         if row.visibility.secret_names
         else [],
-        warnings=list(
-            control.applications.warnings(
-                environment.app,
-                environment.desired.trust,
-                [each.service.spec for each in row.services],
-            )
-        ),
+        warnings=[
+            *control.applications.warnings(
+                environment.app, environment.desired.trust, [each.service.spec for each in row.services]
+            ),
+            *(row.problems if row.visibility.logs else ()),
+        ],
         findings=list(row.deployment.manifest.findings) if row.deployment else [],
         blocked=[_blocked_view_of(each) for each in blocked] if row.visibility.logs else [],
         services=[_service_view_of(control, environment, each) for each in row.services],

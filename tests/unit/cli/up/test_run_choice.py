@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from stager.cli.up.base_image import BaseImage, inspect
-from stager.cli.up.build_choice import BuildChooser, BuildOptions
+from stager.cli.up.build_choice import BuildChooser
+from stager.cli.up.options import BuildOptions
 from stager.cli.up.run_choice import RunChoice, RunChooser
 from stager.domain.errors import Refused
 from stager.project.last_stage import port_in, read_last_stage
@@ -69,7 +70,7 @@ def test_the_option_comes_first(tmp_path: Path) -> None:
     assert run_choice(tmp_path, port=99).port == 99
 
 
-def test_an_unknown_port_is_asked_for(tmp_path: Path) -> None:
+def test_an_unknown_port_is_prompted_for(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM python:3\nCMD x")
     terminal = FakeTerminal("http", "70000", "5012")
     assert run_choice(tmp_path, terminal).port == 5012

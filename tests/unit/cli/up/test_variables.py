@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from stager.cli.up.variables import Given, SecretGenerator, Variables, completed, given_variables
+from stager.cli.up.options import Given
+from stager.cli.up.variables import SecretGenerator, Variables, completed, given_variables
 from stager.domain.errors import Refused
 from stager.project.variables import Variable
 from tests.unit.cli.up.terminal import FakeTerminal
@@ -112,7 +113,7 @@ def test_given_ones_are_kept() -> None:
     assert found.notes == ("A note.", "Set as in .env.example: MODE.")
 
 
-def test_empty_ones_are_asked_for() -> None:
+def test_empty_ones_are_prompted_for() -> None:
     terminal = FakeTerminal("de", "")
     found = proposed(Variable("LANG_CODE", "", "app.json", required=True, description="The language"),
                      sample("REGION", ""), Variable("EXTRA", "", "app.json"), terminal=terminal)  # fmt: skip

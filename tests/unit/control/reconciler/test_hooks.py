@@ -16,7 +16,7 @@ from stager.domain.service_status import ServiceState
 from stager.domain.status import State
 from stager.ports.diagnostics import Verdict
 from stager.testing import Program
-from stager.testing.fakes.engine import Inner
+from stager.testing.fakes.program import Inner
 from tests.unit.control.harness import Harness
 from tests.unit.control.reconciler.test_services import ADMIN, DB, add_images, by_service, with_services
 

@@ -28,7 +28,7 @@ from stager.ports.diagnostics import Verdict
 from stager.ports.store import Transaction
 from stager.testing import MemoryStore, Program
 from stager.testing.fakes.builder import Result
-from stager.testing.fakes.engine import Inner
+from stager.testing.fakes.program import Inner
 from tests.unit.control.builds.test_images import BUILT, URL, Works
 from tests.unit.control.harness import ANN, SHOP, Harness
 
@@ -214,7 +214,7 @@ class TestEnd:
             assert isinstance(page, Page)
             assert page.state in {"gone", "stopped"}
 
-    async def test_a_service_that_dies_is_started_again_and_the_preview_stays_live(
+    async def test_a_service_that_exits_is_started_again_and_the_preview_stays_live(
         self, harness: Harness
     ) -> None:
         environment = await harness.launch("x")
@@ -379,6 +379,22 @@ class TestCompose:
         [content] = works.engine.spec(instances["db"].id).content
         assert content.target == "/docker-entrypoint-initdb.d/init.sql"
         assert b"create table t();" in content.archive
+
+    async def test_build_arguments_apply_to_all_services_that_are_built(self) -> None:
+        """And what the Compose file builds stays the same."""
+        recipe = replace(BUILT.build or Recipe(), arguments={"BASE": "given"})
+        app = replace(BUILT, build=recipe, declared=StackDeclaration(compose=USUAL_NAMES))
+        text = (
+            "services:\n"
+            "  app: {build: {context: web, args: {BASE: own, A: b}}, ports: ['8080:8080']}\n"
+            "  worker: {build: {context: jobs, args: {BASE: own}}}\n"
+        )
+        async with Works([app]).open() as works:
+            self.commit(works, "a1", text, **{"web/Dockerfile": "FROM x", "jobs/Dockerfile": "FROM x"})
+            await works.opened("a1")
+
+            recipes = {order.recipe.context: order.recipe.arguments for order in works.builder.orders}
+            assert recipes == {"web": {"BASE": "given", "A": "b"}, "jobs": {"BASE": "given"}}
 
     async def test_a_push_that_changes_a_mounted_file_replaces_its_service(self, works: Works) -> None:
         self.commit(works, "a1")
