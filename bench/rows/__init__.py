@@ -6,6 +6,7 @@ from bench.row import Row
 from bench.rows import (
     build,
     changes,
+    clones,
     crash,
     databases,
     idle,
@@ -27,6 +28,7 @@ ROWS: tuple[Row, ...] = (
     changes.ROW,
     services.ROW,
     databases.ROW,
+    clones.ROW,
     webhook.ROW,
     refresh.ROW,
     crash.ROW,

@@ -2,7 +2,7 @@
 
 const FAST = 2_000;
 const SLOW = 15_000;
-const SECTIONS = ["status", "actions", "findings", "services", "deployments", "blocked", "log"];
+const SECTIONS = ["status", "actions", "findings", "services", "data", "deployments", "blocked", "log"];
 // Docker needs seconds for the sizes of volumes. They are shown as they were when the page was opened.
 if (!new URLSearchParams(location.search).has("volumes")) SECTIONS.push("volumes");
 

@@ -9,7 +9,8 @@ import pytest
 
 from stager.checks.services import VolumeCheck
 from stager.domain.application import Application
-from stager.domain.environment import Environment, Instance, InstanceState, ServiceFailure
+from stager.domain.attempt import ServiceFailure
+from stager.domain.environment import Environment, Instance, InstanceState
 from stager.domain.errors import Fault, Outcome
 from stager.domain.recipe import Recipe
 from stager.domain.route import Endpoint, Health, Page

@@ -96,12 +96,14 @@ def show(
     with server(endpoint) as api:
         preview = find(api, which)
         deployments = api.deployments(preview.id)
+        data = api.data(preview.id) if any(each.get("volumes") for each in preview.services) else {}
         sizes = api.volumes(preview.id) if volumes else None
     if as_json:
         listed = {} if sizes is None else {"sizes": sizes}
-        echo_json({**preview.data, "deployments": [d.data for d in deployments], **listed})
+        shown = {"deployments": [d.data for d in deployments], "data": data or None}
+        echo_json({**preview.data, **shown, **listed})
         return
-    for name, value in _facts(preview):
+    for name, value in (*_facts(preview), *_data(data)):
         if value:
             echo(f"{name + ':':<12} {value}")
     if len(preview.services) > 1:
@@ -215,6 +217,24 @@ def _facts(preview: Preview) -> Iterator[tuple[str, str]]:
         yield "blocked", _blocked(each)
     yield "withheld", ", ".join(str(name) for name in preview.data.get("withheld", []))
     yield "warning", " ".join(str(warning) for warning in preview.data.get("warnings", []))
+
+
+def _data(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What each cloned volume started from, and why others started empty."""
+    for volume in data.get("volumes", []):
+        if volume.get("snapshot"):
+            yield "data", f"{volume['volume']}: {_origin(volume)}"
+    for reason in data.get("notes", []):
+        yield "data", str(reason)
+
+
+def _origin(volume: Mapping[str, Any]) -> str:
+    if not volume.get("number"):
+        return "a snapshot that was deleted since"
+    name = f' "{volume["name"]}"' if volume.get("name") else ""
+    made = f"snapshot {volume['number']}{name}, {age(volume.get('snapshot_created_at'))} old"
+    changed = volume.get("changed")
+    return made if changed is None else f"{made}, {binary_size(int(changed))} changed since"
 
 
 def _blocked(attempt: dict[str, object]) -> str:
