@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -188,3 +188,8 @@ async def copies_under_test(folder: Path) -> AsyncIterator[DockerDataUnderTest]:
     """Docker without a pool."""
     async with docker_under_test() as engine:
         yield DockerDataUnderTest(engine, folder / "snapshots")
+
+
+def storage_under_test(kind: str, folder: Path) -> AbstractAsyncContextManager[DockerDataUnderTest]:
+    """Docker with a `pool`, or with `copies`."""
+    return copies_under_test(folder) if kind == "copies" else pool_under_test(folder)
