@@ -42,7 +42,7 @@ _PROGRAMS = {
         "trap 'exit 7' TERM; while :; do sleep 0.05; done",
     ),
 }
-_LIST = 'cd /data; for f in *; do [ -f "$f" ] && printf "%s=%s\\n" "$f" "$(cat "$f")"; done; true'
+_LIST = 'cd /data; for f in *; do [ -f "$f" ] && ! [ -L "$f" ] && printf "%s=%s\\n" "$f" "$(cat "$f")"; done; true'
 
 
 class DataUnderTest(Protocol):
@@ -166,6 +166,7 @@ class DockerDataUnderTest:
 def helper_in_own_namespace() -> Iterator[OwnPool]:
     """A helper that mounts its pool where the test runs, as does the engine that scripts/test starts."""
     with own_pool("--data-namespace", "0") as pool:
+        pool.is_seen_by_others = True
         try:
             yield pool
         finally:
