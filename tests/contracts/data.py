@@ -42,7 +42,11 @@ _PROGRAMS = {
         "trap 'exit 7' TERM; while :; do sleep 0.05; done",
     ),
 }
-_LIST = 'cd /data; for f in *; do [ -f "$f" ] && ! [ -L "$f" ] && printf "%s=%s\\n" "$f" "$(cat "$f")"; done; true'
+_LIST = """\
+cd /data
+for f in *; do [ -f "$f" ] && ! [ -L "$f" ] && printf "%s=%s\n" "$f" "$(cat "$f")"; done
+true
+"""
 
 
 class DataUnderTest(Protocol):
