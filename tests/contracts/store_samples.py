@@ -6,15 +6,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+from stager.domain.attempt import Attempt, ServiceFailure
 from stager.domain.deployment import DeployedService, Deployment
 from stager.domain.environment import (
-    Attempt,
     ChangeLink,
     Desired,
     Environment,
     EnvironmentKey,
     RunState,
-    ServiceFailure,
     Suspension,
     SuspensionReason,
 )

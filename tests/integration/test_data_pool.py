@@ -185,8 +185,7 @@ class TestCommands:
         assert "of 2.9 GB" in shown, "some is for the file system itself"
         answer = json.loads(self.run(pool, "sudo /opt/stager/.venv/bin/stager data status --json"))
         assert answer["state"] == "ready"
-        for size in ("100", "many", "0G", "1G"):
-            assert self.run(pool, grow.replace("100G", size)).startswith("stager: "), size
+        assert self.run(pool, grow.replace("100G", "1G")).startswith("stager: ")
 
     async def test_doctor(self, pool: OwnPool) -> None:
         check = DataCheck(DataPool(HelperClient(pool.socket)))

@@ -31,7 +31,7 @@ services:
 
 ## What a service runs
 
-- `image`: an image from elsewhere. A text is short for it: `database: postgres:16`.
+- `image`: an image from elsewhere. Text is a short form of it: `database: postgres:16`.
 - `build`: an image that is built from the commit. The same build is done once for all services.
 - Neither: the application's own image, with another `command`.
 

@@ -17,9 +17,10 @@ from stager.control.routing.urls import Urls
 from stager.control.routing.visitor_access import VisitorAccess
 from stager.domain.application import Application, Applications
 from stager.domain.deployment import Deployment
-from stager.domain.environment import WEB_SERVICE, Environment, Instance, Observed, Service
+from stager.domain.environment import WEB_SERVICE, Environment, Instance, Service
 from stager.domain.errors import Fault, StagerError
 from stager.domain.generation import Generation
+from stager.domain.observed import Observed
 from stager.domain.route import Endpoint
 from stager.ports.clock import Clock
 from stager.ports.engine import Instances, Prober

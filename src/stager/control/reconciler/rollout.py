@@ -15,7 +15,8 @@ from stager.control.reconciler.preparation import Preparation
 from stager.control.reconciler.service_health import CheckedService, ServiceHealth
 from stager.control.reconciler.variables import secret_in
 from stager.domain import plan as planning
-from stager.domain.deployment import DeployedService, Deployment, after_answer, after_start
+from stager.domain.attempt import after_answer, after_start
+from stager.domain.deployment import DeployedService, Deployment
 from stager.domain.environment import Instance, Service
 from stager.domain.errors import Fault
 from stager.domain.service import ServiceSpec

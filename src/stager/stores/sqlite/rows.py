@@ -14,15 +14,14 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
+from stager.domain.attempt import Attempt, ServiceFailure
 from stager.domain.deployment import DeployedService, Deployment
 from stager.domain.environment import (
-    Attempt,
     ChangeLink,
     Desired,
     Environment,
     EnvironmentKey,
     RunState,
-    ServiceFailure,
     Suspension,
     SuspensionReason,
 )
