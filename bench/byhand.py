@@ -15,9 +15,9 @@ import aiodocker
 import aiohttp
 
 from bench.testbed import PORT
-from stager.domain.application import Application
+from stager.domain.application import Container
 from stager.domain.environment import InstanceLabels
-from stager.domain.profile import Limits, ProfileName
+from stager.domain.profile import Egress, Limits, ProfileName, profile_of
 from stager.domain.source import Revision, Trust
 from stager.engines.docker import labels
 from stager.engines.docker.create_parameters import create_body
@@ -125,6 +125,5 @@ class ByHand:
             change=None,
             parameters={},
         )
-        application = Application("shop", image, PORT, LIMITS)
-        profile = application.profile(labels.profile)
-        return InstanceSpec(labels, image, application.container, profile, {"container_name": labels.name})
+        profile = profile_of(labels.profile, LIMITS, Egress())
+        return InstanceSpec(labels, image, Container(port=PORT), profile, {"container_name": labels.name})

@@ -492,6 +492,22 @@ stop_helper() {
   for tool in iptables ip6tables; do remove_helper_rules "$tool" || true; done
 }
 
+# What a killed helper left, unless previews run that its rules guard: beside its socket no Stager starts without a
+# helper, and its rules reject what tests expect to pass.
+remove_dead_helper() {
+  local tool
+  may_be_root || return 0
+  [ -e "$HELPER_SOCKET" ] || as_root iptables-save -t filter 2>/dev/null | grep -qE "^:$HELPER_CHAINS " || return 0
+  if [ -n "$(helper_pid)" ] || as_root grep -qs "$HELPER_SOCKET" /proc/net/unix; then return 0; fi
+  if [ -n "$(docker ps --quiet --filter label=stager.environment)" ]; then
+    say "a root helper was killed, and previews run that its rules guard, so tests that start Stager without a helper fail"
+    return 0
+  fi
+  say "removing what a killed root helper left: its socket and its rules"
+  as_root rm -f "$HELPER_SOCKET" "$HELPER_SOCKET.lock" "$HELPER_SOCKET.policies"
+  for tool in iptables ip6tables; do remove_helper_rules "$tool" || true; done
+}
+
 HELPER_CHAINS='STAGER-(IN|OUT|PRIVATE|BLOCK)(-PV|-[0-9]+)?' # those of a helper without --chains
 
 # remove_helper_rules TOOL: the jumps to the helper's chains, then the chains; no other rule is touched, and no other

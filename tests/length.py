@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 LONGER = int(os.environ.get("LONGER", "1"))
 
 
 def length(cases: int, steps: int = 50) -> settings:
-    """Hypothesis's settings for a test that tries so many cases as long as nobody asks for more of them.
+    """Hypothesis's settings for a test that tries so many cases by default.
 
     Args:
         steps: of one history, for a state machine.
@@ -23,4 +23,5 @@ def length(cases: int, steps: int = 50) -> settings:
         stateful_step_count=steps,
         deadline=None,
         suppress_health_check=list(HealthCheck),
+        phases=set(Phase) - {Phase.explain},  # it traces each line, for minutes, to comment a failure
     )

@@ -2,7 +2,7 @@
 """Runs Chromium without notifications about the machine's network interfaces.
 
 Docker adds an interface for each container, and Chromium then aborts requests that are under way, with
-`net::ERR_NETWORK_CHANGED`. It has no option for that. It hears of interfaces by netlink, so a seccomp filter
+`net::ERR_NETWORK_CHANGED`. It has no option for that. It lists interfaces by netlink, so a seccomp filter
 refuses sockets of this family, as on a kernel without it; Chromium then assumes a network that never changes.
 """
 

@@ -33,7 +33,7 @@ def look(page: Page, url: str) -> None:
 
 
 def test_the_page_follows_a_build_until_it_is_live(make_rig: MakeRig, browser: Browser) -> None:
-    """Nobody reloads anything, and what a build prints is text."""
+    """The page updates without a reload, and the output of a build is shown as text."""
     rig: Rig = make_rig()
     pushing = threading.Thread(target=lambda: rig.branch("feature", {"Dockerfile": slow(15)}))
     pushing.start()
@@ -70,7 +70,7 @@ def test_it_is_for_signed_in_users_only(make_rig: MakeRig, page: Page) -> None:
     assert answer.headers["www-authenticate"].startswith("Basic ")
 
 
-def test_it_fits_on_a_telephone(make_rig: MakeRig, browser: Browser) -> None:
+def test_it_fits_a_phone_screen(make_rig: MakeRig, browser: Browser) -> None:
     rig: Rig = make_rig()
     rig.branch("feature-with-a-name-that-is-rather-long-for-any-telephone")
     environment = rig.stager.wait_for("feature-with-a-name-that-is-rather-long-for-any-telephone", "live")

@@ -45,7 +45,7 @@ class Rig:
         return httpx.post(url, data=form, headers=headers, trust_env=False, timeout=60)
 
     def whoami(self, token: str) -> int:
-        """How the API answers whoever has this token."""
+        """How the API answers with this token."""
         headers = {"Host": f"localhost:{self.stager.port}", "Authorization": f"Bearer {token}"}
         url = f"{self.stager.url}/api/v1/whoami"
         return httpx.get(url, headers=headers, trust_env=False, timeout=60).status_code
@@ -93,7 +93,7 @@ def sign_in(page: Page, password: str = PASSWORD) -> None:
 
 
 def assert_fits(page: Page) -> None:
-    """Nothing of it is beyond a telephone's edge."""
+    """The page isn't wider than a phone's screen."""
     before = page.viewport_size
     page.set_viewport_size(TELEPHONE)
     assert page.evaluate("document.documentElement.scrollWidth") <= TELEPHONE["width"], page.url
@@ -191,7 +191,7 @@ def test_letting_a_command_line_in(rig: Rig, page: Page) -> None:
 
 
 @pytest.mark.requirement("R102")
-def test_letting_nobody_in(rig: Rig, page: Page) -> None:
+def test_denying_access(rig: Rig, page: Page) -> None:
     verifier = new_secret()
     begun = rig.post(action="get_oauth_url", challenge=challenge_of(verifier)).json()
     page.goto(begun["url"])
@@ -232,7 +232,7 @@ def test_a_private_preview(rig: Rig, page: Page, browser: Browser) -> None:
         expect(customer.get_by_role("heading", level=1)).to_have_text("This preview is private")
 
 
-def test_whoever_is_known_opens_a_private_preview(rig: Rig, page: Page) -> None:
+def test_signed_in_users_open_a_private_preview(rig: Rig, page: Page) -> None:
     page.goto(rig.preview)
     page.get_by_role("link", name="Sign in").click()
     sign_in(page)

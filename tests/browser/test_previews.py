@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not Path(BINARY).exists(), reason="no nginx: scr
 def test_a_preview_from_its_first_moment_to_its_last(
     nginx: NginxUnderTest, behind: Behind, page: Page, vhosts: bool
 ) -> None:
-    """Nobody reloads anything: who waits sees it come."""
+    """The waiting page leads to the preview without a reload."""
     stager = behind(vhosts=vhosts)
     url = stager.launch("in_a_browser", BOOT="3", wait="0").text
     assert url == f"http://in-a-browser.localhost:{nginx.port}"
@@ -47,7 +47,7 @@ def test_a_name_that_is_a_script_is_shown_as_text(behind: Behind, page: Page) ->
     assert page.locator("main img, main script").count() == 0
 
 
-def test_what_stager_says_fits_on_a_telephone(nginx: NginxUnderTest, behind: Behind, page: Page) -> None:
+def test_stagers_pages_fit_a_phone_screen(nginx: NginxUnderTest, behind: Behind, page: Page) -> None:
     behind()
     page.set_viewport_size({"width": 360, "height": 640})
     for url in (nginx.url, f"http://never-heard-of.localhost:{nginx.port}"):

@@ -1,4 +1,4 @@
-"""The builders of which `test_builder` asks the same: what comes of a build is told in one word to both."""
+"""The builders that `test_builder` tests: one word describes the result of a build to both."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class BuilderUnderTest(Protocol):
 
 
 def an_order(tree: Path, *, key: str = "", timeout: float = 60, recipe: Recipe | None = None) -> BuildOrder:
-    """An order with a key and a commit of its own, unless told."""
+    """An order with a key and a commit of its own by default."""
     number = next(_numbers)
     return BuildOrder(
         key=key or f"key{number:04}",

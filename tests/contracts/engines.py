@@ -1,4 +1,4 @@
-"""The engines of which `test_engine` asks the same: what an instance does is told in one word to both."""
+"""The engines that `test_engine` tests: one word describes to both what an instance does."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import Any, Protocol
 
 import pytest
 
-from stager.domain.application import Application
+from stager.domain.application import Container
 from stager.domain.environment import ChangeLink, InstanceLabels
-from stager.domain.profile import Limits, ProfileName
+from stager.domain.profile import Egress, Limits, ProfileName, profile_of
 from stager.domain.route import Endpoint
 from stager.domain.source import Revision, Trust
 from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, connect
@@ -24,7 +24,7 @@ from stager.engines.probe import HttpProber
 from stager.ports.clock import RandomIds
 from stager.ports.engine import Images, Instances, InstanceSpec, Listener, Prober
 from stager.testing import FakeEngine, Program
-from stager.testing.fakes.engine import Inner
+from stager.testing.fakes.program import Inner
 
 IMAGE = "stager-base/static:1"
 PORT = 8080
@@ -142,7 +142,7 @@ class Engine(Protocol):
         """The answers that an instance of such a service gets at all addresses of this name."""
 
     async def kill(self, instance: str) -> None:
-        """End its process behind everybody's back."""
+        """End its process without Stager's API."""
 
     async def variables(self, instance: str) -> dict[str, str]:
         """Its environment variables, the image's included."""
@@ -159,16 +159,8 @@ def spec_of(
     parameters: Mapping[str, Any] | None = None,
 ) -> InstanceSpec:
     """An instance of a small application that listens on `PORT`."""
-    application = Application(
-        "shop",
-        image,
-        PORT,
-        LIMITS,
-        command=command,
-        stop_grace_period=stop_grace_period,
-        parameters=parameters or {},
-    )
-    return InstanceSpec(labels, image, application.container, application.profile(labels.profile))
+    container = Container(command or None, PORT, stop_grace_period, parameters or {})
+    return InstanceSpec(labels, image, container, profile_of(labels.profile, LIMITS, Egress()))
 
 
 def service_of(labels: InstanceLabels, image: str, who: str, more: dict[str, Any]) -> InstanceSpec:

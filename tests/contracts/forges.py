@@ -76,7 +76,7 @@ class Forge(Protocol):
     def delete_head(self, at: int) -> None: ...
     def comments(self, at: int) -> list[str]: ...
     def add_comment(self, at: int, body: str) -> str:
-        """Somebody else's; its id."""
+        """A comment of another user; its id."""
 
     def delete_comments(self, at: int) -> None: ...
     def reactions(self, at: int, comment: str) -> Sequence[str]:
@@ -90,7 +90,7 @@ class Forge(Protocol):
 
     def delete_deployments(self) -> None: ...
     def statuses(self, sha: str) -> list[tuple[str, Shown, str]]:
-        """Context, state and link of whatever was said of the commit, oldest first."""
+        """Context, state and link of the commit's statuses, oldest first."""
 
     def fail(self) -> None:
         """Fail from now on."""

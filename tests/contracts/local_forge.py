@@ -23,7 +23,7 @@ BASE, README = "refs/heads/main", {"README": "Hi"}
 
 
 class LocalForgeUnderTest:
-    """Commits have the ids that git gives them: `sha` tells which one stands for a test's own."""
+    """Commits have the ids that git gives them: `sha` returns the one for a test's own."""
 
     def __init__(self, bare: BareRepository, forge: LocalForge) -> None:
         self._bare = bare

@@ -1,4 +1,4 @@
-"""What store tests save: one of each kind, with every field told from its neighbours, to vary by keyword."""
+"""What store tests save: one of each kind, with different values in all fields, to vary by keyword."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ async def under_test(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIte
 
 
 def nobody(line: str) -> None:
-    """Hears a build's log, and forgets it."""
+    """Receives a build's log and discards it."""
 
 
 async def built(under_test: BuilderUnderTest, does: str = "serves", key: str = "") -> str:
@@ -79,7 +79,7 @@ class TestBuild:
 
         assert await under_test.builder.find("shop", "same") == newest
 
-    async def test_its_log_is_heard(self, under_test: BuilderUnderTest) -> None:
+    async def test_its_log_is_received(self, under_test: BuilderUnderTest) -> None:
         said: list[str] = []
         await under_test.builder.build(under_test.order("serves"), said.append)
 
@@ -135,7 +135,7 @@ class TestFacts:
 
 
 class TestSweep:
-    async def test_removes_what_nobody_wants(self, under_test: BuilderUnderTest) -> None:
+    async def test_removes_what_isnt_needed(self, under_test: BuilderUnderTest) -> None:
         order = under_test.order("serves")
         unwanted = await under_test.builder.build(order, nobody)
         wanted = await built(under_test)

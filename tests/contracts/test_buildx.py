@@ -35,7 +35,7 @@ async def buildx(tmp_path: Path) -> AsyncIterator[BuildxUnderTest]:
 
 
 def nobody(line: str) -> None:
-    """Hears a build's log, and forgets it."""
+    """Receives a build's log and discards it."""
 
 
 async def built(buildx: BuildxUnderTest, dockerfile: str, recipe: Recipe | None = None) -> str:
@@ -216,7 +216,7 @@ class TestSecrets:
         assert any(order.key.encode() in line and b"--secret" in line for line in seen)
         assert not any(SECRET.encode() in line for line in seen)
 
-    async def test_are_told_to_no_other_plugin(
+    async def test_are_passed_to_no_other_plugin(
         self, buildx: BuildxUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """`docker` runs all of them, to ask what they are. It is asked once where buildx is."""
@@ -422,7 +422,7 @@ class TestTheMachine:
         assert free is not None
         assert 0 < free <= os.statvfs(root).f_blocks * os.statvfs(root).f_frsize
 
-    async def test_cannot_be_told_of_another_machine(self, buildx: BuildxUnderTest) -> None:
+    async def test_cannot_use_another_machine(self, buildx: BuildxUnderTest) -> None:
         elsewhere = BuildxBuilder(buildx.docker, "tcp://127.0.0.1:1", buildx.installation)
 
         assert await elsewhere.free_bytes() is None
@@ -614,7 +614,7 @@ class TestImages:
         finally:
             docker("rmi", "--force", image)
 
-    async def test_one_that_somebody_named_stays(self, buildx: BuildxUnderTest) -> None:
+    async def test_one_with_a_name_of_its_own_stays(self, buildx: BuildxUnderTest) -> None:
         image = await built(buildx, f"FROM {IMAGE}\nRUN true\n")
         docker("tag", image, "stager-test/kept:1")
         try:

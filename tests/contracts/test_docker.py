@@ -98,7 +98,7 @@ async def test_containers_with_the_labels_of_another_version_are_removed(
 
 
 @pytest.mark.docker
-async def test_an_instance_whose_log_nobody_keeps_can_be_removed() -> None:
+async def test_an_instance_without_a_log_can_be_removed() -> None:
     async with docker_under_test() as engine:
         spec = await engine.spec("runs", instance_labels())
         silent = {"HostConfig": {"LogConfig": {"Type": "none", "Config": {}}}}
@@ -126,7 +126,7 @@ async def test_the_network_is_made_ahead() -> None:
 
 
 @pytest.mark.docker
-async def test_a_network_made_ahead_is_used_after_the_preparation_or_swept() -> None:
+async def test_a_prepared_network_is_used_or_removed() -> None:
     async with docker_under_test() as engine:
         for number in (0, 1):
             for _ in ("the first attempt fails", "again"):
@@ -162,7 +162,7 @@ async def test_a_network_that_cannot_be_made_ahead_is_made_afterwards(
 
 @pytest.mark.docker
 async def test_no_more_than_a_few_networks_are_made_ahead() -> None:
-    """Whoever isn't among them has one made for itself."""
+    """An instance without a prepared network gets one of its own."""
     async with docker_under_test() as engine, AsyncExitStack() as stack:
         environments = [f"e{number}" for number in range(MAX_PREPARED + 1)]
         for environment in environments:
@@ -178,7 +178,7 @@ async def test_no_more_than_a_few_networks_are_made_ahead() -> None:
 
 
 class BusyDocker:
-    """Takes requests to start containers over a socket, and answers none until it is told to.
+    """Takes requests to start containers over a socket, and answers none until `go_on` is set.
 
     Attributes:
         waiting: how many wait for an answer.
@@ -206,13 +206,13 @@ async def test_no_more_than_a_few_instances_are_started_at_the_same_time(tmp_pat
         starts = [asyncio.create_task(instances.start(f"c{n}")) for n in range(3 * CONCURRENT_STARTS)]
         while busy.waiting < CONCURRENT_STARTS:
             await asyncio.sleep(0)
-        for _ in range(10):  # whoever else asked would have been heard by now
+        for _ in range(10):  # any further start would have been received by now
             await docker.version()
         assert busy.waiting == CONCURRENT_STARTS
         busy.go_on.set()
         ended = await asyncio.gather(*starts, return_exceptions=True)
     assert all(isinstance(error, Retry) for error in ended), (
-        "it knows no container, but starts were asked for"
+        "it knows no container, but starts were requested"
     )
 
 
@@ -316,7 +316,7 @@ async def test_where_it_listens_is_found_without_a_shell_or_on_another_host(
         assert ran == [made.id]
 
 
-def test_another_process_with_the_number_is_not_asked() -> None:
+def test_another_process_with_the_same_id_is_ignored() -> None:
     assert listening_ports._of_process(os.getpid(), "0" * 64) is None
 
 
@@ -342,7 +342,7 @@ def test_another_process_with_the_number_is_not_asked() -> None:
     ],
 )
 @pytest.mark.parametrize("with_init", [True, False])
-async def test_what_an_end_at_the_start_tells(
+async def test_diagnosis_of_an_exit_at_the_start(
     committed: str, lines: str, command: tuple[str, ...], says: str, with_init: bool
 ) -> None:
     async with docker_under_test() as engine:
@@ -365,14 +365,14 @@ async def test_what_an_end_at_the_start_tells(
 
 
 @pytest.mark.docker
-async def test_one_that_is_gone_tells_nothing() -> None:
+async def test_one_that_was_removed_has_no_diagnosis() -> None:
     async with docker_under_test() as engine:
         assert await engine.instances.post_mortem("0" * 64, "exec /x: no such file") == ""
 
 
 @pytest.mark.docker
 async def test_code_from_forks_shares_no_network_with_trusted_code() -> None:
-    """By the bridge's name the firewall tells them apart."""
+    """The firewall distinguishes them by the bridge's name."""
     async with docker_under_test() as engine:
         networks: dict[Trust, set[str]] = {}
         for generation, trust in enumerate((Trust.TRUSTED, Trust.FORK, Trust.TRUSTED, Trust.FORK)):

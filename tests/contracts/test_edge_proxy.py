@@ -55,7 +55,7 @@ class NginxRig:
     def __init__(self, folder: Path) -> None:
         self._sites, self._no = folder / "sites", folder / "no"
         self._sites.mkdir()
-        # It reads its files again unless it is told to say no; what nginx itself says is tested elsewhere.
+        # It reads its files again unless a test makes it fail; nginx's own answers are tested elsewhere.
         reload = ["sh", "-c", f"test ! -e {self._no}"]
         self.edge_proxy: EdgeProxy = NginxRouter(
             template=load_template(None),

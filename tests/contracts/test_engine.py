@@ -105,7 +105,7 @@ class TestCreate:
         found = await engine.instances.find("e1")
         assert {(i.id, i.service) for i in found} == {(i.id, i.service) for i in made}
 
-    async def test_its_inputs_tell_whether_another_was_made_of_the_same(self, engine: Engine) -> None:
+    async def test_equal_inputs_mean_that_it_was_created_from_the_same(self, engine: Engine) -> None:
         spec = replace(await engine.spec("runs", instance_labels()), fallbacks={"PORT": "8080"})
         other = replace(spec, labels=instance_labels(), variables={"X": "1"})
         again = replace(spec, labels=instance_labels())
@@ -236,7 +236,7 @@ class TestEnd:
 
         assert (instance.exit_code, instance.memory_exceeded) == (exit_code, exceeded)
 
-    async def test_by_somebody_elses_hand(self, engine: Engine) -> None:
+    async def test_when_another_program_killed_it(self, engine: Engine) -> None:
         instance = await started(engine)
         await engine.kill(instance.id)
 
@@ -289,7 +289,7 @@ class TestRemove:
 
 
 class TestSweep:
-    async def test_what_nobody_uses_any_more(self, engine: Engine) -> None:
+    async def test_what_isnt_used_any_more(self, engine: Engine) -> None:
         first, second = await started(engine), await made(engine, environment="e2")
         assert await engine.instances.sweep() == 0
         await engine.instances.remove(first.id)
@@ -308,7 +308,7 @@ class TestSweep:
         assert (await engine.instances.start(instance.id)).endpoint == instance.endpoint
 
     async def test_while_instances_are_made(self, engine: Engine) -> None:
-        """A network that is there for an instance which isn't yet must not be swept."""
+        """A network that was prepared for an instance must not be removed before the instance exists."""
         making = asyncio.gather(*(started(engine, "runs", f"e{number}") for number in range(4)))
         while not making.done():
             await engine.instances.sweep()
@@ -330,7 +330,7 @@ class TestPrepared:
         await engine.instances.remove(instance.id)
         assert await engine.instances.sweep() == 1
 
-    async def test_is_not_swept_before_the_instance_is_made(self, engine: Engine) -> None:
+    async def test_is_not_removed_before_the_instance_is_created(self, engine: Engine) -> None:
         async with engine.instances.prepared("e1", ProfileName.STANDARD):
             await asyncio.sleep(0.5)
             assert await engine.instances.sweep() == 0
@@ -351,7 +351,7 @@ class TestPrepared:
 
 
 class TestEvents:
-    async def test_tell_which_environment_changed(self, engine: Engine) -> None:
+    async def test_name_the_environment_that_changed(self, engine: Engine) -> None:
         events = engine.instances.events()
         assert await asyncio.wait_for(anext(events), 5) == ""
         instance = await started(engine)
@@ -580,7 +580,7 @@ async def rest(terminal: Terminal) -> str:
 
 
 class TestTerminal:
-    """Commands inside a running instance, with somebody in front of them."""
+    """Interactive commands inside a running instance."""
 
     async def opened(self, engine: Engine, does: str = "listens") -> tuple[Instance, Terminal]:
         instance = await started(engine, "runs")
@@ -599,7 +599,7 @@ class TestTerminal:
         await terminal.resize(Size(1, 1))
         await terminal.close()
 
-    async def test_it_hears_what_is_typed_and_how_large_it_is(self, engine: Engine) -> None:
+    async def test_it_receives_input_and_its_size(self, engine: Engine) -> None:
         _, terminal = await self.opened(engine)
         for typed, answer in (("hello", "you said hello"), ("size", "33 101"), ("kind", "vt100")):
             await terminal.write(f"{typed}\n".encode())
@@ -640,7 +640,7 @@ class TestTerminal:
 
 
 class TestProber:
-    async def test_nobody_there(self, engine: Engine) -> None:
+    async def test_nothing_listens(self, engine: Engine) -> None:
         assert await engine.prober.answers(unused_endpoint(), "x.preview.test", "/") is None
         assert await engine.prober.accepts(unused_endpoint()) is False
 
@@ -675,7 +675,7 @@ class TestStrangers:
             assert [i.id for i, _ in await ours.instances.find_with_labels()] == [mine.id]
 
     async def add_half_labelled(self, ours: DockerUnderTest, mine: Instance) -> None:
-        """A container that bears our installation's id and nothing else of what ours do."""
+        """A container with our installation's id and none of our other labels."""
         shown = await ours.docker.containers.container(mine.id).show()
         label = {"stager.installation": shown["Config"]["Labels"]["stager.installation"]}
         await ours.docker.containers.create({"Image": ours.reference, "Cmd": ["true"], "Labels": label})

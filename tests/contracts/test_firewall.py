@@ -101,7 +101,7 @@ async def test_says_when_an_instance_is_guarded(firewall: Firewall) -> None:
     await firewall.renew([])
 
 
-async def test_while_it_is_away_nobody_is_guarded(rig: Rig, firewall: Firewall) -> None:
+async def test_while_it_doesnt_answer_no_instance_is_guarded(rig: Rig, firewall: Firewall) -> None:
     await firewall.guard(NETWORK, instance_labels())
     rig.leave()
     with pytest.raises(Retry) as unguarded:
@@ -115,7 +115,7 @@ async def test_while_it_is_away_nobody_is_guarded(rig: Rig, firewall: Firewall) 
     await firewall.guard(NETWORK, instance_labels())
 
 
-async def test_tells_what_was_blocked_of_those_that_it_knows(rig: Rig, firewall: Firewall) -> None:
+async def test_lists_blocked_connections_of_known_instances(rig: Rig, firewall: Firewall) -> None:
     await firewall.renew(
         [there(replace(instance_labels("e2"), trust=Trust.FORK, profile=ProfileName.RESTRICTED))]
     )

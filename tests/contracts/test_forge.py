@@ -82,7 +82,7 @@ class TestChange:
     async def test_that_isnt_there(self, forge: Forge) -> None:
         assert await forge.changes.change(forge.repository, 404) is None
 
-    async def test_that_cant_be_asked_for(self, forge: Forge) -> None:
+    async def test_that_cant_be_requested(self, forge: Forge) -> None:
         at = forge.open("feature/x", A)
         forge.fail()
         with pytest.raises(Retry):
@@ -116,7 +116,7 @@ class TestOpenChanges:
         with pytest.raises(Retry):
             await forge.changes.open_changes(forge.repository)
 
-    async def test_that_cant_be_asked_for(self, forge: Forge) -> None:
+    async def test_that_cant_be_requested(self, forge: Forge) -> None:
         forge.fail()
         with pytest.raises(Retry):
             await forge.changes.open_changes(forge.repository)
@@ -129,7 +129,7 @@ class TestRepository:
     async def test_that_isnt_there(self, forge: Forge) -> None:
         assert await forge.changes.repository(forge.repository.owner, "blog") is None
 
-    async def test_that_cant_be_asked_for(self, forge: Forge) -> None:
+    async def test_that_cant_be_requested(self, forge: Forge) -> None:
         forge.fail()
         with pytest.raises(Retry):
             await forge.changes.repository(forge.repository.owner, "shop")
@@ -154,7 +154,7 @@ class TestComment:
         assert made == edited != ""
         assert forge.comments(at) == [f"{MARKER}\nlive"]
 
-    async def test_bears_its_marker_in_any_case(self, forge: Forge) -> None:
+    async def test_always_has_its_marker(self, forge: Forge) -> None:
         at = forge.open("feature/x", A)
         await forge.reports.comment(await link(forge, at), marker=MARKER, body="live", known="")
 
@@ -179,7 +179,7 @@ class TestComment:
 
         assert len(forge.comments(at)) == 121
 
-    async def test_is_made_again_when_somebody_deleted_it(self, forge: Forge) -> None:
+    async def test_is_created_again_after_it_was_deleted(self, forge: Forge) -> None:
         at = forge.open("feature/x", A)
         made = await self.say(forge, at, "starting")
         forge.delete_comments(at)
@@ -210,7 +210,7 @@ class TestComment:
 
         assert (forge.comments(one), forge.comments(two)) == ([f"{MARKER}\none"], [f"{MARKER}\ntwo"])
 
-    async def test_with_our_marker_by_somebody_else_stays_theirs(self, forge: Forge) -> None:
+    async def test_with_our_marker_by_another_user_is_left_alone(self, forge: Forge) -> None:
         at = forge.open("feature/x", A)
         forge.add_comment(at, f"{MARKER} I am Stager.")
         await self.say(forge, at, "live")

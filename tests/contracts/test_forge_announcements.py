@@ -102,7 +102,7 @@ class TestDeployment:
 
         assert [(d.sha, d.state) for d in forge.deployments()] == [(A, "inactive"), (B, "success")]
 
-    async def test_is_made_again_when_somebody_deleted_it(self, forge: Forge) -> None:
+    async def test_is_created_again_after_it_was_deleted(self, forge: Forge) -> None:
         at = forge.open("feature/x", A)
         known = await announce(forge, at, QUEUED)
         forge.delete_deployments()
@@ -167,7 +167,7 @@ class TestStatus:
 
         assert forge.statuses(A) == [("stager/shop", state, URL + "log")]
 
-    async def test_is_said_once(self, forge: Forge) -> None:
+    async def test_is_sent_once(self, forge: Forge) -> None:
         at = forge.open("feature/x", A)
         for announcement in (QUEUED, QUEUED, LIVE, LIVE, QUEUED):
             await self.say(forge, at, announcement)

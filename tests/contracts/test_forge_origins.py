@@ -26,11 +26,11 @@ async def test_credentials_show_nowhere(forge: Forge) -> None:
     assert not origin.authorization or origin.authorization not in repr(origin)
 
 
-async def test_whoever_is_asked_too_early_says_that_nothing_is_known_of_limits(forge: Forge) -> None:
+async def test_limits_are_unknown_before_the_first_response(forge: Forge) -> None:
     assert forge.redelivery.limits() is None
 
 
-async def test_what_cant_be_asked_is_retried(forge: Forge) -> None:
+async def test_failed_requests_are_retried(forge: Forge) -> None:
     """Or it needn't be asked: then there is an answer."""
     forge.fail()
     try:

@@ -29,7 +29,7 @@ class TestAccess:
 
         assert await forge.people.access(forge.repository, "mONA") is Access.WRITE
 
-    async def test_that_cant_be_told_is_no_answer(self, forge: Forge) -> None:
+    async def test_that_is_unknown_is_no_answer(self, forge: Forge) -> None:
         forge.allow("mona", Access.ADMIN)
         forge.fail()
 
@@ -110,7 +110,7 @@ class TestChecks:
         forge.check(A, "success", "ci")
         assert await self.checks(forge) == "success"
 
-    async def test_that_cant_be_told_are_no_answer(self, forge: Forge) -> None:
+    async def test_that_are_unknown_are_no_answer(self, forge: Forge) -> None:
         forge.check(A, "success")
         forge.break_off_lists()
         with pytest.raises(Retry):

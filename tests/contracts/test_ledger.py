@@ -52,7 +52,7 @@ class TestSessions:
 
         assert await store.read(lambda tx: tx.sessions()) == []
 
-    async def test_are_forgotten_when_they_are_over(self, store: Store) -> None:
+    async def test_are_deleted_after_they_ended(self, store: Store) -> None:
         await store.write(lambda tx: tx.save_session(session(1, expires_at=later(60))))
         await store.write(lambda tx: tx.save_session(session(2, expires_at=later(61))))
 
@@ -89,7 +89,7 @@ class TestShareLinks:
         with pytest.raises(ValueError, match="there is no environment env1"):
             await store.write(lambda tx: tx.save_share_link(link()))
 
-    async def test_are_forgotten_when_they_are_over(self, store: Store) -> None:
+    async def test_are_deleted_after_they_ended(self, store: Store) -> None:
         await store.write(lambda tx: tx.save_environment(environment()))
         await store.write(lambda tx: tx.save_share_link(link()))
 
@@ -116,7 +116,7 @@ class TestAudit:
             await store.write(work)
         assert await store.read(lambda tx: tx.audit_records(limit=9)) == []
 
-    async def test_is_never_forgotten(self, store: Store) -> None:
+    async def test_is_never_deleted(self, store: Store) -> None:
         await store.write(lambda tx: tx.append_audit_record(entry()))
         await store.write(lambda tx: tx.delete_expired(later(1_000_000)))
 

@@ -22,7 +22,7 @@ from tests.doubles.github_login import CALLBACK, ID, SECRET, GithubLogin
 
 
 class People(Protocol):
-    """Whoever has accounts there, and what becomes of the forge."""
+    """The accounts at the forge, and its faults."""
 
     rights: dict[tuple[str, str], Access]
     agreed: dict[str, str | None]
@@ -37,7 +37,7 @@ class UnderTest:
     """
     Args:
         people: who has accounts there.
-        make: the accounts, for somebody who waits for so many seconds, and is known there or not.
+        make: returns the accounts, with a timeout in seconds, and with or without an OAuth application.
     """
 
     people: People
@@ -72,7 +72,7 @@ def asked() -> AuthorizationRequest:
     return AuthorizationRequest(new_secret(), new_secret(), CALLBACK, new_secret())
 
 
-async def test_the_address_bears_what_was_asked_and_no_secret(there: UnderTest) -> None:
+async def test_the_url_has_the_request_and_no_secret(there: UnderTest) -> None:
     one = asked()
     address = await there.accounts.address(one)
 
@@ -104,7 +104,7 @@ async def test_a_code_is_good_once(there: UnderTest) -> None:
     assert caught.value.reason == "sign-in-failed"
 
 
-async def test_a_code_is_for_whoever_asked_for_it(there: UnderTest) -> None:
+async def test_a_code_works_only_for_the_session_that_requested_it(there: UnderTest) -> None:
     one = asked()
     for changed in (replace(one, verifier=new_secret()), replace(one, redirect=f"{CALLBACK}/elsewhere")):
         code = there.people.agree("octocat", await there.accounts.address(one))
@@ -112,12 +112,12 @@ async def test_a_code_is_for_whoever_asked_for_it(there: UnderTest) -> None:
             await there.accounts.exchange(code, changed)
 
 
-async def test_a_code_of_nobody(there: UnderTest) -> None:
+async def test_an_unknown_code(there: UnderTest) -> None:
     with pytest.raises(Refused):
         await there.accounts.exchange("made-up", asked())
 
 
-async def test_a_device_waits_until_somebody_agrees(there: UnderTest) -> None:
+async def test_a_device_waits_for_the_approval(there: UnderTest) -> None:
     begun = await there.accounts.begin()
     assert begun.interval > 0
     assert begun.expires_in > 0
@@ -149,13 +149,13 @@ async def test_a_no_to_a_device_is_its_end(there: UnderTest) -> None:
         await there.accounts.poll(begun.secret)
 
 
-async def test_a_device_of_nobody(there: UnderTest) -> None:
+async def test_an_unknown_device(there: UnderTest) -> None:
     with pytest.raises(Refused):
         await there.accounts.poll("made-up")
 
 
 @pytest.mark.parametrize("access", Access)
-async def test_what_somebody_may_do_with_a_repository(there: UnderTest, access: Access) -> None:
+async def test_a_users_access_to_a_repository(there: UnderTest, access: Access) -> None:
     there.people.rights["octocat", "acme/shop"] = access
     token = there.people.token("octocat")
 
@@ -165,7 +165,7 @@ async def test_what_somebody_may_do_with_a_repository(there: UnderTest, access: 
 
 
 @pytest.mark.parametrize("token", ["made-up", "gho_nobody0000000000000000"])
-async def test_a_token_of_nobody(there: UnderTest, token: str) -> None:
+async def test_an_unknown_token(there: UnderTest, token: str) -> None:
     there.people.rights["octocat", "acme/shop"] = Access.ADMIN
     assert await there.accounts.who(token) == ""
     assert await there.accounts.access(token, "acme", "shop") is Access.NONE
@@ -193,7 +193,7 @@ async def test_who_doesnt_answer_says_neither_yes_nor_no(there: UnderTest) -> No
     assert await there.accounts.who(token) == "octocat", "a no wasn't remembered"
 
 
-async def test_as_nobody_nothing_can_be_asked(there: UnderTest) -> None:
+async def test_without_credentials_nothing_can_be_requested(there: UnderTest) -> None:
     accounts = there.make(60.0, False)
     assert not accounts.is_ready
     for question in (
@@ -207,5 +207,5 @@ async def test_as_nobody_nothing_can_be_asked(there: UnderTest) -> None:
         assert (caught.value.reason, caught.value.status) == ("sign-in-unavailable", 404)
 
 
-async def test_whose_a_token_is_can_be_asked_as_nobody(there: UnderTest) -> None:
+async def test_the_owner_of_a_token_needs_no_credentials(there: UnderTest) -> None:
     assert await there.make(60.0, False).who(there.people.token("octocat")) == "octocat"

@@ -175,7 +175,7 @@ class TestFiles:
 
         assert again.read("a1")[0] == "before\nafter\n"
 
-    def test_nobody_else_may_read_them(self, tmp_path: Path) -> None:
+    def test_other_users_cant_read_them(self, tmp_path: Path) -> None:
         FileLogs(tmp_path / "builds")
 
         assert (tmp_path / "builds").stat().st_mode & 0o077 == 0

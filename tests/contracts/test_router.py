@@ -31,7 +31,7 @@ NOBODY = Endpoint("127.0.0.1", 9)
 
 
 class Plane(Protocol):
-    """A data plane under test, with somebody who answers behind it."""
+    """A data plane under test, with an application behind it."""
 
     router: Router
     endpoint: Endpoint
@@ -253,7 +253,7 @@ class TestDrain:
 
 @asynccontextmanager
 async def heard(router: Router) -> AsyncIterator[asyncio.Queue[str]]:
-    """What the router tells while the block lasts; somebody listens all the time."""
+    """The router's events during the block."""
     events: asyncio.Queue[str] = asyncio.Queue()
 
     async def listen() -> None:

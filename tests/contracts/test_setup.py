@@ -40,7 +40,7 @@ async def made(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         yield UnderTest(GithubSetup(rest, keyring, double.web_url, use=lambda _: None), MANIFEST_CODE)
 
 
-async def test_a_proposal_goes_to_the_forge_and_bears_the_state(made: UnderTest) -> None:
+async def test_a_proposal_goes_to_the_forge_with_the_state(made: UnderTest) -> None:
     proposal = made.setup.proposal(HOME, "", "a-state")
 
     assert proposal.target.startswith(f"{made.setup.forge_url}/")

@@ -39,7 +39,7 @@ class Remote(Protocol):
     """A repository, and what fetches from it.
 
     Attributes:
-        has_host: whether there is somebody between us and it, who may be away or say no.
+        has_host: whether it is fetched from a server, which may fail or refuse.
     """
 
     sources: Sources
@@ -344,7 +344,7 @@ class TestRead:
 
 
 class TestSweep:
-    async def test_keeps_only_what_it_is_told(self, remote: Remote) -> None:
+    async def test_keeps_only_what_is_listed(self, remote: Remote) -> None:
         sha = remote.commit(FILES, "refs/heads/main")
         for key in ("github:101", "github:102", "github:103"):
             await remote.sources.read(key, remote.origin, sha, "Dockerfile")

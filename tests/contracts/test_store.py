@@ -115,7 +115,7 @@ class TestEnvironments:
 
         assert [e.id for e in await store.read(lambda tx: tx.environments())] == ["env3", "env2", "env9"]
 
-    async def test_lists_the_present_or_the_gone_where_asked(self, store: Store) -> None:
+    async def test_can_list_present_or_absent_ones_only(self, store: Store) -> None:
         here, gone = environment(1), environment(2, present=False)
         await save(store, here, gone)
 
@@ -392,7 +392,7 @@ class TestBegunDeliveries:
         assert await store.read(lambda tx: tx.next_delivery()) == delivery(1, payload="again")
         assert await store.write(lambda tx: tx.begin_delivery(delivery(1))) == 1
 
-    async def test_one_that_is_set_aside_is_forgotten_in_its_time(self, store: Store) -> None:
+    async def test_one_that_is_set_aside_is_deleted_after_the_retention(self, store: Store) -> None:
         await store.write(lambda tx: tx.add_delivery(delivery(), NOON))
         await store.write(lambda tx: tx.set_delivery_aside(delivery(), "it hangs", later(1)))
 
@@ -452,7 +452,7 @@ class TestActedOn:
         assert await store.read(lambda tx: tx.is_processed("github:10", "7"))
         assert not await store.read(lambda tx: tx.is_processed("11", "8"))
 
-    async def test_are_forgotten_in_their_time(self, store: Store) -> None:
+    async def test_are_deleted_after_the_retention(self, store: Store) -> None:
         await store.write(lambda tx: tx.mark_processed("github:10", "7", NOON))
         assert await store.write(lambda tx: tx.delete_expired(NOON)) == 0
         assert not await store.write(lambda tx: tx.mark_processed("github:10", "7", later(1)))
@@ -585,7 +585,7 @@ class TestForget:
         assert await store.write(lambda tx: tx.delete_expired(NOON, deliveries_before=later(-2))) == 1
         assert await store.write(lambda tx: tx.delete_expired(NOON, deliveries_before=later(-1))) == 1
 
-    async def test_a_forgotten_delivery_may_come_again_at_the_end(self, store: Store) -> None:
+    async def test_a_deleted_delivery_may_be_received_again(self, store: Store) -> None:
         def work(tx: Transaction) -> None:
             tx.add_delivery(delivery(1), NOON)
             tx.finish_delivery(delivery(1), "done", NOON)

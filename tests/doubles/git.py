@@ -108,13 +108,13 @@ def olga(password: str = "hush") -> str:
 
 @dataclass
 class GitHost:
-    """Serves the repositories below a folder, to whoever knows the password.
+    """Serves the repositories below a folder to clients with the password.
 
     Args:
         authorization: what a request must have in that header; empty: nothing.
         speaks_v2: whether it takes part in git's newer protocol, in which every commit can be had by its id.
         status: what it answers instead, once it is set.
-        location: where it sends whoever asks, once it is set.
+        location: where it redirects requests, once it is set.
         body: what it says then.
         pause: seconds before it answers.
         large: contents that LFS keeps, by their SHA-256.

@@ -78,7 +78,7 @@ class GithubApp:
         issued: all tokens that were given out, and that weren't revoked.
         log: of deliveries, newest first.
         redelivered: the ids of the attempts that were asked for again.
-        page: how many entries of the log are told at once.
+        page: the number of entries in a page of the log.
     """
 
     def __init__(self, web_url: str, id: str = "4711", slug: str = "stager-acme") -> None:  # noqa: A002

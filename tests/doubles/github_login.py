@@ -1,10 +1,10 @@
 """Where people sign in at a GitHub of our own on 127.0.0.1: an OAuth application's two flows, and what a
-token lets its bearer ask. It answers as GitHub does, which isn't as the standard says: errors come with
-status 200, and whoever doesn't ask for JSON gets a form.
+token gives access to. It answers as GitHub does, which differs from the standard: errors come with
+status 200, and a request without `Accept: application/json` gets a form.
 
 https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/authorizing-oauth-apps
 
-It misbehaves where a test asks for it: see `answers` and `fault_mode`.
+It misbehaves on request: see `answers` and `fault_mode`.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class GithubLogin:
 
     Attributes:
         tokens: whose each token is.
-        rights: what somebody may do with a repository, by login and `owner/name`.
-        agreed: who has typed in a device flow's code, by that code; None for whoever said no.
+        rights: a user's access to a repository, by login and `owner/name`.
+        agreed: the user who typed in a device flow's code, by that code; None if they refused.
         fault_mode: `FaultMode.NEVER`: it takes connections and answers nothing; `FaultMode.SLOW`: a byte at
             a time.
         answers: what is answered next instead, by path: an error, or whatever it is.
@@ -92,7 +92,7 @@ class GithubLogin:
         return token
 
     def agree(self, login: str, address: str) -> str:
-        """Somebody signs in at this address, and agrees. Returns the code that the browser brings back."""
+        """Sign in at this address, and agree. Returns the code in the redirect."""
         query = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
         assert address.startswith(f"{self.url}/login/oauth/authorize?")
         assert (query["client_id"], query["redirect_uri"]) == (ID, self.callback)
@@ -223,7 +223,7 @@ def running_login(callback: str) -> Iterator[GithubLogin]:
 
 
 def respond(request: web.Request, answer: Mapping[str, Any], status: int = 200) -> web.Response:
-    """As JSON for whoever asks for that, as a form for everybody else."""
+    """As JSON if that is requested, otherwise as a form."""
     if "json" in request.headers.get("Accept", ""):
         return web.json_response(dict(answer), status=status)
     return web.Response(text=urlencode(answer), content_type="application/x-www-form-urlencoded")

@@ -1,6 +1,6 @@
-"""An OpenID provider of our own on 127.0.0.1, which lies where a test asks for it.
+"""An OpenID provider of our own on 127.0.0.1, which gives wrong answers on request.
 
-oidc-provider (see `tests.forge.doubles`) is the honest one. This one signs whatever it is told to, with keys
+oidc-provider (see `tests.forge.doubles`) is the correct one. This one signs any claims, with keys
 of its own making, and answers slowly, at length or not at all.
 
     async with OpenIDDouble() as provider:
@@ -32,7 +32,7 @@ Json = dict[str, Any]
 
 @dataclass
 class Granted:
-    """A code that somebody came back with."""
+    """A code from a redirect."""
 
     nonce: str
     challenge: str
@@ -44,7 +44,7 @@ class OpenIDDouble:
 
     Attributes:
         keys: those that it publishes; the first signs.
-        claims: what it says of whoever signs in, over what has to be said.
+        claims: claims about the user, besides the required ones.
         without: claims that the ID token lacks.
         more: what its UserInfo says; None: there is none.
         says: what its discovery says over what it has to.
@@ -84,7 +84,7 @@ class OpenIDDouble:
         await self._server.cleanup()
 
     def agree(self, address: str) -> str:
-        """Somebody signs in at this address. Returns the code that the browser brings back."""
+        """Sign in at this address. Returns the code in the redirect."""
         query = {name: values[0] for name, values in parse_qs(urlsplit(address).query).items()}
         assert (query["response_type"], query["client_id"]) == ("code", CLIENT)
         assert query["code_challenge_method"] == "S256"

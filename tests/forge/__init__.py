@@ -1,1 +1,1 @@
-"""GitHub by doubles that nobody here wrote, as far as they go; what they can't do is a skip that says so."""
+"""GitHub by doubles of other authors, as far as they go; what they can't do is a skip that says so."""

@@ -27,7 +27,7 @@ from tests.forge.visitor import FORM, HIDDEN, Visitor
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What somebody gets to see.
+    """What a user sees.
 
     Args:
         text: without its markup.

@@ -51,7 +51,7 @@ class Emulated:
         return answer.json() if answer.content else None
 
     def add_hook(self, url: str) -> str:
-        """Have pull requests told of at this URL; the hook's id."""
+        """Have deliveries sent to this URL; the hook's id."""
         config = {"url": url, "content_type": "json", "secret": SECRET}
         return str(self.done("POST", "/hooks", config=config, events=["pull_request", "issue_comment"])["id"])
 

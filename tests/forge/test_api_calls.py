@@ -252,7 +252,7 @@ async def has_lost_deliveries_sent_again(rig: Rig) -> None:
     assert await rig.app.redelivery.redeliver(now - timedelta(hours=1)) == 5
 
 
-async def test_a_wrong_request_is_noticed(rig: Rig) -> None:
+async def test_a_wrong_request_is_detected(rig: Rig) -> None:
     """The judge can say no: otherwise its silence meant nothing."""
     rig.github.open_pull(rig.shop, "commented")
     for wrong in WRONG:

@@ -55,7 +55,7 @@ def stager(make_stager: MakeStager, prism: doubles.Server, server: doubles.Serve
 
 @pytest.mark.requirement("R12", "R68", "R77", "R92")
 def test_r92_from_opened_to_merged(github: Emulated, stager: StagerUnderTest) -> None:
-    """Told by emulate's own deliveries; and one comment all along."""
+    """By emulate's own deliveries; and there is always one comment."""
     hook = github.add_hook(f"{stager.url}/webhooks/github")
     number = github.open("told")
     live = stager.wait_for("told", "live")
@@ -80,7 +80,7 @@ def test_r92_from_opened_to_merged(github: Emulated, stager: StagerUnderTest) ->
 
 
 @pytest.mark.requirement("R77")
-def test_what_nobody_tells_of_is_found_by_asking(github: Emulated, stager: StagerUnderTest) -> None:
+def test_changes_without_a_delivery_are_found_by_requests(github: Emulated, stager: StagerUnderTest) -> None:
     """There is no hook."""
     number = github.open("untold")
     stager.wait_for("untold", "live")
@@ -102,7 +102,7 @@ def says(github: Emulated, number: int, word: str) -> str:
 # fails once it isn't: then there is something to be tested with it.
 
 
-def test_gap_a_push_is_not_told_of(github: Emulated) -> None:
+def test_gap_a_push_has_no_delivery(github: Emulated) -> None:
     with deliveries() as (url, received):
         hook = github.add_hook(url)
         number = github.open("pushed")

@@ -152,7 +152,7 @@ async def test_check_runs_are_read(rig: Rig) -> None:
 # What emulate can't do, or does in another way than GitHub; see test_emulate.
 
 
-async def test_gap_access_is_told_in_other_words(rig: Rig) -> None:
+async def test_gap_access_has_other_words(rig: Rig) -> None:
     path = f"/collaborators/{OWNER}/permission"
     found = await asyncio.to_thread(rig.emulated.done, "GET", path)
     known = {"admin", "write", "read", "none"}

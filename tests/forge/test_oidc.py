@@ -40,7 +40,7 @@ class Rig:
     server: doubles.Server
 
     async def at_provider(self, url: str, name: str) -> str:
-        """Somebody signs in there. Returns where that sends them."""
+        """Sign in there. Returns the target of the redirect."""
         async with httpx.AsyncClient(trust_env=False) as client:
             return await Visitor(client, self.server.url, name).go(url)
 
@@ -100,7 +100,7 @@ async def test_a_claim_gives_a_role_unless_the_configuration_does(
     assert await rig.launch() == launched
 
 
-async def test_whoever_signs_out_is_out(rig: Rig) -> None:
+async def test_signing_out_ends_the_session(rig: Rig) -> None:
     await rig.sign_in("octocat")
     kept = dict(rig.web.client.cookies)
     await rig.web.client.post("/logout", headers=OURS)
@@ -139,7 +139,7 @@ async def test_another_browser_cant_finish_it(rig: Rig) -> None:
     assert "stager-session" not in rig.web.client.cookies
 
 
-async def test_a_code_for_somebody_elses_sign_in_is_worth_nothing(rig: Rig) -> None:
+async def test_a_code_for_another_users_sign_in_is_rejected(rig: Rig) -> None:
     """Injected into another's sign-in, it meets another verifier and another nonce."""
     first = await rig.web.client.get("/login/oidc")
     stolen = await rig.at_provider(first.headers["location"], "octocat")

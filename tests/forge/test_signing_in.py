@@ -76,7 +76,7 @@ async def test_a_browser_signs_in(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize(("name", "access"), [("ann-reader", Access.READ), ("bob-stranger", Access.NONE)])
-async def test_what_somebody_may_do_is_told_by_their_own_token(rig: Rig, name: str, access: Access) -> None:
+async def test_permissions_are_read_with_the_users_own_token(rig: Rig, name: str, access: Access) -> None:
     one = asked()
     identity = await rig.web.exchange(await code_for(rig, one, name), one)
 
@@ -98,7 +98,7 @@ async def test_a_code_is_good_once(rig: Rig) -> None:
         await rig.web.exchange(code, one)
 
 
-async def test_nobody_is_sent_elsewhere(rig: Rig) -> None:
+async def test_no_redirect_leads_to_another_host(rig: Rig) -> None:
     one = replace(asked(), redirect="http://127.0.0.1:10/evil")
     assert await rig.visit(await rig.web.address(one)) == ""
 
@@ -111,7 +111,7 @@ async def test_another_clients_secret(rig: Rig) -> None:
     assert "other" not in str(refused.value)
 
 
-async def test_a_token_of_nobody(rig: Rig) -> None:
+async def test_an_unknown_token(rig: Rig) -> None:
     assert await rig.web.who("made-up") == ""
     assert await rig.web.access("made-up", "acme", "shop") is Access.NONE
 

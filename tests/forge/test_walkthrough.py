@@ -38,7 +38,7 @@ CODE = re.compile(r"and enter this code: (\S+)\s")
 
 
 class Guest(Person):
-    """Somebody with the command, and a browser that does what they would do in it.
+    """A user with the command, and a browser that does what they would do in it.
 
     Args:
         name: of their account at the provider.
@@ -144,7 +144,7 @@ class Server:
         return httpx.get(f"{self.stager.url}{path}", headers=given, trust_env=False, timeout=60)
 
     def token(self, name: str) -> str:
-        """A token of somebody's own, as the provider gives it."""
+        """A user's own token, issued by the provider."""
         return asyncio.run(self._token(name))
 
     async def _token(self, name: str) -> str:
@@ -179,7 +179,7 @@ Meet = Callable[[str], Guest]
 
 @pytest.fixture
 def meet(server: Server, tmp_path: Path) -> Iterator[Meet]:
-    """Somebody by their name at the provider, with the command configured."""
+    """A user by their name at the provider, with the command configured."""
     met: list[Guest] = []
 
     def meet(name: str) -> Guest:
@@ -234,7 +234,7 @@ def test_the_section_on_the_command_line(server: Server, meet: Meet) -> None:
     assert "master" in listed
     assert "feature/Other" in listed
 
-    # What is secret has stayed so, and is told once.
+    # The secret is printed once and nowhere else.
     _assert_nothing_leaked(server, octocat, launching.said)
     _assert_over(server, octocat.visits(1)[0])
 
@@ -279,12 +279,12 @@ def _assert_over(server: Server, address: str) -> None:
 
 
 @pytest.mark.requirement("R97", "R98", "R100", "R109", "R110")
-def test_whoever_may_push_may_launch_and_nobody_else(server: Server, meet: Meet) -> None:
+def test_only_users_with_push_access_may_launch(server: Server, meet: Meet) -> None:
     reader = meet("ann-reader")
     launch = reader.sit("launch", APP, "mine")
     assert launch.ends() == 4, launch.said
     assert "Signed in as ann-reader." in launch.said
-    assert reader.does("list")  # whoever may read may look
+    assert reader.does("list")  # users with read access may list
 
     form = {"image_name": APP, "container_name": "curled"}
     assert server.post("/launch", **form).status_code == 401

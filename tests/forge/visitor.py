@@ -1,4 +1,4 @@
-"""Somebody who signs in at oidc-provider: follows redirects, and fills in forms."""
+"""A user who signs in at oidc-provider: follows redirects, and fills in forms."""
 
 from __future__ import annotations
 

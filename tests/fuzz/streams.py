@@ -85,7 +85,7 @@ def _request(method: bytes, target: bytes, lines: list[bytes], minor: bytes) -> 
 
 
 def _framed(block: bytes, body: bytes) -> bytes:
-    """The request with this body, of which it tells the length."""
+    """The request with this body and its Content-Length."""
     return block[:-2] + b"Content-Length: %d\r\n\r\n" % len(body) + body
 
 

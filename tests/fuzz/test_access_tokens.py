@@ -136,7 +136,7 @@ def check_notice(notice: PlainResponse, head: RequestHead) -> None:
 
 @length(100)
 @given(requests(), st.booleans())
-def test_nobody_gets_in_by_what_isnt_ours(head: RequestHead | None, secure: bool) -> None:
+def test_foreign_tokens_give_no_access(head: RequestHead | None, secure: bool) -> None:
     if head is None:
         return
     notice = GATE.check(head, AccessPolicy(GUARD), secure=secure)

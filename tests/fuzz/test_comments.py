@@ -1,5 +1,5 @@
-"""Whatever stands in a comment: only its own first line asks for something, never what it quotes or shows as
-an example; and who hears it and who does it are of one mind."""
+"""Any comment: only its own first line is a command, never what it quotes or shows as an example; and the
+webhook's reader and the parser of commands agree."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ TEXTS = st.one_of(
 
 
 def event_of(body: str) -> CommentAdded | Ignored:
-    """What becomes of a comment that GitHub tells of."""
+    """What becomes of a comment in a delivery."""
     payload = GITHUB.comment_event("created", PULL, GithubComment(1, "octocat", body))
     event = WEBHOOKS.read(Delivery("1", "github", "issue_comment", json.dumps(payload)))
     assert isinstance(event, CommentAdded | Ignored)
@@ -76,7 +76,7 @@ def event_of(body: str) -> CommentAdded | Ignored:
 
 @length(200)
 @given(COMMANDS, st.sampled_from(["", " ", "   ", "\n", "\r\n \n"]))
-def test_a_command_is_heard_on_its_whole_way(command: str, before: str) -> None:
+def test_a_command_is_recognised_by_all_steps(command: str, before: str) -> None:
     event = event_of(before + command)
     assert isinstance(event, CommentAdded), event
     speech = parse_command(event.text)
@@ -96,7 +96,7 @@ def test_what_is_only_shown_asks_for_nothing(command: str, frame: str) -> None:
 
 @length(300)
 @given(TEXTS)
-def test_any_text_is_heard_by_all_or_none(text: str) -> None:
+def test_any_text_is_recognised_by_all_steps_or_none(text: str) -> None:
     event, speech = event_of(text), parse_command(text)
     assert isinstance(event, CommentAdded) is (speech is not None)
     if speech is None or not isinstance(event, CommentAdded):

@@ -32,7 +32,7 @@ ACTIONS = ["opened", "synchronize", "reopened", "closed", "edited", "labeled", "
 
 
 def _told(action: str, number: int, at: int) -> dict[str, Any]:
-    """A pull request as it was told of at this second."""
+    """A pull request as reported in this second."""
     payload: dict[str, Any] = GITHUB.event(action, PULLS[number], before="ab" * 20)
     payload["pull_request"] |= {
         "state": "closed" if action == "closed" else "open",

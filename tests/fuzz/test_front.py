@@ -48,7 +48,7 @@ async def send(front: Rig, data: bytes, cuts: list[int]) -> bytes:
 
 
 def assert_unanimous(connections: list[bytes]) -> list[bytes]:
-    """Everybody finds the same requests in what the application was sent; their targets."""
+    """All parsers find the same requests in what the application was sent; their targets."""
     targets: list[bytes] = []
     for wire in connections:
         strict, _ = read_strictly(wire)

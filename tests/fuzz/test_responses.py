@@ -70,7 +70,7 @@ def read(data: bytes, method: bytes) -> tuple[int, bytes, bool] | None:
 
 @LENGTH
 @given(RESPONSES, METHODS, CUTS)
-def test_the_client_reads_what_the_app_said(data: bytes, method: bytes, cuts: list[int]) -> None:
+def test_the_client_reads_what_the_app_sent(data: bytes, method: bytes, cuts: list[int]) -> None:
     wire, whole = passed_on(data, method, 1, cuts)
     said, got = read(data, method), read(wire, method)
     if not wire:

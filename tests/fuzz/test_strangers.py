@@ -1,4 +1,4 @@
-"""What anybody may send to Stager's own pages and API to be taken for somebody: credentials, cookies, tokens,
+"""What any client may send to Stager's own pages and API to be authenticated: credentials, cookies, tokens,
 sign-ins, a preview's password. Only what is right is, it always is, and nothing ends as a mistake of ours."""
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ def behind(nginx: NginxUnderTest, make_stager: MakeStager) -> Behind:
 
 
 def ports() -> str:
-    """A range of ports that nobody listens on, below those that the system gives out by itself."""
+    """A range of unused ports, below those that the system assigns."""
     for first in range(20000, 30000, 50):
         try:
             for port in range(first, first + 50):
@@ -83,7 +83,7 @@ def add_base(stager: StagerUnderTest, nginx: NginxUnderTest) -> None:
 
 
 def answers(url: str, *arguments: str) -> str:
-    """The status of what curl gets; 000 when nobody answers."""
+    """The status of what curl gets; 000 without an answer."""
     done = subprocess.run(
         ["curl", "-s", "--max-time", "20", "-o", "/dev/null", "-w", "%{http_code}", *arguments, url],
         capture_output=True, text=True, check=False,

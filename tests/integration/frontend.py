@@ -78,7 +78,7 @@ def inside(message: bytes, number: int) -> bytes:
 
 
 class BridgeError(Exception):
-    """BuildKit said no."""
+    """BuildKit refused the request."""
 
 
 class Bridge:

@@ -64,7 +64,7 @@ class Github:
         self._repository.state.people[login] = ("write", "write")
 
     def say(self, number: int, text: str, author: str) -> dict[str, Any]:
-        """Somebody comments; the delivery that tells of it."""
+        """A user comments; the delivery of it."""
         comment = self._double.add_comment(self._pulls[number], text, author)
         return self._double.comment_event("created", self._pulls[number], comment)
 
@@ -88,7 +88,7 @@ class Github:
         return list(self._repository.state.deployments)
 
     def statuses(self, sha: str) -> list[dict[str, Any]]:
-        """Whatever was said of a commit, oldest first."""
+        """The statuses of a commit, oldest first."""
         return list(self._repository.state.statuses.get(sha, []))
 
     @property

@@ -29,7 +29,7 @@ def base_image(kind: Literal["python", "python-build", "node", "static"]) -> str
             alone.
 
     Raises:
-        AssertionError: it can't be made; with what the script said.
+        AssertionError: it can't be made; with the script's output.
     """
     made = subprocess.run([SCRIPT, kind], capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr
@@ -41,7 +41,7 @@ def service_image(kind: ServiceKind) -> str:
     """The reference of a service's image, such as `postgres:15`; made first if it isn't there.
 
     Raises:
-        AssertionError: it can't be made; with what the script said.
+        AssertionError: it can't be made; with the script's output.
     """
     made = subprocess.run([SERVICE_SCRIPT, kind], capture_output=True, text=True, check=False)
     assert made.returncode == 0, made.stderr

@@ -57,7 +57,7 @@ class Load:
         return sum(self.answers.values())
 
     async def until_answered(self, text: str) -> None:
-        """Go on until somebody got this answer."""
+        """Go on until a client got this answer."""
         async with asyncio.timeout(PATIENCE):
             while not self.answers[text]:
                 await asyncio.sleep(0.02)

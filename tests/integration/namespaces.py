@@ -80,7 +80,7 @@ class Namespace:
         return done.stdout
 
     def serve(self, *addresses: str) -> None:
-        """Let everybody in at these, each with its port; `udp:` before one answers what it gets."""
+        """Listen at these, each with its port; `udp:` before one answers what it gets."""
         server = subprocess.Popen(
             [*self.enter, sys.executable, "-c", SERVE, *addresses],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -90,7 +90,7 @@ class Namespace:
         self._servers.append(server)
 
     def reaches(self, address: str, port: int = 80, by: str = CONNECT) -> bool:
-        """Whether somebody lets us in there."""
+        """Whether a connection is accepted there."""
         connect = [*self.enter, sys.executable, "-c", by, address, str(port)]
         return subprocess.run(connect, capture_output=True, check=False).returncode == 0
 

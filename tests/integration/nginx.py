@@ -35,7 +35,7 @@ class NginxUnderTest:
         self._process: subprocess.Popen[bytes] | None = None
         self.sites.mkdir(parents=True)
         self._config.write_text(
-            # Workers as the user who started it, for a folder of pytest's is nobody else's to enter.
+            # Workers as the user who started it: others can't enter pytest's folder.
             f"user root;\ndaemon off;\nworker_processes 1;\npid {folder}/nginx.pid;\n"
             f"error_log {folder}/error.log info;\nevents {{ worker_connections 2048; }}\n"
             f"http {{\n    access_log {folder}/access.log;\n"
@@ -125,6 +125,6 @@ def running_nginx(folder: Path) -> Iterator[NginxUnderTest]:
 
 
 def is_open(port: int) -> bool:
-    """Whether somebody listens there."""
+    """Whether a program listens there."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,6 +1,7 @@
 """A Docker engine of the test's own, which may be restarted and killed: never the machine's.
 
-It has folders, a socket and a bridge to itself, leaves the firewall alone, and ends with whoever started it.
+It has folders, a socket and a bridge to itself, leaves the firewall alone, and ends with the process that
+started it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ START_ALONE = ["setpriv", "--pdeathsig", "TERM", "unshare", "--mount", "--propag
 START = 60.0
 """Seconds until it must answer."""
 PLACES = [IPv4Network(f"192.168.{third}.0/28") for third in range(200, 250)]
-"""Where its default bridge, which nobody uses, may lie."""
+"""The subnet of its default bridge, which isn't used."""
 
 
 class NoEngineError(Exception):
@@ -101,7 +102,7 @@ class OwnEngine:
         self._process.wait(60)
 
     def kill9(self) -> None:
-        """End it as a bug of its own would: its containers go on, and nobody minds them."""
+        """End it as a bug of its own would: its containers go on without it."""
         assert self._process is not None
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()

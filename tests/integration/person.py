@@ -1,4 +1,4 @@
-"""Somebody who uses the client commands: the real command, in a process of its own."""
+"""A user of the client commands: the real command, in a process of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.unit.cli.client.terminal import Terminal
 
 
 class Person:
-    """Somebody with the command, and a browser that writes down where it was sent.
+    """A user with the command, and a browser that records the URLs that it opens.
 
     Args:
         folder: one of their own.

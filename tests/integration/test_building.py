@@ -28,7 +28,7 @@ PAGE = "site/index.html"
 
 
 class Rig:
-    """A Stager that builds one application, `shop`, and somebody who pushes to its repository."""
+    """A Stager that builds one application, `shop`, and a user who pushes to its repository."""
 
     def __init__(self, stager: StagerUnderTest, clone: Clone) -> None:
         self.stager, self.clone = stager, clone
@@ -80,7 +80,7 @@ def make_rig(make_stager: MakeStager, tmp_path: Path) -> MakeRig:
 
 @contextmanager
 def visitors(stager: StagerUnderTest, name: str) -> Iterator[list[str]]:
-    """Somebody who asks for the page again and again; what went wrong, as it happens."""
+    """Requests the page repeatedly; the failures, as they happen."""
     wrong: list[str] = []
     done = threading.Event()
 
@@ -282,7 +282,7 @@ def test_a_build_survives_the_end_of_stager(make_rig: MakeRig) -> None:
     rig.shows("feature", "feature")
 
 
-def test_an_image_that_somebody_else_builds_is_waited_for(make_rig: MakeRig) -> None:
+def test_an_image_that_is_built_elsewhere_is_waited_for(make_rig: MakeRig) -> None:
     rig: Rig = make_rig(
         build=None, image="stager-test/ci:{sha}", port=8080, command="httpd -f -p 8080 -h /etc"
     )

@@ -1,4 +1,4 @@
-"""What Stager keeps is for nobody else on the machine, whatever the umask was and an older one left."""
+"""Other users of the machine can't read Stager's files, whatever the umask is and an older version left."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ import os
 import secrets
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.integration.stager import docker, until
-from tests.integration.test_up import Up
+from tests.integration.up import Up, need_image, running_up
 
 BASE = "stager-base/python:1"
 FILES = {
@@ -144,8 +143,7 @@ def of_container(container: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    if subprocess.run(["docker", "image", "inspect", BASE], capture_output=True, check=False).returncode:
-        pytest.skip("no Docker engine with the base image: scripts/test starts one and makes it")
+    need_image(BASE)
     if subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode:
         pytest.skip("docker compose isn't available")
     for name, text in FILES.items():
@@ -156,17 +154,8 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def up(folder: Path) -> Iterator[Up]:
-    with tempfile.TemporaryDirectory(
-        prefix="up-"
-    ) as states:  # sockets go there, whose paths may only be short
-        up = Up(folder, Path(states))
-        up.state.mkdir(mode=0o700, parents=True)
-        (up.state / "instance_id").write_text(f"test-{secrets.token_hex(4)}")
-        up.start()
+    with running_up(folder) as up:
         yield up
-        print(up.said)
-        if up.process and up.process.poll() is None:
-            up.interrupt()
 
 
 @pytest.fixture

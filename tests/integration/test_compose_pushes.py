@@ -12,7 +12,7 @@ from tests.integration.conftest import MakeStager
 from tests.integration.images import base_image
 from tests.integration.load import Load
 from tests.integration.stager import StagerUnderTest, until
-from tests.integration.test_services import by_service, volumes
+from tests.integration.test_services import by_service
 from tests.local_forge.workshop import Clone
 
 DOCKERFILE = """\
@@ -104,7 +104,7 @@ async def test_a_push_replaces_what_changed(stager: StagerUnderTest, tmp_path: P
     assert (second["api"], second["store"]) == (first["api"], first["store"])
     assert second["web"] != first["web"]
     assert stager.get("change").text == "web 2"
-    assert len(volumes(stager)) == 1
+    assert len(stager.volumes()) == 1
 
 
 def _failed(stager: StagerUnderTest) -> bool:

@@ -1,4 +1,4 @@
-"""Killing things: whatever dies, and whenever, the next look puts everything right."""
+"""Killed processes: whichever is killed, and whenever, the next reconciliation repairs everything."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def test_what_ran_runs_again(engine: OwnEngine, make_stager: MakeStager, way: st
     until(lambda: shows(stager, "one", "one 1"), "one is up")
 
 
-def test_what_is_wished_for_meanwhile_is_done_afterwards(engine: OwnEngine, make_stager: MakeStager) -> None:
+def test_what_is_requested_meanwhile_is_done_afterwards(engine: OwnEngine, make_stager: MakeStager) -> None:
     stager = make_stager()
     for name in ("stays", "goes", "changes"):
         stager.launched(name, VERSION="1")

@@ -170,7 +170,7 @@ async def test_the_node_application_isnt_built_when_its_tests_fail(tmp_path: Pat
     assert "five colours" in caught.value.detail
 
 
-async def test_everybody_hears_what_is_said(tmp_path: Path) -> None:
+async def test_every_client_receives_each_message(tmp_path: Path) -> None:
     async with running("websocket-chat", tmp_path) as (chat, http):
         assert "/socket" in await page(http, chat.url)
         async with http.ws_connect(f"{chat.url}/socket") as ann:

@@ -269,7 +269,7 @@ def test_two_helpers_get_along(namespaces: dict[str, Namespace], helper: Helper,
         assert reached(namespaces["preview"]) == TRUSTED
 
 
-def test_what_is_blocked_is_rejected_at_once_and_told(
+def test_blocked_connections_are_rejected_at_once_and_reported(
     namespaces: dict[str, Namespace], helper: Helper
 ) -> None:
     applied(helper)

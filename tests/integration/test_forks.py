@@ -75,7 +75,7 @@ class Rig:
         assert answer.status_code == 202, answer.text
 
     def say(self, text: str, author: str) -> str:
-        """Somebody comments; what Stager makes of it."""
+        """A user comments; Stager's outcome."""
         delivery, payload = str(uuid.uuid4()), self.github.say(self.number, text, author)
         answer = self.stager.deliver(payload, event="issue_comment", delivery=delivery)
         assert answer.status_code == 202, answer.text
@@ -255,7 +255,7 @@ def test_off(make_rig: MakeRig) -> None:
 
 
 def test_no_secret_is_found_anywhere(make_rig: MakeRig) -> None:
-    """With `open`, so that nobody need be asked; and next to it, a branch of the repository's own that has
+    """With `open`, so that no approval is needed; and next to it, a branch of the repository's own that has
     them, or else this would find nothing where nothing is."""
     rig: Rig = make_rig(forks="open")
     rig.open()

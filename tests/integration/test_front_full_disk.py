@@ -1,4 +1,4 @@
-"""A front on a full disk: it serves what it could read, also after it died, and says what is the matter."""
+"""A front on a full disk: it serves what it could read, also after it was killed, and reports the problem."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ async def test_it_serves_on_and_comes_back(small: Path) -> None:
     await app.stop()
 
 
-async def test_why_it_does_not_start_is_told(tmp_path: Path) -> None:
+async def test_why_it_does_not_start_is_reported(tmp_path: Path) -> None:
     async with rig(tmp_path / "front") as front:
         reports: list[str] = []
         keeping = asyncio.create_task(front.launcher.keep(reports.append))

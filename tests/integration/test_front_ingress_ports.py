@@ -166,7 +166,7 @@ async def test_a_port_that_another_program_has_costs_nothing_else(front: Rig, ap
         assert f"another program uses port {taken}" in closed[taken]
         assert (await enter(free)).status == 200
         assert (await front.ask()).status == 200
-    # It opens as soon as somebody asks again.
+    # It opens at the next request.
     assert await front.client.apply(table) == {}
     assert (await enter(taken)).status == 200
 

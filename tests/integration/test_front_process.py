@@ -1,4 +1,4 @@
-"""The front as a process: changed under load, drained, killed, replaced, limited, and told nonsense."""
+"""The front as a process: changed under load, drained, killed, replaced, limited, and sent invalid lines."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ class TestLife:
         result="it is replaced by the client's real address",
     )
     async def test_no_trusted_proxy_is_none_at_all(self, front: Rig) -> None:
-        """A front that trusts this machine is replaced by one that trusts nobody, and the other way round."""
+        """A front that trusts this machine is replaced by one that trusts no address, and vice versa."""
 
         async def heard() -> str:
             answer = await front.ask("/", "X-Forwarded-For: 203.0.113.9")
@@ -307,7 +307,7 @@ class TestLife:
             assert await asyncio.wait_for(reader.read(), 1) == b""
             writer.close()
 
-    async def test_it_outlives_whoever_started_it(self, tmp_path: Path, app: App) -> None:
+    async def test_it_outlives_the_process_that_started_it(self, tmp_path: Path, app: App) -> None:
         port = free_port()
         code = (
             "import asyncio, os, pathlib\n"
@@ -397,7 +397,7 @@ class TestControl:
         writer.close()
         assert (await front.ask()).status == 200
 
-    async def test_only_its_owner_may_speak_with_it(self, front: Rig) -> None:
+    async def test_only_its_owner_may_connect_to_it(self, front: Rig) -> None:
         for name in ("front.sock", "handover.sock"):
             assert (front.state_dir / name).stat().st_mode & 0o777 == 0o600
 
@@ -407,7 +407,7 @@ class TestControl:
             await client.current()
         assert caught.value.reason == "front-away"
 
-    async def test_events_tell_when_it_comes_and_goes(self, front: Rig) -> None:
+    async def test_events_report_when_it_appears_and_disappears(self, front: Rig) -> None:
         events = front.client.events()
         assert (await anext(events))["event"] == "connected"
         keeping = asyncio.create_task(front.launcher.keep())

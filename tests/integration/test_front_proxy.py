@@ -68,7 +68,7 @@ class TestMessages:
             for _ in range(count):
                 assert (await read_response(reader)).status == 404
 
-    async def test_a_flood_of_pipelined_pages_that_nobody_reads(self, front: Rig) -> None:
+    async def test_a_flood_of_pipelined_pages_that_the_client_doesnt_read(self, front: Rig) -> None:
         before, flood = resident(front.hello.pid), request(host=f"nobody.{DOMAIN}") * 100
         async with front.dial() as (_, writer):
             with pytest.raises(TimeoutError):
@@ -137,7 +137,7 @@ class TestMessages:
         assert (response.headers["connection"], response.body) == ("close", b"until close")
 
     @pytest.mark.parametrize("path", ["/half", "/half-chunk"])
-    async def test_half_a_response_is_never_taken_for_a_whole_one(self, front: Rig, path: str) -> None:
+    async def test_a_partial_response_never_looks_complete(self, front: Rig, path: str) -> None:
         async with front.dial() as (reader, writer):
             writer.write(request(path))
             with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
@@ -163,7 +163,7 @@ class TestMessages:
             assert len(answer.body) == (3 << 20 if path == "/big?3" else len(answer.body) or -1)
             assert await asyncio.wait_for(reader.read(), 5) == b"", "and nothing else"
 
-    async def test_all_that_a_half_closed_client_asked_is_answered(self, front: Rig) -> None:
+    async def test_all_requests_of_a_half_closed_client_are_answered(self, front: Rig) -> None:
         data = request("/1") + request(host=f"nobody.{DOMAIN}") + request("/2", method="POST", body=b"x")
         async with front.dial() as (reader, writer):
             writer.write(data + b"GET / HT")
@@ -235,7 +235,7 @@ class TestStreams:
             writer.write_eof()
             assert await reader.read() == b"bye"
 
-    async def test_an_upgrade_that_nobody_asked_for(self, front: Rig) -> None:
+    async def test_an_upgrade_that_wasnt_requested(self, front: Rig) -> None:
         response = await front.ask("/ws-unasked")
         assert (response.status, response.json["state"]) == (502, "bad-response")
 
@@ -308,7 +308,7 @@ class TestPages:
         await front.serve({HOST: Endpoint("127.0.0.1", port)})
         assert (await front.ask()).json["state"] == "unreachable"
 
-    async def test_never_heard_of(self, front: Rig) -> None:
+    async def test_an_unknown_host(self, front: Rig) -> None:
         response = await front.ask(host=f"nobody.{DOMAIN}:8000")
         assert (response.status, response.json["state"]) == (404, "unknown")
 
@@ -327,7 +327,7 @@ class TestPages:
             assert (response.status, response.json["state"]) == (503, "restarting")
             assert response.headers["retry-after"] == "2"
 
-    async def test_nobody_answers(self, front: Rig) -> None:
+    async def test_the_app_doesnt_answer(self, front: Rig) -> None:
         await front.serve({HOST: Endpoint("127.0.0.1", free_port())})
         events = front.client.events()
         assert (await anext(events))["event"] == "connected"
@@ -338,7 +338,7 @@ class TestPages:
         assert await asyncio.wait_for(changed, 5) == {"event": "unreachable", "host": HOST}
         await events.aclose()
 
-    async def test_a_body_that_nobody_wants(self, front: Rig) -> None:
+    async def test_a_body_that_isnt_read(self, front: Rig) -> None:
         async with front.dial() as (reader, writer):
             writer.write(request(method="POST", host=f"nobody.{DOMAIN}", body=bytes(3 << 20)))
             response = await read_response(reader)
@@ -359,7 +359,7 @@ class TestPages:
 
 class TestPool:
     async def test_a_kept_connection_that_the_app_closed(self, front: Rig, app: App) -> None:
-        """The app restarts on the same port: the kept connection is dead, the next request must not be."""
+        """The app restarts on the same port: the kept connection is closed, and the next request succeeds."""
         await front.ask()
         port = app.endpoint.port
         await app.stop()
@@ -375,7 +375,7 @@ class TestPool:
         result="both are removed from the response",
     )
     @pytest.mark.parametrize("policy", [None, AccessPolicy(index=True)])
-    async def test_an_app_speaks_to_its_own_visitors_alone(
+    async def test_an_app_reaches_its_own_visitors_only(
         self, front: Rig, app: App, policy: AccessPolicy | None
     ) -> None:
         """Not to an nginx before the front, and of no other hosts' cookies. Stager itself may."""

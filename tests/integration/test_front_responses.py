@@ -95,7 +95,7 @@ async def test_what_can_t_be_served_isn_t_healthy_and_both_say_why(front: Rig, n
         assert (line["outcome"], line["why"]) == ("bad-response", why)
 
 
-async def test_a_refusal_is_forgotten_with_the_next_answer() -> None:
+async def test_a_refusal_is_cleared_by_the_next_response() -> None:
     prober = HttpProber()
     async with saying(b"nonsense\n\n") as endpoint:
         assert await prober.answers(endpoint, HOST, "/") is None

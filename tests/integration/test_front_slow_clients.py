@@ -128,7 +128,7 @@ class TestSlowClients:
 class TestSlowApplications:
     @contextlib.asynccontextmanager
     async def served(self, serve: Callable[[Reader, Writer], Awaitable[None]]) -> AsyncIterator[Endpoint]:
-        """An application that answers so, once it is asked: of one that speaks first nothing is believed."""
+        """An application that answers so after a request: an answer before the request is refused."""
         going: set[asyncio.Task[None]] = set()
 
         async def keep(reader: Reader, writer: Writer) -> None:
@@ -147,7 +147,7 @@ class TestSlowApplications:
         await asyncio.sleep(0.05)
 
     async def assert_ended(self, front: Rig, app: App, slow: Endpoint, state: str) -> None:
-        """Many ask the slow one, and are told; those who ask another are served meanwhile."""
+        """Many requests to the slow one get an error page; those to another are served meanwhile."""
         await front.serve({HOST: slow, OTHER: app.endpoint})
         asked = [asyncio.ensure_future(front.ask()) for _ in range(100)]
         while not all(task.done() for task in asked):
@@ -197,7 +197,7 @@ class TestSlowApplications:
 
 @contextlib.contextmanager
 def full_queue() -> Iterator[tuple[str, int]]:
-    """An address at which somebody listens who takes no calls."""
+    """An address with a listener that accepts no connection."""
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
         address = listener.getsockname()

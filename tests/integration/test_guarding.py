@@ -193,7 +193,7 @@ def test_another_containers_published_port(guarded: Guarded) -> None:
     profile="preview",
     result="no instance starts; the rules of running instances stay",
 )
-def test_nothing_starts_while_the_helper_is_dead(guarded: Guarded, service: int) -> None:
+def test_nothing_starts_while_the_helper_doesnt_run(guarded: Guarded, service: int) -> None:
     stager, helper = guarded()
     stager.start()
     stager.launched("a")

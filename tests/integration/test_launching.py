@@ -95,7 +95,7 @@ def test_r93_the_same_name_again_is_a_refresh_at_the_same_url(shared_stager: Sta
     assert len(shared_stager.networks()) == 1
 
 
-def test_launch_answers_at_once_when_asked_to(shared_stager: StagerUnderTest) -> None:
+def test_launch_can_answer_at_once(shared_stager: StagerUnderTest) -> None:
     answer = shared_stager.launch(BOOT="1.5", wait="0")
     assert answer.status_code == 202
     page = shared_stager.get("test", Accept="text/html")

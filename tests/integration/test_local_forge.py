@@ -81,7 +81,7 @@ def test_many_branches_at_once(make_stager: MakeStager, tmp_path: Path) -> None:
     ]
 
 
-def test_all_too_many_branches_arent_told_of_one_by_one(make_stager: MakeStager, tmp_path: Path) -> None:
+def test_too_many_branches_are_reported_together(make_stager: MakeStager, tmp_path: Path) -> None:
     bare = tmp_path / "git" / "shop.git"
     rules = {"bases": ["release/*"]}  # which is none of theirs
     stager = make_stager(local_forge=str(bare.parent), images={"shop": {"pull_requests": rules}})

@@ -65,7 +65,7 @@ def test_the_command_says_what_to_do_while_no_server_runs(make_stager: MakeStage
     profile="visitor",
     result="404 or another error, and no link",
 )
-def test_nobody_creates_one_through_the_front(make_stager: MakeStager) -> None:
+def test_the_front_doesnt_create_one(make_stager: MakeStager) -> None:
     stager = make_stager(trusted_proxies=["127.0.0.0/8"], **WITHOUT_SIGN_IN)
     for method in ("GET", "POST"):
         for name, text in REQUESTS.items():

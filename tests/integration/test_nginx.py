@@ -51,9 +51,7 @@ def test_the_walkthrough_s_launch_as_written(nginx: NginxUnderTest, behind: Behi
 
 @pytest.mark.requirement("R3", "R92")
 @pytest.mark.parametrize("vhosts", [True, False])
-def test_dead_subdomains_are_answered_in_our_words(
-    nginx: NginxUnderTest, behind: Behind, vhosts: bool
-) -> None:
+def test_unknown_subdomains_get_our_page(nginx: NginxUnderTest, behind: Behind, vhosts: bool) -> None:
     stager = behind(vhosts=vhosts)
     # Its name comes before all others, so nginx would take it for the default one.
     stager.launched("aaa")

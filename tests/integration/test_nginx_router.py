@@ -42,7 +42,7 @@ def shipped(nginx: NginxUnderTest) -> str:
 
 @dataclass
 class NginxRig:
-    """An nginx, and what tells it."""
+    """An nginx and the router that configures it."""
 
     nginx: NginxUnderTest
     scratch: Path
@@ -405,7 +405,7 @@ class TestRefusals:
         assert problems.keys() == {B}
         assert nginx_rig.nginx.files() == ["a"]
 
-    async def test_a_configuration_that_others_broke_is_said_to_be(self, nginx_rig: NginxRig) -> None:
+    async def test_a_configuration_that_others_broke_is_reported(self, nginx_rig: NginxRig) -> None:
         await nginx_rig.router.apply(table(A))
         (nginx_rig.nginx.sites / "zz-mine").write_text("nonsense;\n")
         with pytest.raises(Fault, match=r'unknown directive "nonsense" in .*/zz-mine:1') as caught:
@@ -509,7 +509,7 @@ class TestTemplate:
         assert words in caught.value.message
         assert caught.value.reason == "nginx-template"
 
-    async def test_what_a_file_alone_can_t_tell_is_left_to_the_whole(self, nginx_rig: NginxRig) -> None:
+    async def test_what_a_file_alone_can_t_show_is_checked_in_the_whole(self, nginx_rig: NginxRig) -> None:
         (nginx_rig.nginx.sites / "00-mine").write_text("log_format mine '$host';\n")
         text = (
             f"server {{ listen 127.0.0.1:{nginx_rig.nginx.port}; server_name {{{{ slug }}}}.{{{{ host }}}};"

@@ -54,7 +54,7 @@ def ask(nginx: NginxUnderTest, path: str, *arguments: str, host: str = HOST) -> 
     return status, body
 
 
-async def test_what_the_application_is_told_is_one_story(nginx: NginxUnderTest, front: Rig) -> None:
+async def test_the_application_gets_consistent_headers(nginx: NginxUnderTest, front: Rig) -> None:
     app = App()
     await front.serve({HOST: await app.start()})
     lies = ["X-Forwarded-For: 6.6.6.6", "X-Forwarded-Proto: http", "X-Forwarded-Host: evil.test",
@@ -77,7 +77,7 @@ async def test_what_the_application_is_told_is_one_story(nginx: NginxUnderTest, 
     await app.stop()
 
 
-async def test_it_speaks_http_2(nginx: NginxUnderTest, front: Rig) -> None:
+async def test_it_supports_http_2(nginx: NginxUnderTest, front: Rig) -> None:
     app = App()
     await front.serve({HOST: await app.start()})
     for version, spoken in (("--http2", "2"), ("--http1.1", "1.1")):
@@ -87,6 +87,6 @@ async def test_it_speaks_http_2(nginx: NginxUnderTest, front: Rig) -> None:
     await app.stop()
 
 
-def test_the_installed_one_minds_nothing(nginx: NginxUnderTest) -> None:
+def test_the_installed_one_accepts_it(nginx: NginxUnderTest) -> None:
     done = subprocess.run([*nginx._command, "-t"], capture_output=True, text=True, check=False)
     assert "warn" not in done.stderr

@@ -55,6 +55,18 @@ def configure(shell: Console) -> None:
     (shell.server / "config.yml").write_text(yaml.safe_dump({**config, "helper": "off"}))
 
 
+def started(shell: Console, command: str) -> Terminal:
+    """Start the draft, and wait for its shell."""
+    draft = shell.sit(command)
+    draft.wait_for("# ")
+    return draft
+
+
+def assert_launches(shell: Console, command: str, host: str) -> None:
+    assert shell.run(command).endswith(f"http://{host}")
+    assert "<h1>" in shell.get(host)
+
+
 def type_in(draft: Terminal, sample: str) -> None:
     """Type commands inside the draft, and wait for their end."""
     mark = secrets.token_hex(4)
@@ -64,13 +76,13 @@ def type_in(draft: Terminal, sample: str) -> None:
 
 def test_each_step(shell: Console) -> None:
     shell.run(page_sample("walkthrough-with-a-prepared-image.md", "getent hosts demo.example.org"))
-    draft = shell.sit(
+    draft = started(
+        shell,
         page_sample(
             "walkthrough-with-a-prepared-image.md",
             "docker run --interactive --tty --name stager-demo-draft python:3",
-        )
+        ),
     )
-    draft.wait_for("# ")
     type_in(draft, page_sample("walkthrough-with-a-prepared-image.md", "cd /\ngit clone"))
     type_in(
         draft,
@@ -88,8 +100,7 @@ def test_each_step(shell: Console) -> None:
         "walkthrough-with-a-prepared-image.md",
         "curl --user testuser:testpassword -d 'image_name=stager-demo&container_name=test'",
     )
-    assert shell.run(launch).endswith(f"http://test.{PAGES_DOMAIN}")
-    assert "<h1>" in shell.get(f"test.{PAGES_DOMAIN}")
+    assert_launches(shell, launch, f"test.{PAGES_DOMAIN}")
     kill = page_sample(
         "walkthrough-with-a-prepared-image.md", "curl --user testuser:testpassword -d 'container_name=test'"
     )
@@ -101,13 +112,13 @@ def test_each_step(shell: Console) -> None:
 
 def follow_the_branch(shell: Console) -> None:
     """The page's step 6."""
-    draft = shell.sit(
+    draft = started(
+        shell,
         page_sample(
             "walkthrough-with-a-prepared-image.md",
             "docker run --interactive --tty --name stager-demo-draft stager-demo",
-        )
+        ),
     )
-    draft.wait_for("# ")
     type_in(draft, page_sample("walkthrough-with-a-prepared-image.md", "cat > /run.sh <<'EOF'\nset -e"))
     shell.run(
         page_sample(
@@ -119,5 +130,4 @@ def follow_the_branch(shell: Console) -> None:
         "walkthrough-with-a-prepared-image.md",
         "curl --user testuser:testpassword -d 'image_name=stager-demo&container_name=main'",
     )
-    assert shell.run(launch).endswith(f"http://main.{PAGES_DOMAIN}")
-    assert "<h1>" in shell.get(f"main.{PAGES_DOMAIN}")
+    assert_launches(shell, launch, f"main.{PAGES_DOMAIN}")

@@ -1,4 +1,4 @@
-"""Classes of one's own change what Stager does, by files and configuration, and cost nobody a preview."""
+"""Classes of one's own change what Stager does, by files and configuration, and never prevent a preview."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ LETMEIN = '''
 from stager import Actor, AuthenticationStrategy
 
 class SharedPassword(AuthenticationStrategy):
-    """Whoever knows the word."""
+    """Any user who knows the word."""
     short_name = "shared"
     def authenticate(self, credentials):
         if credentials.parameters.get("word") == "sesame":

@@ -1,5 +1,5 @@
-"""Private previews, on real containers: each way in, nobody else, and nothing of it in what the application
-receives."""
+"""Private previews, on real containers: each way to get access, no access without, and nothing of it in what
+the application receives."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def give_password(visitor: Visitor, url: str, password: str = "open sesame") -> 
     return seen, answer.text
 
 
-def test_a_password_opens_it_and_the_app_never_hears_of_that(private: StagerUnderTest) -> None:
+def test_a_password_opens_it_and_isnt_passed_to_the_app(private: StagerUnderTest) -> None:
     private.launched("a")
     visitor = Visitor(private)
     url = visitor.url("a", "/echo?x=1&y=%2F")
@@ -60,7 +60,7 @@ def test_a_pass_is_for_its_preview_alone(private: StagerUnderTest) -> None:
     assert tossed.status_code == 401
 
 
-def test_pages_of_a_private_preview_tell_strangers_nothing(private: StagerUnderTest) -> None:
+def test_pages_of_a_private_preview_show_strangers_nothing(private: StagerUnderTest) -> None:
     assert private.launch("broken", EXIT="3").status_code == 503
     stranger = Visitor(private)
     for headers in ({}, HTML):
@@ -134,7 +134,7 @@ def test_a_share_link_opens_it_until_it_is_withdrawn(private: StagerUnderTest) -
     assert Visitor(private).ask(other["url"]).status_code == 401
 
 
-def test_it_holds_while_the_control_plane_is_dead(private: StagerUnderTest) -> None:
+def test_it_stays_private_while_the_control_plane_doesnt_run(private: StagerUnderTest) -> None:
     private.launched("a")
     visitor = Visitor(private)
     give_password(visitor, visitor.url("a"))
@@ -197,7 +197,7 @@ def test_guessing_ends_soon(private: StagerUnderTest) -> None:
 
 
 @pytest.mark.parametrize("to", ["//evil.test", "https://evil.test/", "/\\evil.test", "javascript:alert(1)"])
-def test_nobody_is_sent_elsewhere(private: StagerUnderTest, to: str) -> None:
+def test_no_redirect_leads_to_another_host(private: StagerUnderTest, to: str) -> None:
     private.launched("a")
     visitor = Visitor(private)
     home = f"http://localhost:{private.port}/preview-access"

@@ -160,7 +160,7 @@ def test_r65_without_its_listener_an_event_does_nothing(make_stager: MakeStager)
     assert stager.get("my-branch").status_code == 200
 
 
-def test_forks_wait_and_are_told_so(stager: StagerUnderTest) -> None:
+def test_forks_wait_with_a_notice(stager: StagerUnderTest) -> None:
     stager.deliver(Pull(fork=True).opened())
     refused = stager.wait_for("my-branch", "refused")
     assert refused["reason"] == "approval"

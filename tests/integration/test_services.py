@@ -9,23 +9,15 @@ import pytest
 
 from tests.integration.conftest import MakeStager
 from tests.integration.load import Load
+from tests.integration.service_cycles import SERVICES
 from tests.integration.stager import StagerUnderTest, docker, until
 
-STORE = ["python3", "-m", "http.server", "8000", "--directory", "/data"]
-SERVICES = {
-    "admin": {"image": "stager-test/app:1", "command": ["python3", "/server.py"], "routed": 3000},
-    "store": {
-        "image": "stager-base/python:1",
-        "command": STORE,
-        "health": {"port": 8000},
-        "volumes": ["data:/data"],
-    },
-}
+WITHOUT_JOB = {name: SERVICES[name] for name in ("admin", "store")}
 
 
 @pytest.fixture
 def stager(make_stager: MakeStager) -> Iterator[StagerUnderTest]:
-    stager = make_stager(images={"shop": {"services": SERVICES, "memory": "384m"}})
+    stager = make_stager(images={"shop": {"services": WITHOUT_JOB, "memory": "384m"}})
     yield stager
     stager.empty()
 
@@ -34,11 +26,6 @@ def by_service(stager: StagerUnderTest) -> dict[str, str]:
     """The running containers' ids by the name of the service."""
     found = {c: stager.inspect(c) for c in stager.containers()}
     return {d["Config"]["Labels"]["stager.service"]: c for c, d in found.items() if d["State"]["Running"]}
-
-
-def volumes(stager: StagerUnderTest) -> list[str]:
-    label = f"--filter=label=stager.installation={stager.installation}"
-    return docker("volume", "ls", "--quiet", label).split()
 
 
 async def test_two_pushes_a_broken_one_and_the_end(stager: StagerUnderTest) -> None:
@@ -68,8 +55,8 @@ async def test_two_pushes_a_broken_one_and_the_end(stager: StagerUnderTest) -> N
         "import urllib.request as r; print(r.urlopen('http://store:8000/note').read().decode())",
     )  # fmt: skip
     assert reached.strip() == "kept"
-    assert len(volumes(stager)) == 1
+    assert len(stager.volumes()) == 1
 
     await asyncio.to_thread(stager.kill, "test")
-    until(lambda: not (stager.containers() or stager.networks() or volumes(stager)), "nothing is left", 90)
+    until(lambda: not (stager.containers() or stager.networks() or stager.volumes()), "nothing is left", 90)
     assert stager.get("admin--test").status_code in {404, 410, 503}

@@ -89,7 +89,7 @@ class Rig:
             await asyncio.sleep(0.05)  # aiohttp closes its connections in the loop's next rounds
 
     def fails(self, dockerfile: str, **more: object) -> str:
-        """Build it in the builder of its own, which doesn't work; all that is said of it."""
+        """Build it in the builder of its own, which doesn't work; all of its output."""
         with pytest.raises(StagerError) as failed:
             self.build(dockerfile, **more)  # type: ignore[arg-type]
         return f"{failed.value} {failed.value.detail}"
@@ -442,7 +442,7 @@ def test_what_is_killed_leaves_nothing(rig: Rig, builder: OwnBuilder) -> None:
 
 
 def test_it_isn_t_started_without_the_firewall(rig: Rig, tmp_path: Path) -> None:
-    """Rules that somebody took away are put back first; where they can't be, there is no builder."""
+    """Rules that another program removed are restored first; if they can't be, there is no builder."""
     with own_builder() as guarded:
         chain = f"STAGER-{guarded.tag.upper()}-OUT"
         guarded.stop()

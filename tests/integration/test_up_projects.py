@@ -56,7 +56,7 @@ SENTENCES = {
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What came of a run: its page and what was said."""
+    """The result of a run: its page and its output."""
 
     page: str
     said: str
@@ -223,7 +223,7 @@ def test_options_set_variables(results: Results) -> None:
     result="the log shows `***`, and no file of Stager's has the value",
 )
 def test_variables_reach_build_and_run_and_no_file() -> None:
-    """A value that the repository doesn't have: neither in the state folder, nor in what is said."""
+    """A value that the repository doesn't have: neither in the state folder, nor in the output."""
     values = {"API_TOKEN": "kx7-argument", "NPM_TOKEN": "kx7-mounted", "RUN_TOKEN": "kx7-running"}
     with tempfile.TemporaryDirectory(prefix="up-") as root:
         env = Path(root) / "my.env"

@@ -1,4 +1,4 @@
-"""Many large bodies that nobody has signed, at once: neither process keeps them in its memory."""
+"""Many large unsigned bodies at once: neither process keeps them in its memory."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def shop(make_stager: MakeStager, github: Github, **settings: Any) -> StagerUnde
 
 
 def last(github: Github, sha: str) -> dict[str, Any]:
-    """What was said last of a commit."""
+    """The last status of a commit."""
     return (github.statuses(sha) or [{"state": ""}])[-1]
 
 

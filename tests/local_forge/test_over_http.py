@@ -141,7 +141,7 @@ class TestAnswer:
         if "/../" not in path:
             assert answer.text.endswith("The repositories are: /git/shop.git.")
 
-    async def test_to_whoever_isnt_known(self, client: httpx.AsyncClient) -> None:
+    async def test_to_unknown_users(self, client: httpx.AsyncClient) -> None:
         answer = await client.get("/git/shop.git/info/refs?service=git-upload-pack", auth=("ann", "wrong"))
         assert (answer.status_code, answer.headers["www-authenticate"][:5]) == (401, "Basic")
 
@@ -156,7 +156,7 @@ class TestAnswer:
         answer = await client.post("/git/shop.git/git-receive-pack", content=b"nonsense")
         assert answer.status_code in (400, 415)
 
-    async def test_to_whoever_goes_away_leaves_no_process(
+    async def test_to_a_client_that_disconnects_leaves_no_process(
         self, client: httpx.AsyncClient, bare: Path
     ) -> None:
         async def endless() -> AsyncIterator[bytes]:

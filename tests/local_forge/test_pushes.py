@@ -1,4 +1,4 @@
-"""Real pushes: what Stager hears of them, and what whoever pushes reads."""
+"""Real pushes: what Stager receives, and what the user who pushes reads."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ class TestPush:
         sources = GitSources(tmp_path / "sources", Limits())
         async with sources.checkout("shop", Origin(str(bare)), sha) as folder:
             assert {path.name for path in folder.iterdir()} == {"README", "older", "newer", "x"}
-        clone.branch("y")  # whoever has all of the history pushes to it as well
+        clone.branch("y")  # a clone with all of the history pushes to it as well
         clone.push("y")
         assert ear.heard[-1].change.head_ref == "y"
 
@@ -320,7 +320,7 @@ class TestThatCantBeTold:
         repository.introduce("shop")
         assert clone.push("x:y") == [push_client.AWAY]
 
-    async def test_because_somebody_answers_a_byte_at_a_time(
+    async def test_because_the_answer_comes_a_byte_at_a_time(
         self, bare: Path, forge: LocalForge, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(push_client, "PATIENCE", 0.5)
@@ -335,7 +335,7 @@ class TestThatCantBeTold:
             dripping.join(30)
         assert said == [push_client.SILENT]
 
-    async def test_because_somebody_else_answers(self, clone: Clone, ear: Ear) -> None:
+    async def test_because_another_program_answers(self, clone: Clone, ear: Ear) -> None:
         ear.media_type = "text/html"
         clone.branch("x")
         assert clone.push("main", "x") == [push_client.AWAY]
@@ -397,7 +397,7 @@ class TestThatCantBeTold:
 
 
 class TestRepository:
-    async def test_has_a_secret_for_nobody_else(self, forge: LocalForge, bare: Path) -> None:
+    async def test_has_a_secret_that_others_cant_read(self, forge: LocalForge, bare: Path) -> None:
         await forge.open("http://127.0.0.1:9")
         secret = bare / "stager" / "secret"
         before = secret.read_text()
@@ -416,7 +416,7 @@ class TestRepository:
         assert (bare / "heard").read_text().count("refs/heads/") == 2
         assert told(ear) == [(OPENED, 1, "x")]
 
-    async def test_isnt_one_that_somebody_works_in(self, clone: Clone) -> None:
+    async def test_isnt_a_working_repository(self, clone: Clone) -> None:
         with pytest.raises(Exception, match="isn't a bare repository"):
             await LocalRepository(clone.folder).adopt()
 

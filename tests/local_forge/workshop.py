@@ -1,4 +1,4 @@
-"""A repository that somebody works in, a bare one that is a forge, and a Stager that hears of pushes."""
+"""A working repository, a bare one that is a forge, and a Stager that receives pushes."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tests.doubles.git import WHO
 
 @dataclass
 class Ear:
-    """What hears of pushes in Stager's place. It believes what the forge's own check lets through.
+    """Receives pushes in Stager's place. It accepts what the forge's own check accepts.
 
     Args:
-        answer: what it says of each; `{}` becomes the action.
-        heard: the events, in order.
-        refused: why others weren't believed.
+        answer: its answer to each; `{}` becomes the action.
+        heard: the received events, in order.
+        refused: why others were refused.
         waits: whether each push waits for its previews.
         pause: set, it answers only when it is.
         media_type: of its answers.
@@ -68,7 +68,7 @@ def listening(ear: Ear) -> Iterator[Ear]:
             status, text = ear.hear({k.lower(): v for k, v in self.headers.items()}, body)
             self.send_response(status)
             self.send_header("Content-Type", ear.media_type)
-            with suppress(ConnectionError):  # whoever asked has given up
+            with suppress(ConnectionError):  # the client has disconnected
                 self.end_headers()
                 self.wfile.write(text.encode())
 
@@ -87,7 +87,7 @@ def listening(ear: Ear) -> Iterator[Ear]:
 
 
 class Clone:
-    """Somebody's own repository, with a first commit on its branch `main`."""
+    """A user's own repository, with a first commit on its branch `main`."""
 
     def __init__(self, folder: Path, remote: Path | str) -> None:
         self.folder = folder

@@ -92,7 +92,7 @@ class BaseMachine(RuleBasedStateMachine):
         heads: every head that each pull request ever had.
         foreign: the pull requests that came from forks.
         ours: every commit that was in the repository itself.
-        let_run: the commits of pull requests that somebody who may do so ever wanted to let run.
+        let_run: the commits of pull requests that a user with the permission ever approved.
         failing: the commits that no image comes of.
         passed: the commits whose checks have passed.
         closed_once: the pull requests that ever were closed.
@@ -159,7 +159,7 @@ class BaseMachine(RuleBasedStateMachine):
         return [c.number for c in self._truths() if c.head_ref == ref]
 
     def _is_barred(self, change: Change) -> bool:
-        """Whether nobody can let it run."""
+        """Whether no approval is possible."""
         return change.trust is Trust.FORK and self.terms.forks == "off"
 
     def _sha(self) -> str:
@@ -187,7 +187,7 @@ class BaseMachine(RuleBasedStateMachine):
         await self.harness.rest(5 * self.harness.router.delay + 0.01)
 
     def _answered(self, call: Coroutine[Any, Any, T]) -> T | None:
-        """What was answered; None if the control plane died before it could answer."""
+        """What was answered; None if the control plane was killed before it could answer."""
         return self.do(self._answer(call))
 
     async def _answer(self, call: Coroutine[Any, Any, T]) -> T | None:
@@ -215,7 +215,7 @@ class BaseMachine(RuleBasedStateMachine):
         return self._peek(lambda tx: tx.environment_by_key(key))
 
     def _knows_everything(self) -> bool:
-        """Whether it has worked through all that it was told."""
+        """Whether it has processed all that it received."""
         return self._peek(lambda tx: tx.next_delivery()) is None
 
     def _has_to_hear(self, number: int) -> bool:
@@ -225,7 +225,7 @@ class BaseMachine(RuleBasedStateMachine):
         return any(isinstance(event, CommentAdded) and event.number == number for event in waiting)
 
     def _knows_repository(self) -> bool:
-        """Whether it has heard of it, so that it knows it by another name as well."""
+        """Whether it has received a delivery of it, so that it knows its other name as well."""
         seen = self._peek(lambda tx: tx.repositories())
         return any(s.repository.id == self.repository.id for s in seen)
 
@@ -265,7 +265,7 @@ class BaseMachine(RuleBasedStateMachine):
 
     def _versions_labelled(self, name: str) -> set[str | None]:
         """The versions that containers are labelled with, of each environment the newest; None if there are
-        no containers. Any service's container tells it: the main one may not be created yet, or be gone."""
+        no containers. Any service's container has it: the main one may not be created yet, or be gone."""
         labels = [self.engine.spec(i.id).labels for i in self.engine.there()]
         of_name = sorted((b for b in labels if b.subject == f"name:{name}"), key=lambda b: b.generation)
         return set({b.environment: b.parameters["V"] for b in of_name}.values()) or {None}

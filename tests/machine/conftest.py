@@ -1,4 +1,4 @@
-"""What the machines share: the log is silent, and what a bug of ours would log is remembered."""
+"""What the machines share: the log is silent, and what a bug of ours would log is recorded."""
 
 from __future__ import annotations
 

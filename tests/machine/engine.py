@@ -1,4 +1,4 @@
-"""An engine that does what it was asked for, even if whoever asked is dead or has lost interest by then."""
+"""An engine that completes a call, even if its caller was killed or cancelled meanwhile."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class EngineSimulation(Simulation):
         self._engine = engine
         self._goings = 0
         # Of a container that Docker was making or removing when it went, it may have lost all but the volume,
-        # which bears nobody's name. Those of towns before this one are here, too.
+        # which has no environment's name. Those of earlier runs are here, too.
         self._orphans = set(docker("volume", "ls", "--quiet").split())
 
     def _looked_at(self) -> dict[str, Sequence[Any]]:

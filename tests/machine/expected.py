@@ -1,7 +1,7 @@
-"""What should run, as far as one can say who wasn't in the room: the book that the machines keep.
+"""What should run, as far as can be known from outside: the record that the state machines keep.
 
 Most of what happens leaves one answer. A few things leave two, such as a launch that was never answered
-because its Stager died: then both are right, until the next rest shows which it was.
+because its Stager was killed: then both are right, until the next rest shows which it was.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Expected:
         """The heads of which one should run; None is that nothing should.
 
         Args:
-            heads: of which one should, as far as nobody has stopped it by hand; None when the pull request is
+            heads: of which one should, unless it was stopped manually; None when the pull request is
                 closed, or its code mustn't run.
         """
         match self.held(number):
@@ -71,7 +71,7 @@ class Expected:
             case Held.YES:
                 return {None}
 
-    # Commits of pull requests that somebody with push access let run, whatever speaks against them. It is the
+    # Commits of pull requests that a user with push access approved, whatever the rules are. It is the
     # last one that counts, and None is that there is none.
 
     def lets_run(self, number: int, sha: str | None) -> None:
@@ -83,5 +83,5 @@ class Expected:
         self._let_run[number] = {*self._let_run.get(number, {None}), *shas}
 
     def is_let_run(self, number: int, sha: str) -> set[bool]:
-        """Whether it was; both are right where nobody knows."""
+        """Whether it was; both are right if it is unknown."""
         return {last == sha for last in self._let_run.get(number, {None})}

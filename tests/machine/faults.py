@@ -1,4 +1,4 @@
-"""What goes wrong in the machine over the fakes: everything dies, leaves, slows down, answers nonsense."""
+"""What goes wrong in the machine over the fakes: parts are killed, unreachable, slow, or answer nonsense."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Faults(BaseMachine):
     @rule(passing=PASSES, exit_code=st.sampled_from([137, 143]))
     @precondition(lambda self: len(self._to_stop()) == len(self._running()))
     def engine_is_restarted(self, passing: float, exit_code: int) -> None:
-        """Everything ends with it, and nobody is told of that."""
+        """Everything ends with it, without an event."""
         self.engine.leave()
         for instance in self._to_stop():
             self.stops[instance.deployment] += 1
@@ -121,7 +121,7 @@ class Faults(BaseMachine):
     @rule(which=st.integers(0, 9))
     @precondition(lambda self: self.harness.builder.images)
     def image_removed(self, which: int) -> None:
-        """By somebody who wanted room on the disk; Docker keeps those that are used."""
+        """By an administrator who needed room on the disk; Docker keeps those that are used."""
         images = sorted(self.harness.builder.images)
         self.harness.builder.lose(self.harness.builder.made_by(images[which % len(images)]).key)
 

@@ -38,7 +38,7 @@ class Machine(Rest):
         finally:
             self.do(end_all_tasks())
             self.loop.close()
-        gc.collect(1)  # What nobody waited for shows at its end.
+        gc.collect(1)  # Exceptions that were never retrieved show at the end of their task.
         assert self.unheard == [], "an exception that nobody waited for"
 
 
@@ -66,7 +66,7 @@ class WithServices(Machine):
 
 
 class OutOfTouch(Machine):
-    """One without credentials: it knows what it is told and nothing else, so that is what should run. It can
+    """One without credentials: it knows deliveries and nothing else, so these decide what should run. It can
     neither fetch a commit nor tell what comes first within a second."""
 
     credentials = False
@@ -83,7 +83,7 @@ class OutOfTouch(Machine):
         return list(self.reported.values())
 
     def _know(self, event: ChangeEvent) -> None:
-        """What happens is nothing until it is told."""
+        """An event has no effect until it is delivered."""
 
     def _heard(self, event: Event) -> None:
         """Only what is newer than everything before changes anything."""

@@ -15,6 +15,7 @@ from stager.domain.errors import Refused
 from stager.domain.identity.actor import Actor
 from stager.domain.pull_requests.comment_command import Verb, parse_command
 from stager.domain.pull_requests.events import ChangeEvent, CommentAdded
+from stager.domain.source import Trust
 from stager.testing import FaultMode
 from tests.machine.base import OURS, STRANGERS
 from tests.machine.expected import Held
@@ -84,7 +85,7 @@ class People(Pulls):
     @rule(target=MESSAGES, change=CHANGES)
     @precondition(lambda self: self._alive)
     def approve_and_push(self, change: ChangeEvent) -> Events:
-        """What was approved comes up, and then its author pushes what nobody has read."""
+        """What was approved comes up, and then its author pushes a commit that isn't approved."""
         self.approve(change)
         self.do(self.harness.rest(ENOUGH))
         return self.push_and_wait(change)
@@ -111,7 +112,7 @@ class People(Pulls):
         return event
 
     def _is_calm(self, event: CommentAdded) -> bool:
-        """Whether it will be parse_command at once, and by somebody who knows how things stand."""
+        """Whether it will be parse_command at once, and by a user who knows the current state."""
         if not (self.credentials and self._alive and self._knows_everything()):
             return False
         known, truth = self._of_change(event.number), self.truth(event.number)
@@ -157,14 +158,15 @@ class People(Pulls):
         self.expected.may_let_run(number, *self.heads[number])
 
     def _is_brought_back(self, environment: Environment) -> None:
-        """Somebody was told that it is launched."""
+        """A user got the answer that it is launched."""
         assert environment.change is not None
         number, sha = environment.change.number, environment.desired.revision.sha
         in_doubt = self._has_to_hear(number)
         self.expected.hold(number, Held.MAYBE if in_doubt else Held.NO)
-        if environment.approved_sha != sha:
+        is_killed_fork = environment.approved_sha != sha and environment.desired.trust is Trust.FORK
+        if environment.approved_sha != sha and not is_killed_fork:
             return
-        if in_doubt:
+        if in_doubt or is_killed_fork:  # the latter runs until the rules are evaluated again
             self.expected.may_let_run(number, sha)
         else:
             self.expected.lets_run(number, sha)
@@ -180,7 +182,7 @@ class People(Pulls):
         self.expected.hold(change.number, Held.YES if certain else Held.MAYBE)
 
     def _in_doubt(self, name: str, version: str | None) -> None:
-        """It died before it answered: what was asked for may have been written down, or not."""
+        """It was killed before it answered: what was asked for may have been written down, or not."""
         self.expected.may_run(name, version)
         for number in self._numbers(name):
             self.expected.may_be_held(number)
@@ -188,7 +190,7 @@ class People(Pulls):
                 self._may_be_anything(number)
 
     def _read(self, change: ChangeEvent, *, stale: bool) -> str:
-        """The commit that whoever approves it has read."""
+        """The commit that was reviewed."""
         heads = self.heads[change.change.number]
         return heads[-2:][0] if stale else heads[-1]
 

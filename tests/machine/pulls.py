@@ -1,7 +1,7 @@
 """What happens to pull requests at the forge of the machine over the fakes.
 
-Each happening may be told, be lost on its way so that the forge tries again, or never be told; and what was
-told may be told once more, or late.
+Each event may be delivered, be lost on its way so that the forge tries again, or never be delivered; and
+what was delivered may be delivered once more, or late.
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ class Pulls(BaseMachine):
     # What that means for what should run.
 
     def _witness(self, event: ChangeEvent) -> None:
-        """What is true whoever knows of it."""
+        """The current state at the forge."""
         change = event.change
         self.heads.setdefault(change.number, []).append(change.head_sha)
         if change.number not in self.foreign:
@@ -226,7 +226,7 @@ class Pulls(BaseMachine):
             self.closed_once.add(change.number)
 
     def _know(self, event: ChangeEvent) -> None:
-        """The forge can be asked, so a push is found even if nobody tells of it."""
+        """The forge can be read, so a push is found without a delivery."""
         number = event.change.number
         if event.action is ChangeAction.SYNCHRONIZE:
             self.expected.hold(number, Held.MAYBE if self._has_to_hear(number) else Held.NO)

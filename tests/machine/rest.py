@@ -121,7 +121,7 @@ class Rest(People, Faults):
             assert self._running_as(name) in self.expected.versions(name), name
         await self._nothing_is_left_over(running)
 
-    # What should run of a pull request, as far as nobody stopped it by hand.
+    # What should run of a pull request, unless it was stopped manually.
 
     def _right(self, change: Change) -> set[str | None]:
         """The heads of which one should run; None where nothing may."""

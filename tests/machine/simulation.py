@@ -46,7 +46,7 @@ class Simulation:
         nginx: what stands before the Stager, with a vhost file for each preview.
 
     Attributes:
-        history: what has happened, for whoever must understand a failure.
+        history: what has happened, to understand a failure.
     """
 
     def __init__(self, stager: StagerUnderTest, github: Github, nginx: NginxUnderTest, seed: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from stager.domain.pull_requests.rules import Rules
 from tests.machine.base import Terms
 from tests.machine.installation import Installation, OutOfTouch, WithServices
 from tests.machine.pulls import Sent
@@ -36,7 +37,7 @@ def with_services() -> Iterator[WithServices]:
 
 
 def test_database_and_container_lost_together(state: Installation) -> None:
-    """There was a second comment: the first one bore the id of an environment that nobody knew any more."""
+    """There was a second comment: the first one had the id of an environment that no longer existed."""
     state.open(ref="red")
     state.faults_stop()
     state.engine.leave()
@@ -45,7 +46,7 @@ def test_database_and_container_lost_together(state: Installation) -> None:
     state.engine_comes_back()
 
 
-def test_container_removed_while_it_is_asked_whether_it_serves(state: Installation) -> None:
+def test_container_removed_during_its_health_check(state: Installation) -> None:
     """It was waited for until its time was up, and the deployment given up with it."""
     state.engine_is_slow(call="answers", seconds=5.0)
     state.open(ref="red")
@@ -74,7 +75,7 @@ def test_head_repository_gone_from_an_open_pull_request(state: Installation) -> 
     state.reopen(change=pull, sent=Sent.NO)
 
 
-def test_died_between_forgetting_what_serves_and_showing_the_page(out_of_touch: OutOfTouch) -> None:
+def test_killed_between_clearing_what_serves_and_showing_the_page(out_of_touch: OutOfTouch) -> None:
     """The host led to a container that wasn't there any more, for ever."""
     pull = out_of_touch.open(ref="red")
     out_of_touch.faults_stop()
@@ -101,7 +102,7 @@ def test_renamed_between_two_pushes(state: Installation) -> None:
     state.push(change=pull)
 
 
-def test_renamed_before_it_was_heard_of(state: Installation) -> None:
+def test_renamed_before_its_first_delivery(state: Installation) -> None:
     """The old name leads to it, as a forge has it."""
     state.repository_is_renamed(owner="acme", name="store")
     state.control_plane_dies(database_lost=True, fuse=None, passing=0.0)
@@ -109,7 +110,7 @@ def test_renamed_before_it_was_heard_of(state: Installation) -> None:
 
 
 def test_renamed_and_its_database_lost(state: Installation) -> None:
-    """What ran was known by its old name alone, so nothing of the new name was heard of again."""
+    """What ran was known by its old name only, so deliveries with the new name were ignored."""
     state.open(ref="red")
     state.time_passes(45.0)
     other = state.open(ref="feature-x", sent=Sent.NO)
@@ -137,3 +138,18 @@ def test_database_lost_before_the_main_container_is_created(with_services: WithS
     assert {instance.service for instance in with_services.engine.there()} == {"db", "admin"}
     with_services.control_plane_dies(database_lost=True, fuse=None, passing=3.0)
     assert with_services.expected.versions("red") == {"1"}
+
+
+def test_killed_and_launched_although_a_rule_forbids_it() -> None:
+    """A manual launch overrides the rules for the commit. It did so only for what the rules had suspended: if
+    it was killed then, the next event stopped it again."""
+    state = Installation()
+    state.begin(terms=Terms(rules=Rules(without_labels=("wip",))))
+    state.open(ref="red", labels=("wip",))
+    state.time_passes(5.0)
+    state.kill(name="red")
+    state.launch(name="red")
+    launched = state._of_change(1)
+    assert launched is not None
+    assert launched.approved_sha == launched.desired.revision.sha
+    state.teardown()

@@ -111,7 +111,7 @@ class BareMachine:
         docker("cp", str(source), f"{self.container}:{target}")
 
     def write(self, path: str, text: str) -> None:
-        """Write a file, as somebody does in an editor."""
+        """Write a file, as in an editor."""
         self.run(f"mkdir -p {Path(path).parent}; cat >{path}", given=text)
 
     def load(self, images: Sequence[str] = STAND_INS) -> None:

@@ -161,7 +161,7 @@ def test_the_services_run_as_documented(machine: BareMachine) -> None:
     assert "stager_environments" in machine.run(metrics, user="ann")
 
 
-def test_the_helper_is_asked_and_restarted(machine: BareMachine) -> None:
+def test_the_helper_answers_and_is_restarted(machine: BareMachine) -> None:
     said = machine.run(page_sample("root-helper.md", "sudo -u stager python3 -c"), user="ann")
     assert '"ok":true' in said.replace(" ", "")
     reload = page_sample("build-code-from-forks.md", "sudo systemctl daemon-reload && sudo systemctl")

@@ -118,7 +118,9 @@ class TestCredentials:
         assert (error.reason, other.seen) == ("source-refused", [])
         assert "another address" in error.message
 
-    async def test_arent_asked_for(self, sources: GitSources, shop: BareRepository, host: GitHost) -> None:
+    async def test_arent_requested_by_git(
+        self, sources: GitSources, shop: BareRepository, host: GitHost
+    ) -> None:
         sha = shop.commit({"x": "y"}, "refs/heads/main")
         error = await ending(sources, Origin(f"{host.url}/shop.git"), sha)
         assert (error.reason, error.kind) == ("source-refused", "fault")
@@ -266,7 +268,7 @@ class TestSubmodules:
     async def test_that_a_stranger_names_are_fetched_without(
         self, sources: GitSources, shop: BareRepository, parts: BareRepository, host: GitHost
     ) -> None:
-        """Also once they were fetched for somebody else."""
+        """Also once they were fetched for another pull request."""
         sha = self.with_module(shop, "../parts.git", parts.commit({"part": "1"}, "refs/heads/main"))
         assert "lib/parts/part" in await files_of(sources, by_http(host), sha)
         error = await ending(sources, replace(by_http(host), untrusted=True), sha)
@@ -608,7 +610,7 @@ class TestSweep:
         assert await sources.sweep([]) == 0
 
 
-async def test_a_host_that_is_away_is_asked_again(
+async def test_a_host_that_doesnt_answer_is_retried(
     sources: GitSources, shop: BareRepository, host: GitHost
 ) -> None:
     sha = shop.commit({"x": "y"}, "refs/heads/main")

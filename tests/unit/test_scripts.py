@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -51,7 +52,7 @@ def test_only_the_rules_of_the_helper_that_is_stopped_are_removed() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has files that aren't its own")
 def test_root_runs_no_interpreter_that_others_may_change(tmp_path: Path) -> None:
-    """pytest's folder is in /tmp, which everybody may write to; so this one is made elsewhere."""
+    """pytest's folder is in /tmp, which all users may write to; so this one is made elsewhere."""
     folder = Path(ran("mktemp --directory --tmpdir=/run").stdout.strip())
     try:
         folder.chmod(0o755)
@@ -107,6 +108,44 @@ def test_no_character_of_a_user_s_name_is_a_command(tmp_path: Path) -> None:
     told = (tmp_path / "helper.args").read_text().splitlines()
     assert told == ["--user", name, "--socket", f"{tmp_path}/helper.sock"]
     assert not (tmp_path / "never").exists()
+
+
+class TestLeftoversOfAKilledHelper:
+    """`remove_dead_helper`, with a socket in a folder of the test and without real rules."""
+
+    WORDS = """
+        HELPER_SOCKET="$1/helper.sock"; may_be_root() { :; }; as_root() { "$@"; }
+        docker() { echo "$preview"; }
+        remove_helper_rules() { echo "rules of $1 removed"; }
+        preview="$2"; remove_dead_helper
+    """
+
+    @staticmethod
+    def bound(folder: Path) -> socket.socket:
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(str(folder / "helper.sock"))
+        (folder / "helper.sock.policies").touch()
+        return server
+
+    def test_they_are_removed(self, tmp_path: Path) -> None:
+        self.bound(tmp_path).close()
+        done = ran(self.WORDS, str(tmp_path), "")
+        assert "rules of iptables removed\nrules of ip6tables removed" in done.stdout
+        assert list(tmp_path.iterdir()) == []
+
+    def test_they_stay_while_previews_run(self, tmp_path: Path) -> None:
+        self.bound(tmp_path).close()
+        done = ran(self.WORDS, str(tmp_path), "4bd1")
+        assert "previews run" in done.stdout + done.stderr
+        assert "removed" not in done.stdout
+        assert len(list(tmp_path.iterdir())) == 2
+
+    def test_a_helper_that_runs_keeps_its_own(self, tmp_path: Path) -> None:
+        with self.bound(tmp_path) as server:
+            server.listen()
+            done = ran(self.WORDS.replace("preview=", "helper_pid() { :; }; preview="), str(tmp_path), "")
+        assert "removed" not in done.stdout
+        assert len(list(tmp_path.iterdir())) == 2
 
 
 INSTALL = LIB.parent / "install"

@@ -37,7 +37,7 @@ def test_there_is_one_stager_to_a_folder(tmp_path: Path) -> None:
     assert StateDirectory(tmp_path / "state").running() is None
 
 
-def test_a_look_at_the_lock_keeps_nobody_from_starting(tmp_path: Path) -> None:
+def test_reading_the_lock_doesnt_block_a_start(tmp_path: Path) -> None:
     """As `stager status` and `stager serve --detach` take, just when a Stager starts."""
     with (tmp_path / "stager.pid").open("a+") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
@@ -91,7 +91,7 @@ def test_a_folder_that_others_use_isnt_closed_to_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a folder to somebody else")
-def test_somebody_elses_folder_isnt_either(tmp_path: Path) -> None:
+def test_another_users_folder_isnt_either(tmp_path: Path) -> None:
     path = made_by_an_older_one(tmp_path / "state")
     os.chown(path, 12345, 12345)
 

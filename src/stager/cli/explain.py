@@ -85,7 +85,7 @@ def explanation(folder: Path, profiles: frozenset[str] = frozenset()) -> Explana
 
 
 def _announced(found: Explanation, name: str, configured: str | None) -> Explanation:
-    """The explanation with a note that the Compose file isn't used as things are configured."""
+    """The explanation; with a note if the repository file doesn't configure the Compose file."""
     if configured is not None:
         return found
     text = f"A preview uses {found.source} if `compose: true` is set here or in the server's configuration."

@@ -59,6 +59,12 @@ class Container:
     shared_memory: int | None = None
 
 
+def _container_settings(of: Application | ServiceSpec) -> dict[str, Any]:
+    """The settings that it shares with `Container`, by name."""
+    own = {each.name for each in fields(of)}
+    return {each.name: getattr(of, each.name) for each in fields(Container) if each.name in own}
+
+
 @dataclass(frozen=True, slots=True)
 class Application:
     """One entry under `images:`.
@@ -130,12 +136,17 @@ class Application:
     service_secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     fork_images: tuple[str, ...] = (catalogue.OFFICIAL,)
 
-    @property
-    def container(self) -> Container:
-        """The settings that the engine gets: those with the same names."""
-        own = {each.name for each in fields(self)}
-        shared = {each.name: getattr(self, each.name) for each in fields(Container) if each.name in own}
-        return Container(**{**shared, "command": self.command or None})
+    def container(self, service: ServiceSpec, *, is_main: bool, has_healthcheck: bool) -> Container:
+        """The settings that the containers of one of its services are created from: the service's of the same
+        names and, for the main one, those that only an application has."""
+        grace = service.stop_grace_period
+        converted = {
+            "port": self.port if is_main else service.listening_port,
+            "stop_grace_period": self.stop_grace_period if grace is None else grace,
+            "has_healthcheck": has_healthcheck,
+        }
+        of_application = _container_settings(self) if is_main else {}
+        return Container(**{**of_application, **_container_settings(service), **converted})
 
     @property
     def needs_commit(self) -> bool:

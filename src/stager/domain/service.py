@@ -153,6 +153,18 @@ class ServiceSpec:
         return not self.image
 
     @property
+    def listening_port(self) -> int | None:
+        """The port that it listens on for requests or, without them, for its health check."""
+        return self.port or (self.check.port if self.check else None)
+
+    @property
+    def checked_port(self) -> int | None:
+        """The port that its health check connects to; None if it makes no connection."""
+        if self.check is None:
+            return self.port
+        return None if self.check.is_disabled else self.check.port or self.port
+
+    @property
     def is_stateful(self) -> bool:
         """Whether its old instance must stop before the next one starts: an image from elsewhere, such as a
         database, that writes to a volume. The repository's own code may share its volumes."""

@@ -19,7 +19,7 @@ from stager.domain.service import (
 from stager.project.compose import Note, Place, Proposal, Reading, Refusal
 
 HOST = "PREVIEW"
-"""Stands for the preview's host, which the server chooses."""
+"""Placeholder for the preview's host, which the server chooses."""
 MIB = 1 << 20
 LONGEST_COMMAND = 100
 
@@ -34,7 +34,7 @@ class Explanation:
     """What would run.
 
     Args:
-        source: the file that says it, or what else does, in a few words.
+        source: the files that it was read from, or what else it comes from, in a few words.
         main: the name of the main service.
         services: those that run.
         volumes: the policies that differ from `keep`, by the name of the volume.

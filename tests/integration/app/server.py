@@ -2,7 +2,7 @@
 
 BOOT: seconds until it listens. EXIT: it ends at once with this code. STATUS: what `/` answers.
 DEAF: it never listens. LIVES: seconds until it ends by itself. SETS_COOKIE: with every answer.
-`/echo` tells what it received; whoever asks for a WebSocket gets back whatever he sends.
+`/echo` returns what it received; a WebSocket returns each message.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""BasicAuthentication lets the configured users in, and nobody else."""
+"""BasicAuthentication lets only the configured users in."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_the_scheme_is_read_as_http_says(scheme: str) -> None:
         ("anna:a", "b"),
     ],
 )
-async def test_r50_everybody_else_is_refused(user: str, password: str) -> None:
+async def test_r50_all_others_are_refused(user: str, password: str) -> None:
     assert await STRATEGY.authenticate(basic(user, password)) is None
 
 
@@ -85,7 +85,7 @@ async def test_a_malformed_header_is_rejected(header: str) -> None:
     assert await STRATEGY.authenticate(Credentials(header, {})) is None
 
 
-async def test_without_users_nobody_passes() -> None:
+async def test_without_users_all_are_refused() -> None:
     strategy = BasicAuthentication({})
     assert await strategy.authenticate(basic("", "")) is None
     assert await strategy.authenticate(basic("testuser", "testpassword")) is None
@@ -122,7 +122,7 @@ class TestHashed:
     @pytest.mark.parametrize(
         ("user", "password"), [("ann", "a:b"), ("ann", ""), ("bob", "a"), ("nobody", "pässwörd"), ("", "")]
     )
-    async def test_nobody_else_does(self, user: str, password: str) -> None:
+    async def test_all_others_are_refused(self, user: str, password: str) -> None:
         for _ in range(2):
             assert await self.HASHED.authenticate(basic(user, password)) is None
 
@@ -132,7 +132,7 @@ class TestHashed:
         assert await strategy.authenticate(basic("ann", hashed)) is None
 
     async def test_who_isnt_there_takes_the_same_work(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Counted, not timed: one comparison with a hash of the same cost for everybody."""
+        """Counted, not timed: one comparison with a hash of the same cost for all users."""
         compared = list[str]()
         hashed = HashedUsers({"ann": hash_of("word")})
         verify = hashed._verify
@@ -176,6 +176,6 @@ class TestHashed:
         assert {error.reason for error in refused} == {BUSY}
         assert await hashed.matches("ann", "word"), "a later check succeeds"
 
-    def test_a_broken_hash_is_told(self) -> None:
+    def test_a_broken_hash_is_reported(self) -> None:
         with pytest.raises(ValueError, match="The password of ann begins like an Argon2 hash but isn't one"):
             BasicAuthentication({"ann": "$argon2id$v=19$broken"})

@@ -1,4 +1,4 @@
-"""Signing in at an OpenID provider, which says what it likes: what isn't right lets nobody in."""
+"""Signing in at an OpenID provider, which may answer anything: no invalid answer gives access."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Rig:
         return OpenIDSignIn(self.settings(**more), lambda: time.time() + self.ahead, self.seconds)
 
     async def sign_in(self, where: OpenIDSignIn | None = None, **changed: str) -> Identity:
-        """Somebody signs in and comes back.
+        """Sign in, and follow the redirect back.
 
         Args:
             changed: what is other than when they were sent there.
@@ -106,12 +106,12 @@ class TestWhoComesBack:
         rig.provider.claims["nickname"] = name
         await rig.refused(rig.made(username_claim="nickname"))
 
-    async def test_is_asked_about_further_where_the_id_token_is_thin(self, rig: Rig) -> None:
+    async def test_is_completed_from_userinfo_if_the_id_token_lacks_claims(self, rig: Rig) -> None:
         rig.provider.without = {"preferred_username"}
         rig.provider.more = {"sub": "0815", "preferred_username": "octocat"}
         assert (await rig.sign_in()).name == "octocat"
 
-    async def test_isnt_somebody_else_further_on(self, rig: Rig) -> None:
+    async def test_isnt_another_user_in_userinfo(self, rig: Rig) -> None:
         rig.provider.without = {"preferred_username"}
         rig.provider.more = {"sub": "0816", "preferred_username": "boss"}
         assert "different subjects" in await rig.refused()
@@ -170,7 +170,7 @@ class TestIdToken:
     async def test_of_another_sign_in(self, rig: Rig) -> None:
         assert "nonce" in await rig.refused(nonce=new_secret())
 
-    async def test_that_nobody_asked_for(self, rig: Rig) -> None:
+    async def test_that_wasnt_requested(self, rig: Rig) -> None:
         await rig.refused(nonce="")
 
     @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def _b64(text: bytes) -> str:
 
 
 class TestSignature:
-    async def test_by_somebody_elses_key(self, rig: Rig) -> None:
+    async def test_by_another_key(self, rig: Rig) -> None:
         rig.provider.signs = lambda claims: rig.provider.signed(claims, FOREIGN)
         assert "bad signature" in await rig.refused()
 
@@ -214,7 +214,7 @@ class TestSignature:
         assert "unsupported algorithm" in await rig.refused()
 
     async def test_with_the_public_key_as_if_it_were_shared(self, rig: Rig) -> None:
-        """By hand, because the library won't do it. RFC 8725, 2.1."""
+        """Without the library, which refuses to do it. RFC 8725, 2.1."""
 
         def confused(claims: dict[str, Any]) -> str:
             head = _b64(b'{"alg":"HS256","kid":"first"}')
@@ -495,7 +495,7 @@ class TestSettings:
         with pytest.raises(ValueError, match="need each other"):
             Settings.model_validate({"issuer": "https://x", "client_id": "x", "client_secret": "y", **half})
 
-    def test_openid_is_always_asked_for(self) -> None:
+    def test_openid_is_always_requested(self) -> None:
         given = {"issuer": "https://x", "client_id": "x", "client_secret": "y", "scopes": ["groups"]}
         assert Settings.model_validate(given).scopes == ("openid", "groups")
 

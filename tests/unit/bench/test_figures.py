@@ -1,4 +1,4 @@
-"""The benchmarks' arithmetic, and the open loop that tells a queue."""
+"""The benchmarks' arithmetic, and the open loop that shows a queue."""
 
 from __future__ import annotations
 

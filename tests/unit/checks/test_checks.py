@@ -88,7 +88,7 @@ class TestExamine:
         assert [(f.subject, f.verdict) for f in found] == [("slow", FINE), ("away", WRONG), ("bug", WARNING)]
         assert (found[1].message, found[1].hint) == ("Away.", "Wait.")
 
-    async def test_waits_for_nobody_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_has_a_time_limit(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(diagnostics, "TIMEOUT", 0.01)
         assert await verdicts(Says("hangs", 60)) == [WRONG]
 
@@ -226,7 +226,7 @@ class TestGithub:
         assert found[1].verdict is WRONG
         assert "s behind" in found[1].message
 
-    async def test_nobody_there(self) -> None:
+    async def test_no_answer(self) -> None:
         nowhere = GithubCheck(GithubServer("http://127.0.0.1:1"), "", "", lambda: None)
         assert await verdicts(nowhere) == [WRONG]
 

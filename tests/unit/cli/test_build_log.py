@@ -60,7 +60,7 @@ async def remember(state: StateDirectory, *work: Callable[[Transaction], None]) 
 
 
 def built(state: StateDirectory) -> None:
-    """Two previews: `feature/x`, whose build said two lines, and `plain`, for which nothing was built."""
+    """Two previews: `feature/x`, whose build printed two lines, and `plain`, for which nothing was built."""
     begun = replace(a_deployment("e1", "key1"), building_at=START, starting_at=START)
     asyncio.run(
         remember(
@@ -87,7 +87,7 @@ def built(state: StateDirectory) -> None:
     ],
 )
 @pytest.mark.parametrize("options", [[], ["--follow"]])
-def test_shows_what_the_build_said(state: StateDirectory, preview: str, options: list[str]) -> None:
+def test_shows_what_the_build_printed(state: StateDirectory, preview: str, options: list[str]) -> None:
     built(state)
     result = RUNNER.invoke(app, [preview, *options])
 

@@ -1,4 +1,4 @@
-"""`stager doctor` tells what the control plane knows of a front that doesn't start or can't save."""
+"""`stager doctor` reports what the control plane knows of a front that doesn't start or can't save."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ BUILT = "configure arguments: --prefix=/usr/share/nginx --with-http_ssl_module -
         ("", "listen"),
     ],
 )
-def test_how_it_is_told_to_speak_http_2(told: str, syntax: Http2) -> None:
+def test_how_http_2_is_enabled(told: str, syntax: Http2) -> None:
     assert http2_syntax_of(told) == syntax
 
 

@@ -23,7 +23,7 @@ class Tripwire:
     Attributes:
         passed: the points, each by its name.
         distinct: those at which the world stands otherwise than at the one before, or other calls are under
-            way. Whoever dies at one of the others leaves what it left there.
+            way. A process that is killed at one of the others leaves the same state.
     """
 
     def __init__(self, at: int | None = None) -> None:
@@ -44,11 +44,11 @@ class Tripwire:
         self._armed = True
 
     def cut(self) -> None:
-        """The process is dead."""
+        """The process was killed."""
         self.tripped.set()
 
     def bury(self) -> None:
-        """Let go of what the dead process still waits for."""
+        """Cancel what the killed process still waits for."""
         self._buried.set()
 
     def check(self, promise: Callable[[], str]) -> None:

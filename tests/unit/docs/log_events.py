@@ -111,7 +111,7 @@ class Row:
 
 
 def rows(page: Path = PAGE) -> dict[str, Row]:
-    """The rows of the page by event. Raises ValueError for one that is there twice."""
+    """The rows of the page by event. Raises ValueError for one that appears twice."""
     found: dict[str, Row] = {}
     for line in page.read_text("utf-8").splitlines():
         if match := _ROW.match(line):

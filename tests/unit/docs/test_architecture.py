@@ -30,7 +30,7 @@ QUESTIONS = {
     "database access?": "sqlite",
     "the mapping of repository to application?": "repositories",
 }
-"""The questions of the map, each with the term by which somebody who knows the field guesses the file."""
+"""The questions of the map, each with the term by which an engineer guesses the file."""
 
 
 def _files(text: str) -> list[str]:

@@ -148,7 +148,7 @@ class TestEpoch:
         }
         assert len({first, *others}) == 6
 
-    def test_tells_nothing_of_the_password(self) -> None:
+    def test_reveals_nothing_of_the_password(self) -> None:
         privacy = Privacy(frozenset({"password"}), "secret")
         assert "secret" not in repr(privacy) + epoch_of(privacy, "e1", KEY)
 

@@ -27,7 +27,7 @@ def test_an_address_of_ipv6(text: str) -> None:
     assert (canonical(text), holder(text)) == ("2001:db8::1", "2001:db8::/64")
 
 
-def test_whoever_has_one_address_of_ipv6_has_its_whole_network() -> None:
+def test_an_ipv6_address_counts_as_its_whole_network() -> None:
     assert len({holder(f"2001:db8::{n:x}:{n}") for n in range(1, 100)}) == 1
     assert holder("2001:db8:0:1::1") != holder("2001:db8::1")
 
@@ -70,7 +70,7 @@ def test_the_sender_is_the_last_stranger(forwarded: str, address: str) -> None:
     assert sender(forwarded, LOOPBACK, "::ffff:192.0.2.1") == address
 
 
-def test_nobody_is_trusted_where_no_proxy_is() -> None:
+def test_without_a_proxy_no_address_is_trusted() -> None:
     assert sender("203.0.113.9, 127.0.0.1", (), "") == "127.0.0.1"
 
 

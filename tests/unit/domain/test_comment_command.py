@@ -116,7 +116,7 @@ class TestNotUnderstood:
 
 
 @given(st.text() | st.text().map(f"{PREFIX} ".__add__))
-def test_any_text_is_heard_or_not(text: str) -> None:
+def test_any_text_is_a_command_or_not(text: str) -> None:
     speech = parse_command(text)
 
     assert speech is None or isinstance(speech.verb, Verb | None)

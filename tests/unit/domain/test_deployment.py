@@ -73,7 +73,7 @@ class TestAfterError:
 
 class TestAfterExit:
     @pytest.mark.parametrize("exit_code", [137, 143])
-    def test_one_that_somebody_killed_at_boot_is_started_again(self, exit_code: int) -> None:
+    def test_one_that_was_killed_at_boot_is_started_again(self, exit_code: int) -> None:
         attempt = exited(Attempt(1), ended(exit_code=exit_code), "", NOW)
 
         assert (attempt.final, seconds(attempt)) == (False, 1)
@@ -153,7 +153,7 @@ class TestAfterExit:
 
 
 class TestAfterAnswer:
-    def test_failures_to_start_are_forgiven(self) -> None:
+    def test_failures_to_start_are_reset(self) -> None:
         before = Attempt(1, failures=3, retry_at=NOW, outcome=Outcome("retry", "away", "Not now."))
         instance = ended()
 

@@ -38,7 +38,7 @@ def test_every_action_is_in_the_table() -> None:
     assert set(NEEDED) == set(Action)
 
 
-def test_what_is_not_in_the_table_nobody_may() -> None:
+def test_what_is_not_in_the_table_is_forbidden() -> None:
     assert not may(Role.ADMINISTRATOR, "format-the-disk")  # type: ignore[arg-type]
 
 

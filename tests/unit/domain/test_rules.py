@@ -70,7 +70,7 @@ class TestNoRules:
             {"head_repository": None},
         ],
     )
-    def test_what_isnt_asked_for_doesnt_count(self, given: dict[str, Any]) -> None:
+    def test_what_isnt_configured_doesnt_count(self, given: dict[str, Any]) -> None:
         assert refused(change(**given)) == ""
 
     def test_but_for_bots(self) -> None:
@@ -276,12 +276,12 @@ class TestPaths:
         found = refusal_by_paths(Rules(paths=("web/*", "*.css")), ["README"])
         assert complaint(found) == 'this pull request changes no file that matches "web/*" or "*.css"'
 
-    def test_arent_looked_at_without_being_asked_for(self) -> None:
+    def test_arent_read_unless_configured(self) -> None:
         assert refused(CHANGE, paths=("web/*",)) == ""
 
 
 class TestOrder:
-    """The weightiest complaint is the one that is told."""
+    """The most important reason is the one that is shown."""
 
     EVERYTHING = Rules(
         labels=("preview",),
@@ -341,7 +341,7 @@ class TestOrder:
         author_is_bot=st.booleans(),
     ),
 )
-def test_any_change_by_any_rules_is_let_or_told_one_sentence(rules: Rules, given: Change) -> None:
+def test_any_change_by_any_rules_is_allowed_or_gets_one_sentence(rules: Rules, given: Change) -> None:
     assert refusal(rules, given) == refusal(rules, given)
     said = complaint(refusal(rules, given))
     assert said == said.strip()

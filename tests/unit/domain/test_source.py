@@ -163,7 +163,7 @@ class TestObserved:
 
         assert observed.serving == (there if serves else ())
 
-    def test_one_that_stopped_serves_nobody(self) -> None:
+    def test_one_that_stopped_doesnt_serve(self) -> None:
         stopped = self.running(state=InstanceState.STOPPED, endpoint=None)
 
         assert Observed((stopped,), {"web": self.ENDPOINT}).serving == ()

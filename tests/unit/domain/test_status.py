@@ -151,7 +151,7 @@ class TestWords:
         assert status.message == "The engine doesn't answer. Trying again."
         assert status.reason == "engine-away"
 
-    def test_a_hold_speaks_for_itself(self) -> None:
+    def test_a_suspension_has_its_own_words(self) -> None:
         status = status_of(wanted(suspension=KILLED), None)
 
         assert (status.message, status.hint, status.reason) == (KILLED.message, KILLED.hint, "killed")
@@ -188,13 +188,13 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("kind", "name"), [(Refused, "refused"), (Retry, "retry"), (Fault, "fault"), (StagerError, "fault")]
     )
-    def test_an_ending_is_remembered_as_it_was(self, kind: type[StagerError], name: str) -> None:
+    def test_an_ending_is_kept_as_it_was(self, kind: type[StagerError], name: str) -> None:
         error = kind("It ended.", hint="Look.", reason="exited", detail="log")
 
         assert Outcome.of(error) == Outcome(name, "exited", "It ended.", "Look.", "log")  # type: ignore[arg-type]
         assert str(error) == "It ended. Look."
 
-    def test_a_refusal_is_400_unless_told(self) -> None:
+    def test_a_refusal_is_400_unless_given(self) -> None:
         assert Refused("No.", reason="no").status == 400
         assert Refused("No.", reason="no", status=409).status == 409
 

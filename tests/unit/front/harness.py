@@ -54,8 +54,8 @@ class Response:
 
 
 def free_port() -> int:
-    """A port that nobody listens on. It is one of those that no system gives out by itself, and each is given
-    only once, so that nobody else gets it before it is used."""
+    """An unused port. It is one of those that no system assigns by itself, and each is returned
+    only once, so that no other test gets it before it is used."""
     for port in _PORTS:
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
@@ -179,7 +179,7 @@ class App:
         return await face(request, reader, writer)
 
     async def _echo(self, request: Request, reader: Reader, writer: Writer) -> bool:
-        """Tells what it received, with the digest of the body."""
+        """Returns what it received, with the digest of the body."""
         digest = hashlib.sha256()
         async for piece in _body(request, reader):
             request.size += len(piece)
@@ -302,12 +302,12 @@ class App:
         return False
 
     async def _deaf(self, request: Request, reader: Reader, writer: Writer) -> bool:
-        """Doesn't read the body until told to."""
+        """Doesn't read the body until it is released."""
         await self.go.wait()
         return await self._echo(request, reader, writer)
 
     async def _count(self, request: Request, reader: Reader, writer: Writer) -> bool:
-        """Tells how long the body was, and does nothing with it."""
+        """Returns the length of the body, and does nothing with it."""
         async for piece in _body(request, reader):
             request.size += len(piece)
         body = json.dumps({"size": request.size}).encode()
@@ -420,7 +420,7 @@ def certificate_in(directory: Path) -> tuple[Path, Path]:
 
 
 def trusting() -> ssl.SSLContext:
-    """What a client needs that minds no certificate."""
+    """For a client that accepts any certificate."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -78,14 +78,14 @@ class TestStrangers:
             ("GET", [BROWSER, "Connection: Upgrade", "Upgrade: websocket"]),
         ],
     )
-    def test_else_are_told_in_a_sentence(self, method: str, lines: list[str]) -> None:
+    def test_else_get_a_sentence(self, method: str, lines: list[str]) -> None:
         notice = met(request("/a", *lines, method=method))
         assert notice is not None
         assert notice.status == 401
         assert "private" in notice.text
         assert not notice.headers["WWW-Authenticate"].lower().startswith("basic")
 
-    def test_are_told_of_the_ways_that_are_open_alone(self) -> None:
+    def test_are_shown_only_the_ways_to_sign_in_that_are_open(self) -> None:
         notice = met(request(), replace(GUARD, ways=frozenset({"link"})))
         assert notice is not None
         assert "share link" in notice.text
@@ -220,13 +220,13 @@ class TestLinks:
             "",
         ],
     )
-    def test_that_are_no_good_let_nobody_in(self, wrong: str) -> None:
+    def test_that_are_invalid_give_no_access(self, wrong: str) -> None:
         notice = met(request(f"/a?stager_share={wrong}", BROWSER))
         assert notice is not None
         assert notice.status == 302
         assert parse_qs(urlsplit(notice.headers["Location"]).query)["to"] == ["/a"]
 
-    def test_that_are_no_good_shut_nobody_out(self) -> None:
+    def test_that_are_invalid_keep_an_existing_access(self) -> None:
         notice = met(request("/a?stager_share=x", cookie(token())))
         assert notice is not None
         assert (notice.status, notice.headers) == (303, {"Location": "/a"})

@@ -102,7 +102,7 @@ def test_every_domain_goes_when_one_of_them_reaches_too_far() -> None:
     assert allowed_cookies([b"a=1; Domain=a.stage.test; Domain=stage.test"], b"stage.test") == [b"a=1"]
 
 
-def test_nobody_sets_cookies_of_our_name() -> None:
+def test_applications_cant_set_cookies_of_our_name() -> None:
     forged = [b"stager-access=x", b" __Host-stager-access =x; Secure; Path=/", b"stager-access"]
     assert allowed_cookies([*forged, b"a=1"], b"stage.test") == [b"a=1"]
 

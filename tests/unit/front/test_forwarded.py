@@ -23,7 +23,7 @@ def told(*lines: str, host: str = "x.test", forwarding: Forwarding = PROXY) -> d
     return {name.removeprefix("X-Forwarded-"): value for name, value in pairs.items()}
 
 
-def test_a_proxy_that_tells_the_scheme_alone() -> None:
+def test_a_proxy_that_sends_only_the_scheme() -> None:
     assert told("X-Forwarded-Proto: https") == {
         "For": "127.0.0.1",
         "Proto": "https",
@@ -118,7 +118,7 @@ def test_the_port(lines: list[str], host: str, port: str) -> None:
     assert told(*lines, host=host)["Port"] == port
 
 
-def test_a_proxy_that_speaks_tls_with_us_and_not_with_its_client() -> None:
+def test_a_proxy_that_uses_tls_with_us_and_not_with_its_client() -> None:
     seen = told("X-Forwarded-Proto: http", forwarding=SECURE_PROXY)
     assert (seen["Proto"], seen["Port"]) == ("http", "80")
     assert not SECURE_PROXY.facts(head("X-Forwarded-Proto: http")).secure
@@ -146,7 +146,7 @@ def test_addresses_as_nodes(address: str, node: str) -> None:
     assert told(f"X-Forwarded-For: {address}")["Forwarded"].startswith(f"for={node};host=")
 
 
-def test_nobody_who_hides_is_taken_for_this_machine() -> None:
+def test_a_hidden_client_isnt_this_machine() -> None:
     assert told("Forwarded: for=unknown")["For"] == "unknown, 127.0.0.1"
     assert told("Forwarded: for=<>, for=192.0.2.1")["For"] == "unknown, 127.0.0.1"
     assert told('Forwarded: for="<>"')["For"] == "unknown, 127.0.0.1"

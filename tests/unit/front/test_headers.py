@@ -41,7 +41,7 @@ LIAR = [
 ]
 
 
-def test_the_app_is_told_about_the_client() -> None:
+def test_the_app_gets_the_client_in_headers() -> None:
     assert fields(request_head(head("Accept: */*"), STRANGER.facts(head()), b"id-1")) == {
         "Host": "x.test:8000",
         "X-Forwarded-For": "192.0.2.7",

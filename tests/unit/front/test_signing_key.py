@@ -10,7 +10,7 @@ import pytest
 from stager.front.process.signing_key import load_key
 
 
-def test_is_made_once_for_nobody_else_to_read(tmp_path: Path) -> None:
+def test_is_created_once_and_unreadable_for_others(tmp_path: Path) -> None:
     key = load_key(tmp_path)
     assert len(key) == 32
     assert load_key(tmp_path) == key

@@ -259,3 +259,31 @@ class TestAFullDisk:
         assert "No space left" in file.problem
         file.close()
         assert (full / "table.log").read_bytes() == good
+
+    async def test_a_journal_that_cant_be_opened_again(
+        self, full: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The snapshot was written, and the journal replaced."""
+        file = opened(full)
+        real = Path.open
+
+        def refuse(path: Path, mode: str = "r", *rest: Any, **more: Any) -> Any:
+            if (path.name, mode) == ("table.log", "ab"):
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            return real(path, mode, *rest, **more)
+
+        monkeypatch.setattr(Path, "open", refuse)
+        file._fail(OSError(errno.ENOSPC, "x"), unsaved=False)
+        file.retry()
+        await file.settle()
+        assert "Too many open files" in file.problem
+        changed = TABLE.upsert("c.stage.test", B)
+        file.apply(changed)
+        assert file.live.value() == changed
+        monkeypatch.undo()
+        file.retry()
+        await file.settle()
+        assert file.problem == ""
+        file.apply(changed.delete("a.stage.test"))
+        file.close()
+        assert reread(full) == changed.delete("a.stage.test")

@@ -173,7 +173,7 @@ class TestGuard:
 
 
 class TestLeftOver:
-    def test_a_process_id_that_is_somebody_else_s_by_now(self, tmp_path: Path) -> None:
+    def test_a_process_id_that_another_process_has_by_now(self, tmp_path: Path) -> None:
         """The note names a process that is long gone, whose id this test's own process has."""
         (tmp_path / "process").write_text(f"{os.getpid()} 1")
         Process(tmp_path / "builder.sock", tmp_path).stop_orphan()

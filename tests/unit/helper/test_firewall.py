@@ -53,7 +53,7 @@ def test_installations_that_are_gone_leave_room_for_new_ones(
     assert remembered(memory) == [0, 2, *range(4, POLICIES + 2)]
 
 
-def test_one_with_previews_is_never_forgotten(
+def test_one_with_previews_is_never_removed(
     firewall: Firewall, memory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "active_tags", lambda: {f"{number:04x}" for number in range(POLICIES)})
@@ -66,7 +66,7 @@ def test_one_with_previews_is_never_forgotten(
     assert remembered(memory) == list(range(POLICIES))
 
 
-def test_bridges_tell_whose_previews_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bridges_identify_the_installations_with_previews(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ["lo", "pvt00ab12345678", "pvf00cd12345678", "docker0", "pvfbuild", "br-00ef"]
     monkeypatch.setattr(socket, "if_nameindex", lambda: list(enumerate(names)))
     assert {"00ab", "00cd"} <= module.active_tags()

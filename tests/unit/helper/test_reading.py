@@ -45,7 +45,7 @@ def v6(address: str, protocol: int, port: int) -> bytes:
     return head + struct.pack(">HH", 40000, port)
 
 
-def test_what_the_kernel_tells_is_read() -> None:
+def test_what_the_kernel_lists_is_read() -> None:
     several = (
         message(7, v4("10.0.0.5", 6, 5432))
         + message(8, v6("fd00::5", 17, 53))

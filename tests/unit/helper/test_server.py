@@ -74,7 +74,7 @@ class Adding(Feature):
         raise OSError("/etc/shadow can't be read")
 
 
-async def test_hello_tells_the_version_and_what_is_missing(tmp_path: Path) -> None:
+async def test_hello_returns_the_version_and_what_is_missing(tmp_path: Path) -> None:
     async with served(tmp_path, Adding()) as path:
         answer = await HelperClient(path).call("hello")
     assert answer == {"version": "1.2.3", "protocol": 1, "features": {"adding": "No paper is left."}}
@@ -230,7 +230,7 @@ def folder_for_all() -> Iterator[Path]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-async def test_other_users_arent_heard_even_when_they_reach_the_socket(folder_for_all: Path) -> None:
+async def test_other_users_are_refused_even_when_they_reach_the_socket(folder_for_all: Path) -> None:
     ask = (
         "import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]);"
         ' s.sendall(b\'{"verb":"hello","fields":{}}\\n\'); print(s.makefile().readline())'

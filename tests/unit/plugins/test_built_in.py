@@ -22,7 +22,7 @@ WEBHOOK = "https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXr
 
 
 class Service:
-    """An HTTP server that keeps what it is told."""
+    """An HTTP server that records what it receives."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, dict[str, object]]] = []
@@ -56,7 +56,7 @@ def service() -> Iterator[Service]:
 
 
 class TestNotifyOnLaunch:
-    def test_tells_every_service(self, service: Service) -> None:
+    def test_notifies_every_service(self, service: Service) -> None:
         urls = [f"json://127.0.0.1:{service.port}/{name}" for name in ("a", "b")]
         with Harness(NotifyOnLaunch, notify={"urls": urls, "message": "{container_name}: {url}"}) as stager:
             preview = stager.launch("x")
@@ -75,7 +75,9 @@ class TestNotifyOnLaunch:
 
 
 class TestPostToSlackOnLaunch:
-    def test_speaks_as_the_first_stager_did(self, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_posts_the_text_of_the_first_stager(
+        self, service: Service, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(NotifySlack, "webhook_url", f"http://127.0.0.1:{service.port}/services")
         slack = {"webhook_url": WEBHOOK, "channel": "#staging", "username": "stager"}
         with Harness(PostToSlackOnLaunch, slack=slack) as stager:
@@ -128,7 +130,7 @@ class TestEvergreen:
                 stager.launch(name)
             assert {p.container_name for p in stager.running} == {"master", "b"}
 
-    async def test_nobody_goes_when_all_are(self) -> None:
+    async def test_none_is_removed_when_all_are(self) -> None:
         strategy = EvergreenExceptionsContainerRotationStrategy(
             EvergreenExceptionsContainerRotationStrategy.Settings(("a",))
         )

@@ -1,4 +1,4 @@
-"""Where pluggable classes are found, and what is said of those that can't be used."""
+"""Where pluggable classes are found, and the errors for those that can't be used."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class TestFiles:
             ),
         ],
     )
-    def test_what_cannot_be_used_is_told_with_its_place(self, write: Write, text: str, said: str) -> None:
+    def test_what_cannot_be_used_is_reported_with_its_place(self, write: Write, text: str, said: str) -> None:
         [problem] = problems(discover(write("plugins/mine.py", text), installed=False))
         assert problem.startswith(f"plugins/mine.py{said}")
 

@@ -1,4 +1,4 @@
-"""What a class of each kind is asked and told, and when; in a whole Stager over fakes."""
+"""How and when a class of each kind is called; in a whole Stager over fakes."""
 
 from __future__ import annotations
 
@@ -82,13 +82,13 @@ class TestEventListener:
             assert stager.variables(mine)["BY"] == "foo"
             assert "BY" not in stager.variables(other)
 
-    def test_a_call_is_answered_by_whoever_names_its_action(self) -> None:
+    def test_a_call_is_answered_by_the_listener_with_its_action(self) -> None:
         with Harness(OnlyFoo, Door) as stager:
             assert stager.call("knock", authenticated=False, a="1") == Reply("None {'a': '1'}")
             assert stager.call("whoami") == Reply("tester (harness)")
             assert stager.call("unheard-of", authenticated=False) is None
 
-    def test_a_call_is_authenticated_before_it_is_heard(self) -> None:
+    def test_a_call_is_authenticated_before_it_is_answered(self) -> None:
         with Harness(OnlyFoo) as stager, pytest.raises(Refused, match="Unauthorized"):
             stager.call("start", authenticated=False, name="x")
 
@@ -99,7 +99,7 @@ class TestEventListener:
             stager.call("stop", name="x")
             assert stager.running == []
 
-    def test_a_call_tells_what_went_wrong(self) -> None:
+    def test_a_call_reports_what_went_wrong(self) -> None:
         with Harness(OnlyFoo) as stager:
             with pytest.raises(Refused, match="Not today"):
                 stager.call("greet")
@@ -181,7 +181,7 @@ class RefusesSecond(PreLaunchHandler):
 
 
 class Tells(PostLaunchHandler, PreKillHandler):
-    """Hears of both ends."""
+    """Is called at both ends."""
 
     def launched(self, preview: Preview) -> None:
         heard.append(f"up {preview.container_name} {preview.generation}")
@@ -211,7 +211,7 @@ class Hangs(PostLaunchHandler, PreKillHandler):
 
 
 class TestPostLaunchHandler:
-    def test_hears_of_each_launch_and_refresh_once(self) -> None:
+    def test_is_called_once_for_each_launch_and_refresh(self) -> None:
         with Harness(Tells) as stager:
             stager.launch("x")
             stager.launch("x")
@@ -219,7 +219,7 @@ class TestPostLaunchHandler:
             stager.push("y")
         assert heard == ["up x 1", "up x 2", "up y 1", "up y 2"]
 
-    def test_one_that_fails_or_hangs_is_noted_and_the_others_are_told(self) -> None:
+    def test_one_that_fails_or_hangs_is_noted_and_the_others_are_called(self) -> None:
         with Harness(Hangs, Fails, Tells, seconds=0.05) as stager:
             preview = stager.launch("x")
             assert stager.running == [preview]
@@ -231,7 +231,7 @@ class TestPostLaunchHandler:
 
 
 class TestPreKillHandler:
-    def test_hears_of_the_end_but_not_of_a_refresh(self) -> None:
+    def test_is_called_for_the_end_but_not_for_a_refresh(self) -> None:
         with Harness(Tells) as stager:
             stager.launch("x")
             stager.launch("x")
@@ -265,7 +265,7 @@ class Looks(PreKillHandler):
 
 
 class Password(AuthenticationStrategy):
-    """Whoever knows the word."""
+    """Any user who knows the word."""
 
     short_name = "word"
 
@@ -282,7 +282,7 @@ class TestAuthenticationStrategy:
             with pytest.raises(Refused, match="Unauthorized"):
                 stager.authenticate(word="other")
 
-    def test_one_that_fails_knows_nobody(self) -> None:
+    def test_one_that_fails_identifies_no_user(self) -> None:
         with Harness(Password) as stager, pytest.raises(Refused, match="Unauthorized"):
             stager.authenticate()
 
@@ -301,7 +301,7 @@ class TestContainerRotationStrategy:
     def test_without_one_the_oldest_goes(self) -> None:
         assert self.after("a", "b", "c") == {"b", "c"}
 
-    def test_a_refresh_makes_young_and_nobody_go(self) -> None:
+    def test_a_refresh_makes_young_and_removes_none(self) -> None:
         assert self.after("a", "b", "a") == {"a", "b"}
         assert self.after("a", "b", "a", "c") == {"a", "c"}
 
@@ -324,7 +324,7 @@ class TestContainerRotationStrategy:
             stager.push("a")
             assert [p.container_name for p in stager.running] == ["a"]
 
-    def test_nobody_goes_for_what_is_refused(self) -> None:
+    def test_none_is_removed_for_what_is_refused(self) -> None:
         with Harness(max_previews=1) as stager:
             stager.launch("a")
             with pytest.raises(Refused):

@@ -116,7 +116,7 @@ class Slow(AuthenticationStrategy):
         return Actor(credentials.authorization, "test")
 
 
-async def test_of_many_who_come_at_once_everybody_is_known() -> None:
+async def test_many_requests_at_once_are_all_authenticated() -> None:
     invoker, slow = Invoker(), Slow()
     people = [Credentials(f"person-{number}", {}) for number in range(4 * MAX_CALLS)]
     known = await asyncio.gather(*(invoker.ask(slow, "authenticate", person) for person in people))

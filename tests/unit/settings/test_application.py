@@ -9,20 +9,23 @@ from __future__ import annotations
 
 import ast
 import inspect
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import pytest
 
 import stager
+from stager.control.reconciler.instance_specs import spec_of
+from stager.control.reconciler.variables import Launch
 from stager.domain.application import Application, Container
+from stager.domain.deployment import DeployedService
 from stager.domain.profile import Limits, ProfileName
 from stager.domain.service import ServiceSpec
 from stager.domain.source import Trust
 from stager.ports.engine import InstanceSpec
 from stager.settings.sections.applications import App
 from stager.settings.values.scalars import Size
-from tests.contracts.engines import instance_labels
+from tests.unit.docs.example import a_live_deployment, an_environment
 from tests.unit.settings.conftest import LoadText
 
 PACKAGE = Path(stager.__file__).parent
@@ -75,8 +78,9 @@ def test_a_new_setting_needs_two_declarations() -> None:
         for size in ("1m", "2m"):
             app = NewApp.model_validate({"port": 80, "shm_size": size}).named("shop").application("shop")
             assert isinstance(app, NewApplication)
-            profile = app.profile_for(Trust.TRUSTED)
-            specs.append(InstanceSpec(instance_labels(), app.image, app.container, profile))
+            web = DeployedService(app.stack.main_service, "sha256:1", is_main=True)
+            deployment = replace(a_live_deployment(), services=(web,))
+            specs.append(spec_of(Launch(an_environment(None), deployment, app, {}, b"key"), web))
 
     assert [getattr(spec.container, "shm_size", None) for spec in specs] == [1 << 20, 2 << 20]
     assert specs[0].inputs != specs[1].inputs

@@ -113,7 +113,7 @@ def plain(value: Any) -> Any:
 
 
 def is_empty(value: Any, given: Any) -> bool:
-    """Whether this is what the file said: empty, or a number or truth value as text."""
+    """Whether this is what the file has: empty, or a number or truth value as text."""
     value = plain(value)
     if isinstance(value, BaseModel):
         return isinstance(given, dict | list) or (isinstance(value, RootModel) and not value.root)
@@ -174,7 +174,7 @@ TAKEN_AS_THEY_ARE = {
     "images.shop.services.shop.stop_grace_period",
     "nginx.reload_command",  # tests/unit/settings/test_command.py, routers/nginx/commands.py: isn't run
     "nginx.test_command",
-    "notify.urls",  # nobody is told
+    "notify.urls",  # no notification
     "handlers.RequireVariables.names",  # nothing is required
 }
 

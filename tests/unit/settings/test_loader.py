@@ -112,7 +112,7 @@ class TestApp:
             ("image_name: localhost:5000/a/b", "localhost:5000/a/b"),
         ],
     )
-    def test_its_image_is_named_like_the_entry_unless_told(
+    def test_its_image_is_named_like_the_entry_by_default(
         self, load_text: LoadText, given: str, image: str
     ) -> None:
         settings = load_text(f"images: {{shop: {{port: 80, {given}}}}}").settings
@@ -210,7 +210,7 @@ class TestFilledIn:
             ),
         ],
     )
-    def test_what_can_not_be_filled_in_is_told(
+    def test_what_can_not_be_filled_in_is_reported(
         self, problems_of: ProblemsOf, text: str, problem: str
     ) -> None:
         assert problems_of(text) == [problem]

@@ -319,7 +319,7 @@ def test_a_mistake_in_the_repository_file(mistake: Mistake) -> None:
     [
         # Nothing to act on: the local repository needs no webhook, owner or credentials.
         USERS + app("build: .") + "local_forge: {shop: /srv/shop.git}\n",
-        # GitHub launches everything, so nobody needs to sign in.
+        # GitHub launches everything, so no user needs to sign in.
         app("build: .", "repo: acme/shop")
         + "event_listeners: [LaunchOnGithubPullRequestOpened, KillOnGithubPullRequestClosed]\n"
         "github: {incoming_auth: {hook_secret: '${PW}'}, outgoing_auth: {user: a, password: '${PW}'}}\n",

@@ -1,4 +1,4 @@
-"""Regular expressions of the configuration: no title makes them take long, and what they can't do is said."""
+"""Regular expressions of the configuration: no title makes them take long; unsupported ones are reported."""
 
 from __future__ import annotations
 

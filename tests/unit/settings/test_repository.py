@@ -1,4 +1,4 @@
-"""The repository's own file: what it may say, and what is said of one that can't be used."""
+"""The repository's own file: what it may set, and the errors for one that can't be used."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ class TestForbidden:
         assert problems(f"# mine\n{key}:", EVERYTHING - {key}) == [said]
         assert read("", EVERYTHING - {key}) == ParsedFile(EMPTY_MANIFEST, None)
 
-    def test_nothing_at_all_may_be_said(self) -> None:
+    def test_nothing_may_be_set(self) -> None:
         assert len(problems("port: 80\nenv: {A: b}\nhooks: {}", frozenset())) == 3
 
     @pytest.mark.parametrize(
@@ -329,7 +329,7 @@ class TestWrong:
         with pytest.raises(Fault, match="5 problems"):
             read(text, EVERYTHING - {"env"})
 
-    def test_one_problem_is_told_in_the_sentence(self) -> None:
+    def test_one_problem_is_in_the_sentence(self) -> None:
         with pytest.raises(Fault, match="is invalid: line 1: port: should be 1 at least, not 0"):
             read("port: 0")
 
@@ -368,7 +368,7 @@ class TestBombs:
     def test_that_says_something_long_often(self, text: str) -> None:
         assert problems(text) == ["has more than 1000000 characters, with aliases expanded"]
 
-    def test_what_is_long_is_cut_where_it_is_told(self) -> None:
+    def test_what_is_long_is_cut_in_messages(self) -> None:
         [problem] = problems(f"? {'k' * 9_000}\n: x")
         assert problem == f"line 1: {'k' * 60}…: unknown key".replace("…:", '…":').replace("1: k", '1: "k')
         [problem] = problems(f"env: *{'k' * 9_000}")

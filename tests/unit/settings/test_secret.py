@@ -18,7 +18,7 @@ def test_it_shows_stars(form: str) -> None:
     assert HIDDEN not in f"{[Secret(HIDDEN)]}"
 
 
-def test_it_tells_only_when_asked() -> None:
+def test_it_is_revealed_only_on_request() -> None:
     assert Secret(HIDDEN).reveal() == HIDDEN
 
 

@@ -1,4 +1,4 @@
-"""What is said of configurations that can't be used."""
+"""The errors for configurations that can't be used."""
 
 from __future__ import annotations
 
@@ -250,7 +250,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("text", "problem"), WRONG, ids=[text[:60] for text, _ in WRONG])
-def test_one_problem_is_told_by_its_path(problems_of: ProblemsOf, text: str, problem: str) -> None:
+def test_one_problem_is_reported_with_its_path(problems_of: ProblemsOf, text: str, problem: str) -> None:
     (found,) = problems_of(text)
     assert found.startswith(problem)
 
@@ -321,6 +321,6 @@ def test_a_long_value_is_cut(problems_of: ProblemsOf) -> None:
         ("[" * 100_000, "nested too deeply"),
     ],
 )
-def test_what_is_not_yaml_is_told_by_its_place(problems_of: ProblemsOf, text: str, words: str) -> None:
+def test_what_is_not_yaml_is_reported_with_its_place(problems_of: ProblemsOf, text: str, words: str) -> None:
     (problem,) = problems_of(text)
     assert words in problem

@@ -154,7 +154,7 @@ class TestFiles:
         assert await again.read(lambda tx: tx.environments()) == [environment()]
         await again.close()
 
-    async def test_closing_leaves_one_file_that_nobody_else_may_read(self, path: Path) -> None:
+    async def test_closing_leaves_one_file_that_others_cant_read(self, path: Path) -> None:
         store = await open_store(path)
         await store.write(lambda tx: tx.add_delivery(delivery(), NOON))
         assert {p.name for p in path.parent.iterdir()} == {"stager.db", "stager.db-wal", "stager.db-shm"}

@@ -116,7 +116,7 @@ class TestThreads:
         facts = await store.write(lambda tx: [tx.fact(name) for name in ("one", "two", "three")])
         assert facts == ["x", "x", ""]
 
-    async def test_closing_waits_for_what_was_asked_before(self, store: SqliteStore, path: Path) -> None:
+    async def test_closing_waits_for_earlier_calls(self, store: SqliteStore, path: Path) -> None:
         gate = Gate()
 
         def save_slowly(tx: Transaction) -> None:
@@ -152,9 +152,7 @@ class TestEndings:
         await store.write(lambda tx: tx.save_fact("domain", "a.test"))
         assert await store.read(lambda tx: tx.fact("domain")) == "a.test"
 
-    async def test_nobody_else_writes_between_what_a_write_reads_and_writes(
-        self, store: SqliteStore, path: Path
-    ) -> None:
+    async def test_a_write_has_the_database_to_itself(self, store: SqliteStore, path: Path) -> None:
         gate = Gate()
 
         def work(tx: Transaction) -> None:
@@ -302,7 +300,7 @@ asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2])))
 
 
 def killed_while_writing(path: Path, first: int, at_least: int) -> list[int]:
-    """Let a process write numbers from `first` on, kill it, and return those it said it had committed."""
+    """Let a process write numbers from `first` on, kill it, and return those that it reported committed."""
     command = [sys.executable, "-c", WRITER, str(path), str(first)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as writer:
         assert writer.stdout is not None

@@ -204,7 +204,7 @@ class TestLog:
 
         assert await self.log(web, environment["id"]) == "serving"
 
-    async def test_an_engine_that_is_away_is_told_to_whoever_follows(self, web: WebHarness) -> None:
+    async def test_an_engine_that_is_away_is_reported_to_the_reader(self, web: WebHarness) -> None:
         environment = await launched(web)
         web.harness.engine.leave()
         answer = await web.ask("GET", f"{ENVIRONMENTS}/{environment['id']}/log?follow=true")

@@ -21,7 +21,7 @@ async def kept_from(web: WebHarness, *addresses: str) -> str:
     return environment
 
 
-async def test_the_api_tells_it_with_the_entry_that_opens_it(web: WebHarness) -> None:
+async def test_the_api_lists_it_with_the_entry_that_opens_it(web: WebHarness) -> None:
     environment = await kept_from(web, "10.0.0.5", "fd00::5")
     one = (await web.ask("GET", f"{API}/{environment}")).json()["blocked"]
     assert [each["egress_allow"] for each in one] == ["10.0.0.5:5432", "[fd00::5]:5432"]
@@ -41,7 +41,7 @@ async def test_the_page_shows_it_and_nothing_where_there_is_none(web: WebHarness
     assert "10.0.0.6/icmp" in (await web.ask("GET", f"/previews/{environment}")).text
 
 
-async def test_viewers_dont_learn_of_addresses(web: WebHarness) -> None:
+async def test_viewers_dont_see_addresses(web: WebHarness) -> None:
     environment = await kept_from(web, "10.0.0.5")
     token = (await web.ask("POST", "/api/v1/tokens", json={"label": "CI", "role": "viewer"})).json()["token"]
     viewer = {"headers": {"Authorization": f"Bearer {token}"}}

@@ -1,4 +1,4 @@
-"""Bodies that nobody has signed: what they may cost before they are refused."""
+"""Unsigned bodies: what they may cost before they are refused."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Body:
 async def send(
     web: WebHarness, body: Body, path: str = DELIVERIES[1], address: str = "", **headers: str
 ) -> Any:
-    """What the answer is to this body, with headers that might be right unless told otherwise."""
+    """What the answer is to this body, with plausible headers by default."""
     said = {**GUESSED, **({"x-forwarded-for": address} if address else {}), **headers}
     return await web.client.post(path, headers={k: v for k, v in said.items() if v}, content=body)
 
@@ -182,7 +182,7 @@ async def ended(bodies: list[Body], tasks: list[asyncio.Task[Any]]) -> list[int]
 
 
 class TestSlots:
-    async def test_more_than_a_few_wait_and_are_told_to_come_again(self, web: WebHarness) -> None:
+    async def test_more_than_a_few_wait_and_get_retry_after(self, web: WebHarness) -> None:
         bodies = [Body(12, pause=2.0) for _ in range(MAX_DELIVERIES)]
         tasks = await held(web, bodies)
         began, late = asyncio.get_running_loop().time(), Body(2)
@@ -213,7 +213,7 @@ class TestSlots:
         assert (await send(web, Body(2), address="192.0.2.2")).status_code == 401
         await ended(bodies, tasks)
 
-    async def test_what_is_refused_by_its_headers_or_small_waits_for_nobody(self, web: WebHarness) -> None:
+    async def test_what_is_refused_by_its_headers_or_small_doesnt_wait(self, web: WebHarness) -> None:
         bodies = [Body(2, hangs=True) for _ in range(MAX_DELIVERIES)]
         tasks = await held(web, bodies)
         before = asyncio.get_running_loop().time()

@@ -26,7 +26,7 @@ class TestLaunch:
         assert answer.headers["content-type"].startswith("text/plain")
         assert web.harness.served("feature-x.preview.test")
 
-    async def test_answers_at_once_where_asked(self, web: WebHarness) -> None:
+    async def test_can_answer_at_once(self, web: WebHarness) -> None:
         web.harness.engine.delays["start"] = 20
         answer = await web.post("/launch", image_name="shop", container_name="x", wait="0")
 
@@ -67,7 +67,7 @@ class TestLaunch:
             ({"image_name": "shop", "container_name": "x", "wait": "nan"}, 400, "wait must be"),
         ],
     )
-    async def test_what_makes_no_sense_is_said_in_a_plain_sentence(
+    async def test_invalid_parameters_get_a_plain_sentence(
         self, web: WebHarness, form: dict[str, str], status: int, says: str
     ) -> None:
         answer = await web.post("/launch", **form)
@@ -118,7 +118,7 @@ class TestKill:
         assert (answer.status_code, answer.text) == (200, "ok")
         await web.harness.assert_gone()
 
-    async def test_at_once_where_asked(self, web: WebHarness) -> None:
+    async def test_can_answer_at_once(self, web: WebHarness) -> None:
         await web.post("/launch", image_name="shop", container_name="x")
         answer = await web.post("/kill", container_name="x", wait="0")
 
@@ -174,7 +174,7 @@ class TestAccess:
         assert answer.headers["www-authenticate"].startswith("Basic ")
         assert await web.harness.environments() == []
 
-    async def test_of_nobody_while_there_are_no_users(self) -> None:
+    async def test_isnt_possible_while_there_are_no_users(self) -> None:
         async with web(users={}) as empty:
             assert (await empty.post("/launch", image_name="shop", container_name="x")).status_code == 401
 
@@ -214,7 +214,7 @@ class TestOtherPeoplesPages:
         assert "access-control-allow-origin" not in answer.headers
 
     @pytest.mark.parametrize("path", ["/launch", "/kill"])
-    async def test_cant_ask_for_leave_either(self, web: WebHarness, path: str) -> None:
+    async def test_cant_pass_a_preflight_either(self, web: WebHarness, path: str) -> None:
         wanted = {"origin": "https://evil.test", "access-control-request-method": "POST"}
         answer = await web.client.options(path, headers=wanted)
 
@@ -302,7 +302,7 @@ class TestDeliveries:
         assert answer.status_code == 401
 
     @pytest.mark.parametrize("method", ["GET", "POST"])
-    async def test_a_call_that_nobody_answers(self, web: WebHarness, method: str) -> None:
+    async def test_a_call_without_a_listener(self, web: WebHarness, method: str) -> None:
         answer = await web.client.request(method, "/event_receiver", params={"action": "refresh"})
 
         assert (answer.status_code, answer.text) == (200, "")
@@ -378,7 +378,7 @@ class TestDomain:
             ("192.0.2.7:8000", "http://x.localhost:8000"),
         ],
     )
-    async def test_is_learned_from_the_first_request_that_is_let_in(self, host: str, url: str) -> None:
+    async def test_is_taken_from_the_first_authenticated_request(self, host: str, url: str) -> None:
         async with web(domain="") as fresh:
             form = {"image_name": "shop", "container_name": "x"}
             await fresh.client.post("/launch", data=form, headers={"host": "evil.test"})

@@ -121,7 +121,7 @@ async def test_the_scheme_is_that_of_a_trusted_proxy(
     assert answer.status_code == status
 
 
-async def test_the_configured_scheme_counts_where_a_proxy_tells_none() -> None:
+async def test_the_configured_scheme_counts_if_a_proxy_sends_none() -> None:
     async with web(domain=HOST, scheme="https") as opened:
         form = {"user": "ann", "password": "pass"}
         proto = {"x-forwarded-proto": "http"}

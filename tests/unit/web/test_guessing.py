@@ -240,7 +240,7 @@ class TestPagesOfOthers:
         assert (await rig.client.get(address, headers={"sec-fetch-site": "none"})).status_code == 200
         assert (await rig.client.get(address, headers={"sec-fetch-site": where})).status_code == 401
 
-    async def test_the_provider_isnt_asked_for_any_number_of_tokens(
+    async def test_the_number_of_tokens_sent_to_the_provider_is_limited(
         self, rig: WebHarness, accounts: FakeAccounts
     ) -> None:
         asked = accounts.asked

@@ -1,4 +1,4 @@
-"""Nobody learns of previews and applications that they may not see, wherever something is listed."""
+"""No list shows previews and applications that the user may not see."""
 
 from __future__ import annotations
 
@@ -106,9 +106,7 @@ LISTS = [
 
 @pytest.mark.parametrize(("method", "path"), LISTS)
 @pytest.mark.parametrize("name", ["ann", "eve", "nobody", "stranger", ""])
-async def test_what_somebody_may_not_see_isnt_named(
-    two: WebHarness, method: str, path: str, name: str
-) -> None:
+async def test_what_a_user_may_not_see_isnt_named(two: WebHarness, method: str, path: str, name: str) -> None:
     headers = {"x-forwarded-for": "198.51.100.9", "x-forwarded-proto": "http", "authorization": name}
     answer = await two.client.request(method, path, headers=headers)
 
@@ -155,7 +153,7 @@ async def test_the_status_report_by_a_bounded_token(two: WebHarness) -> None:
     assert [row["image_name"] for row in answer.json()] == ["shop"]
 
 
-async def test_nobody_sees_anything_before_it_is_known_who_may(two: WebHarness) -> None:
+async def test_nothing_is_shown_before_permissions_are_known(two: WebHarness) -> None:
     previews = RunningPreviews(two.harness.store, two.harness.running.urls)
 
     assert len(await previews.running()) == 2
@@ -164,7 +162,7 @@ async def test_nobody_sees_anything_before_it_is_known_who_may(two: WebHarness) 
     assert await previews.seen_by(None) == []
 
 
-async def test_figures_are_of_what_somebody_may_see(two: WebHarness) -> None:
+async def test_figures_are_of_what_the_user_may_see(two: WebHarness) -> None:
     async def figures(name: str) -> str:
         headers = {"x-forwarded-for": "198.51.100.9", "authorization": name}
         return (await two.client.get("/metrics", headers=headers)).text
@@ -182,7 +180,7 @@ async def test_figures_are_of_what_somebody_may_see(two: WebHarness) -> None:
     profile="signed-in user",
     result="only applications that the user may see are searched",
 )
-async def test_a_name_is_looked_for_among_what_somebody_may_see(two: WebHarness) -> None:
+async def test_a_name_is_searched_among_what_the_user_may_see(two: WebHarness) -> None:
     """Two previews of one name are ambiguous only for those who see both."""
     await two.harness.launch("same", "shop")
     await two.harness.launch("same", HIDDEN)
@@ -252,7 +250,7 @@ class TestWhoReadsFigures:
             assert (await client.get("/metrics", headers=headers)).status_code == status
 
     async def test_on_our_own_socket(self, two: WebHarness) -> None:
-        """The front always says who asks; without that it is somebody who may open the socket."""
+        """The front always sends the client's address; a request without it is from a user of the socket."""
         assert 'app="blog"' in (await two.client.get("/metrics")).text
         proto = {"x-forwarded-proto": "http"}
         assert (await two.client.get("/metrics", headers=proto)).status_code == 401

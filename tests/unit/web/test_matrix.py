@@ -31,7 +31,7 @@ from tests.unit.control.harness import SHOP, Harness
 from tests.unit.web.harness import HOST, WebHarness, basic, web
 
 ROLES = (None, *Role)
-"""None is somebody without credentials."""
+"""None is a client without credentials."""
 MODULES = [import_module(module.name) for module in walk_packages(stager.web.__path__, "stager.web.")]
 ROUTERS = [module.router for module in MODULES if hasattr(module, "router")]
 Asked = Callable[[WebHarness, str], Awaitable[httpx.Response]]
@@ -68,7 +68,7 @@ SOCKET = "WEBSOCKET"
 
 
 async def open_a_terminal(web: WebHarness, environment: str) -> httpx.Response:
-    """The answer to a request for a terminal, in which nobody types then: 101, or the refusal."""
+    """The answer to a request for a terminal without input: 101, or the refusal."""
     path = f"{ID}/exec".format(id=environment)
     headers = [(name.lower(), value) for name, value in web.client.headers.raw]
     scope = {
@@ -185,7 +185,7 @@ FOR_EVERYBODY = {
     ("GET", "/preview-access"),  # test_sharing.py and tests/integration/test_private.py have these
     ("POST", "/preview-access"),
     ("GET", "/preview-access/sign-in"),
-    ("GET", "/login"),  # by these one becomes somebody
+    ("GET", "/login"),  # these sign in
     ("GET", "/login/link"),
     ("POST", "/control/login-link"),  # on the control socket only: test_login_link.py
     ("GET", "/login/{provider}"),
@@ -238,7 +238,7 @@ async def test_every_cell(surface: tuple[str, str], role: Role | None) -> None:
 
 @pytest.mark.parametrize("role", ROLES, ids=str)
 @pytest.mark.parametrize("call", sorted(FOR_WHOEVER_IS_KNOWN), ids=" ".join)
-async def test_what_whoever_is_known_may_do(call: tuple[str, str], role: Role | None) -> None:
+async def test_what_each_role_may_do(call: tuple[str, str], role: Role | None) -> None:
     async with opened(role) as (web, _):
         body = {"json": {"label": "CI"}} if call[0] == "POST" else {}
         answer = await web.client.request(call[0], call[1].format(token="nothing"), **body)  # type: ignore[arg-type]
@@ -248,7 +248,7 @@ async def test_what_whoever_is_known_may_do(call: tuple[str, str], role: Role | 
 
 
 @pytest.mark.parametrize("role", Role, ids=str)
-async def test_what_nobody_may_see_isnt_listed(role: Role) -> None:
+async def test_what_may_not_be_seen_isnt_listed(role: Role) -> None:
     async with opened(role) as (web, environment):
         listed = (await web.client.get("/api/v1/environments?gone=true")).json()
 

@@ -42,7 +42,7 @@ class TestHome:
 
             assert "<script" not in answer.text
 
-    async def test_tells_what_is_the_matter(self, web: WebHarness) -> None:
+    async def test_shows_the_problems(self, web: WebHarness) -> None:
         web.harness.engine.leave()
         await web.harness.rest()
 
@@ -104,7 +104,7 @@ class TestHealth:
 
 
 class TestMetrics:
-    async def test_are_for_whoever_has_credentials(self, web: WebHarness) -> None:
+    async def test_require_credentials(self, web: WebHarness) -> None:
         await web.post("/launch", image_name="shop", container_name="x")
         through_the_front = {"x-forwarded-for": "127.0.0.1"}
         assert (await web.client.get("/metrics", headers=through_the_front)).status_code == 401

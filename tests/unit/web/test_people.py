@@ -37,7 +37,7 @@ class TestWhoAmI:
             answer = await opened.ask("GET", "/api/v1/whoami")
             assert (answer.json()["role"], answer.json()["apps"]) == ("none", {})
 
-    async def test_needs_somebody(self, web: WebHarness) -> None:
+    async def test_requires_authentication(self, web: WebHarness) -> None:
         assert (await web.client.get("/api/v1/whoami")).status_code == 401
 
 

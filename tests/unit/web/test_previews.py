@@ -192,7 +192,7 @@ class TestApproval:
         page = await build_ports.ask("GET", f"/previews/{environment}")
         assert f"/stager approve {SHA}" in page.text
 
-    async def test_tells_the_deployments_with_their_phases(self, build_ports: WebHarness) -> None:
+    async def test_lists_the_deployments_with_their_phases(self, build_ports: WebHarness) -> None:
         environment = await self.held(build_ports)
         await build_ports.ask("POST", f"{API}/{environment}/approve", json={"sha": SHA})
         await build_ports.harness.rest()

@@ -92,7 +92,7 @@ async def test_policies_of_all_hosts_are_renewed(web: WebHarness) -> None:
     assert_guarded(web, environment, host)
 
 
-async def test_the_password_opens_the_host_that_was_asked_for_and_no_other(web: WebHarness) -> None:
+async def test_the_password_opens_the_requested_host_and_no_other(web: WebHarness) -> None:
     environment, host = await launched(web)
     form = {"host": host, "to": "/tables", "password": "wrong"}
     assert (await web.client.post("/preview-access", data=form)).status_code == 403

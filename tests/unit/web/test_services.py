@@ -9,7 +9,7 @@ import pytest
 from stager.control.identity.authorizer import Roles
 from stager.domain.identity.roles import Role
 from stager.testing import Program
-from stager.testing.fakes.engine import Inner
+from stager.testing.fakes.program import Inner
 from tests.unit.control.reconciler.test_services import ADMIN, DB, add_images, by_service, with_services
 from tests.unit.web.harness import WebHarness, web
 
@@ -160,7 +160,7 @@ class TestPage:
 
 
 class TestDegraded:
-    async def test_a_service_that_dies_is_named_while_the_preview_stays_live(self, web: WebHarness) -> None:
+    async def test_a_service_that_exits_is_named_while_the_preview_stays_live(self, web: WebHarness) -> None:
         id_ = await launched(web)
         environment = await web.harness.the()
         admin = by_service(web.harness, environment)["admin"]

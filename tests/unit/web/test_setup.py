@@ -1,4 +1,4 @@
-"""Connecting GitHub from Stager's own page: nobody is taken for somebody else on the way there and back."""
+"""Connecting GitHub from Stager's own page: a redirect there and back never changes the user."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class TestPage:
         assert answer.status_code == 400
         assert "There is no such organization." in answer.text
 
-    async def test_whatever_is_asked_for_is_inert(self, web: WebHarness) -> None:
+    async def test_request_parameters_are_escaped(self, web: WebHarness) -> None:
         answer = await begin(web, organization='"><script>alert(1)</script>')
 
         assert "<script" not in answer.text
@@ -148,7 +148,7 @@ class TestComingBack:
         assert (await come_back(web, state)).status_code == 403
         assert web.setup.app is None
 
-    async def test_as_somebody_else(self) -> None:
+    async def test_as_another_user(self) -> None:
         async with web(users={"ann": "pass", "bob": "word"}) as opened:
             state = state_of(await begin(opened))
             answer = await come_back(opened, state, headers=basic("bob", "word"))
@@ -156,7 +156,7 @@ class TestComingBack:
             assert answer.status_code == 403
             assert opened.setup.app is None
 
-    async def test_as_nobody(self, web: WebHarness) -> None:
+    async def test_without_credentials(self, web: WebHarness) -> None:
         state = state_of(await begin(web))
         answer = await web.client.get("/setup/github/callback", params={"code": CODE, "state": state})
 

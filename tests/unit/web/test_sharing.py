@@ -1,4 +1,4 @@
-"""Share links: made, listed and withdrawn by the API; and what the front is told of them."""
+"""Share links: created, listed and revoked by the API; and what is sent to the front."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ async def test_who_comes_in_by_signing_in(viewers: Role, user: str, status: int)
             assert later is None
 
 
-async def test_the_password_is_asked_for_and_nothing_else_is_told(web: WebHarness) -> None:
+async def test_the_page_asks_for_the_password_and_shows_nothing_else(web: WebHarness) -> None:
     environment, _ = await launched(web, "secret-plans")
     page = await web.client.get("/preview-access", params={"host": f"{environment.host}:80", "to": '"><b>'})
     assert 'type="password"' in page.text

@@ -139,7 +139,7 @@ class TestBrowser:
 
 
 class TestCommandLine:
-    async def test_gets_a_token_once_somebody_agreed(self, rig: WebHarness, accounts: FakeAccounts) -> None:
+    async def test_gets_a_token_after_the_approval(self, rig: WebHarness, accounts: FakeAccounts) -> None:
         verifier = new_secret()
         begun = await ask_for_url(rig, verifier)
         assert begun["url"].startswith("https://forge.test/authorize")
@@ -199,7 +199,7 @@ class TestCommandLine:
             ([Pending(1e15), Pending(0.0, slower_by=5.0)], [MAX_INTERVAL, MAX_INTERVAL]),
         ],
     )
-    async def test_a_provider_that_says_slow_down_is_asked_less_often(
+    async def test_slow_down_of_a_provider_lengthens_the_interval(
         self, rig: WebHarness, accounts: FakeAccounts, waits: list[Pending], intervals: list[float]
     ) -> None:
         begun = (await rig.client.post("/api/v1/login/device")).json()

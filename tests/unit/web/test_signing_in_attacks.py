@@ -1,4 +1,4 @@
-"""Attacks on signing in. Each is refused, and what it tells its author is nothing."""
+"""Attacks on signing in. Each is refused, and the answer reveals nothing."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ async def opened(accounts: FakeAccounts) -> AsyncIterator[WebHarness]:
 
 @pytest.fixture(name="stranger")
 async def another_browser(rig: WebHarness) -> AsyncIterator[httpx.AsyncClient]:
-    """Somebody else's browser, at another address."""
+    """Another user's browser, at another address."""
     transport = httpx.ASGITransport(rig.app, client=("198.51.100.7", 4321))
     async with httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}") as client:
         yield client
 
 
 class TestState:
-    async def test_that_nobody_was_given(self, rig: WebHarness) -> None:
+    async def test_that_was_never_issued(self, rig: WebHarness) -> None:
         answer = await rig.client.get("/login/github/callback", params={"code": "x", "state": new_secret()})
 
         assert answer.status_code == 403
@@ -94,7 +94,7 @@ class TestState:
     async def test_of_a_command_line_used_twice(
         self, rig: WebHarness, accounts: FakeAccounts, stranger: httpx.AsyncClient
     ) -> None:
-        """Whoever comes second can't have the page that asks."""
+        """A second browser can't get the page that asks."""
         begun = await ask_for_url(rig, new_secret())
         query = {"code": accounts.agree("octocat", begun["url"]), "state": begun["state"]}
         assert (await rig.client.get("/event_receiver", params=query)).status_code == 200
@@ -138,7 +138,9 @@ class TestToken:
         return begun["state"]
 
     @pytest.mark.parametrize("verifier", ["", "x", "x" * 43, "\0" * 43, "é" * 43, "x" * 5000])
-    async def test_is_for_whoever_began(self, rig: WebHarness, accounts: FakeAccounts, verifier: str) -> None:
+    async def test_is_bound_to_the_session_that_began(
+        self, rig: WebHarness, accounts: FakeAccounts, verifier: str
+    ) -> None:
         """The state alone is no proof: the browser and GitHub have seen it."""
         own = new_secret()
         state = await self.begun(rig, accounts, own)
@@ -177,7 +179,7 @@ class TestToken:
         assert (await stranger.post("/event_receiver", data=form)).status_code == 410
 
     @pytest.mark.parametrize("challenge", ["", "plain", "x" * 44, "=" * 43])
-    async def test_isnt_promised_without_a_challenge(self, rig: WebHarness, challenge: str) -> None:
+    async def test_isnt_issued_without_a_challenge(self, rig: WebHarness, challenge: str) -> None:
         query = {"action": "get_oauth_url", "challenge": challenge}
 
         assert (await rig.client.get("/event_receiver", params=query)).status_code == 400
@@ -189,7 +191,9 @@ class TestToken:
 
         assert (await fetch_token(rig, state_of(address), new_secret())).status_code == 410
 
-    async def test_of_github_reaches_nobody(self, rig: WebHarness, accounts: FakeAccounts) -> None:
+    async def test_of_github_is_neither_returned_nor_stored(
+        self, rig: WebHarness, accounts: FakeAccounts
+    ) -> None:
         own = new_secret()
         state = await self.begun(rig, accounts, own)
         await agree(rig, state)
@@ -302,14 +306,16 @@ class TestCookie:
         "/é",
     ],
 )
-async def test_nobody_is_led_elsewhere_afterwards(rig: WebHarness, accounts: FakeAccounts, to: str) -> None:
+async def test_no_redirect_leads_elsewhere_afterwards(
+    rig: WebHarness, accounts: FakeAccounts, to: str
+) -> None:
     assert safe_path(to) == "/"
     assert (await sign_in(rig, accounts, to=to)).headers["location"] == "/"
     assert (await rig.client.get("/login", params={"to": to})).headers["location"] == "/"
 
 
 @pytest.mark.parametrize("header", ["host", "x-forwarded-host", "forwarded"])
-async def test_a_lie_about_our_host_leads_nobody_there(rig: WebHarness, header: str) -> None:
+async def test_a_false_host_header_leads_nowhere(rig: WebHarness, header: str) -> None:
     lies = {header: "host=evil.test" if header == "forwarded" else "evil.test"}
     query = {"action": "get_oauth_url", "challenge": challenge_of(new_secret())}
     answers = [
@@ -322,7 +328,7 @@ async def test_a_lie_about_our_host_leads_nobody_there(rig: WebHarness, header: 
 
 
 class TestPasswords:
-    async def test_tell_nothing_of_who_there_is(self, rig: WebHarness) -> None:
+    async def test_reveal_no_user_names(self, rig: WebHarness) -> None:
         answers = [
             await rig.client.post("/login", data={"user": user, "password": "no"}, headers=OURS)
             for user in ("ann", "bob")

@@ -51,12 +51,13 @@ class ComposeChoice:
 
 
 def choose_compose(
-    tree: Tree, file: ParsedFile, options: BuildOptions, terminal: Terminal
+    tree: Tree, usual: Reading | None, file: ParsedFile, options: BuildOptions, terminal: Terminal
 ) -> ComposeChoice | Reading | None:
     """Return the Compose file that is run; one that is refused as it was read; None for none.
 
     Args:
         tree: the repository's root.
+        usual: its Compose file, as read without options.
         file: its repository file, which may declare services instead.
         options: they choose a Dockerfile instead.
     """
@@ -64,28 +65,27 @@ def choose_compose(
     if options != BuildOptions() or declared.services:
         return None
     given = Options(declared.compose or "", declared.main, declared.profiles)
-    reading = read(tree, given)
+    reading = usual if given == Options() else read(tree, given)
     if reading is None or reading.stack is not None:
-        return _chosen(reading, given) if reading is not None else None
-    candidates = [name for name in _candidates(reading) if _with_main(tree, given, name)]
-    if given.web or not candidates:
+        return _chosen(reading, given)
+    if given.web:
         return reading
+    # With another main service, it may be refused for another reason as well.
+    read_again = {name: _chosen(read(tree, replace(given, web=name)), given) for name in _candidates(reading)}
+    found = {name: choice for name, choice in read_again.items() if choice is not None}
+    if not found:
+        return reading
+    names = list(found)
     question = "Which service answers at the preview's URL?"
-    is_asked = len(candidates) > 1 and terminal.is_interactive
-    number = choose(terminal, question, candidates) if is_asked else 0
-    found = _with_main(tree, given, candidates[number])
-    return replace(found, web=candidates[number], others=tuple(candidates)) if found else reading
+    is_asked = len(names) > 1 and terminal.is_interactive
+    name = names[choose(terminal, question, names) if is_asked else 0]
+    return replace(found[name], web=name, others=tuple(names))
 
 
-def _chosen(reading: Reading, given: Options) -> ComposeChoice | None:
-    stack = reading.stack
-    return ComposeChoice(reading, stack.services, stack.main_service, given.path) if stack else None
-
-
-def _with_main(tree: Tree, given: Options, name: str) -> ComposeChoice | None:
-    """The Compose file with another main service; None if it is refused for another reason as well."""
-    reading = read(tree, replace(given, web=name))
-    return _chosen(reading, given) if reading is not None else None
+def _chosen(reading: Reading | None, given: Options) -> ComposeChoice | None:
+    if reading is None or reading.stack is None:
+        return None
+    return ComposeChoice(reading, reading.stack.services, reading.stack.main_service, given.path)
 
 
 def _candidates(reading: Reading) -> Iterator[str]:

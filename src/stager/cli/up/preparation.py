@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
 import yaml
@@ -98,7 +98,7 @@ def prepare(
     name, content = repository_file(folder)
     file = read_file(content, name, KEYS) if name else ParsedFile()
     project, tree = survey(folder), Tree(folder)
-    compose = choose_compose(tree, file, options.build, terminal)
+    compose = choose_compose(tree, project.compose, file, options.build, terminal)
     if isinstance(compose, ComposeChoice):
         given = given_variables(options.given, folder, terminal, is_tracked=is_env_tracked)
         return _with_services(compose, BuildChooser(folder, project, file, terminal), options, given)
@@ -166,10 +166,8 @@ def _missing_services(compose: Reading | None, build: BuildChoice) -> tuple[str,
     """The Compose services that aren't started. Without a `service`, the one with the same Dockerfile is."""
     if compose is None:
         return ()
-    path = build.dockerfile.path if build.dockerfile else ""
-    same = (
-        each for each in compose.services if each.build and path.startswith(each.build.context.lstrip("."))
-    )
+    path = PurePosixPath(build.dockerfile.path if build.dockerfile else "")
+    same = (each for each in compose.services if each.build and path.is_relative_to(each.build.context))
     started = build.service or next(same, None)
     return tuple(each.name for each in compose.services if each is not started)
 

@@ -124,11 +124,13 @@ class BuildQueue:
         return set(self._resolved_at)
 
     async def image(self, request: BuildRequest, on_progress: Callable[[], None] = lambda: None) -> str:
-        """Build an image, or join its build, and return its id. Raises what `Sources.checkout` and
-        `Builder.build` do.
+        """Build an image, or wait for its build that is queued or runs already. Returns the image's id.
 
         Args:
             on_progress: called for each log line and change of the queue position.
+
+        Raises:
+            StagerError: as `Sources.checkout` and `Builder.build`.
         """
         build = self._builds.get(request.key) or self._start(request)
         build.waiting += 1

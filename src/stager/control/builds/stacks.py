@@ -107,26 +107,13 @@ class StackReader:
             return {each.name: await asyncio.to_thread(contents_of, tree, each) for each in with_content}
 
     async def _compose(self, request: Request, application: Application, code: Code) -> Stack:
-        """The services of the Compose file; for code from a fork, of the base branch's until the commit is
-        approved. The file may use the URLs of the services that it declares, so it is read a second time
-        where there are several."""
-        declared = application.declared
-        options = Options(
-            path=declared.compose or "",
-            web=declared.main,
-            profiles=declared.profiles,
-            variables={**application.variables, **await request.urls(())},
-        )
+        """The services of the Compose file; for code from a fork, of the base branch's file until the commit
+        is approved."""
         if request.environment.approved_sha != code.sha:
             code = await self._code.declared(request.environment, code)
-        async with self._code.sources.checkout(code.repository.id, code.origin, code.sha) as tree:
-            reading = await asyncio.to_thread(_read, tree, options)
-            stack = reading.stack if reading is not None else None
-            if stack is not None and (routed := _routed_beside_main(stack)):
-                variables = {**options.variables, **await request.urls(routed)}
-                reading = await asyncio.to_thread(_read, tree, replace(options, variables=variables))
+        reading = await self._read(request, application, code)
         if reading is None:
-            name = declared.compose or "compose.yaml"
+            name = application.declared.compose or "compose.yaml"
             raise Fault(
                 f"The commit has no Compose file {name}.",
                 hint="Commit it, or correct `compose` in `.stager.yml` or the configuration.",
@@ -134,7 +121,25 @@ class StackReader:
             )
         if reading.stack is None:
             raise _refused(reading)
-        return replace(reading.stack, volumes=declared.volumes)
+        return replace(reading.stack, volumes=application.declared.volumes)
+
+    async def _read(self, request: Request, application: Application, code: Code) -> Reading | None:
+        """Read the Compose file; None if there is none. It may use the URLs of the services that it declares,
+        so a file with several routed services is read a second time."""
+        declared = application.declared
+        options = Options(
+            path=declared.compose or "",
+            web=declared.main,
+            profiles=declared.profiles,
+            variables={**application.variables, **await request.urls(())},
+        )
+        async with self._code.sources.checkout(code.repository.id, code.origin, code.sha) as tree:
+            reading = await asyncio.to_thread(_read, tree, options)
+            stack = reading.stack if reading is not None else None
+            if stack is not None and (routed := _routed_beside_main(stack)):
+                variables = {**options.variables, **await request.urls(routed)}
+                reading = await asyncio.to_thread(_read, tree, replace(options, variables=variables))
+        return reading
 
 
 def _routed_beside_main(stack: Stack) -> list[str]:

@@ -258,10 +258,13 @@ class Commands:
 
 def _rules_overridden(environment: Environment) -> Environment:
     """The environment for a manual command, which overrides the rules for pull requests, for this commit
-    only."""
-    suspension = environment.desired.suspension
-    if suspension is not None and suspension.reason in BY_POLICY - UNAPPROVED:
-        return replace(environment, approved_sha=environment.desired.revision.sha)
+    only. The rules may also forbid what was killed. Code from forks isn't approved by bringing it back."""
+    desired = environment.desired
+    overridden = BY_POLICY - UNAPPROVED
+    if desired.trust is Trust.TRUSTED:
+        overridden |= {SuspensionReason.KILLED}
+    if desired.suspension is not None and desired.suspension.reason in overridden:
+        return replace(environment, approved_sha=desired.revision.sha)
     return environment
 
 

@@ -48,7 +48,7 @@ class ShareLinks:
             link = ShareLink(self._ids.new(), environment_id, str(actor), note, now, now + lifetime)
             await self._store.write(lambda tx: self._save(tx, link))
             await self._visitor_access.renew(environment)
-        return link, self._visitor_access.share_url(environment.host, link)
+        return link, self._visitor_access.share_url(environment, link)
 
     async def links(self, environment_id: str, actor: Actor) -> list[ShareLink]:
         """The valid links of a preview, oldest first. Raises `Refused` as `create` does."""

@@ -20,7 +20,7 @@ from stager.control.reconciler.rollout import Rollout
 from stager.control.reconciler.status_page import StatusPage
 from stager.domain import plan as planning
 from stager.domain.deployment import Deployment, Ending, after_error, after_exit
-from stager.domain.environment import Environment, Instance, Service
+from stager.domain.environment import Environment, Instance
 from stager.domain.errors import StagerError
 from stager.domain.unexpected import ending_of
 
@@ -48,7 +48,7 @@ class Actions:
     async def settle(self, state: ObservedState) -> None:
         """Bring the store and the visitor's page up to date with an environment that is at rest."""
         environment, generation = state.environment, state.serving_generation
-        if not environment.desired.should_run and not state.observed.instances:
+        if not environment.desired.should_run and not state.instances:
             await self._retirement.clear_networks(environment)
         deployment = state.deployments.get(generation) if generation is not None else None
         if deployment is not None and deployment.live_at is None:
@@ -114,8 +114,8 @@ class Actions:
     async def _record_exit(self, state: ObservedState, instance: Instance, generation: int) -> None:
         text = await self._context.instances.logs(instance.id, LOG_LINES)
         deployment = state.deployments[generation]
-        service = state.observed.service(generation, instance.service)
-        ending = Ending(instance, state.observed.has_been_healthy(instance), text)
+        service = state.service(generation, instance.service)
+        ending = Ending(instance, state.has_been_healthy(instance), text)
         if not ending.has_been_healthy:
             hint = await self._context.instances.post_mortem(instance.id, text)
             ending = replace(ending, hint=hint)
@@ -143,12 +143,11 @@ class Actions:
     async def _record_error(self, state: ObservedState, action: planning.Action, error: StagerError) -> None:
         """Record the failure in the deployment that the action brings up. Raise that of any other action: the
         worker tries it again."""
-        generation = _generation_of(action)
+        generation, name, run = _target_of(action)
         deployment = state.deployments.get(generation) if generation is not None else None
         if deployment is None:
             raise error
-        service, instance = _service_of(state, action), getattr(action, "instance", None)
-        run = instance.run if instance is not None else ""
+        service = state.service(deployment.generation, name) if name else None
 
         def failed(d: Deployment) -> Deployment:
             is_live = d.live_at is not None
@@ -161,27 +160,21 @@ class Actions:
             self._context.metrics.failed(state.environment.app, error.reason)
 
 
-def _generation_of(action: planning.Action) -> int | None:
-    """The generation that the action brings up; None for other actions."""
-    match action:
-        case planning.Prepare(generation) | planning.Start(generation, _):
-            return generation
-        case planning.Join(_, generation) | planning.Resume(_, generation) | planning.Check(_, generation):
-            return generation
-        case _:
-            return None
+def _target_of(action: planning.Action) -> tuple[int | None, str, str]:
+    """The generation that the action brings up, the service that it is for, and the run of its instance.
 
-
-def _service_of(state: ObservedState, action: planning.Action) -> Service | None:
-    """The service that the action brings up; None for all."""
+    None for an action that brings up no generation; empty for all services, and for no instance.
+    """
     match action:
-        case planning.Start(generation, service) if generation in state.observed.services:
-            return state.observed.service(generation, service)
+        case planning.Prepare(generation):
+            return generation, "", ""
+        case planning.Start(generation, service):
+            return generation, service, ""
         case (
             planning.Join(instance, generation)
             | planning.Resume(instance, generation)
             | planning.Check(instance, generation)
         ):
-            return state.observed.service(generation, instance.service)
+            return generation, instance.service, instance.run
         case _:
-            return None
+            return None, "", ""

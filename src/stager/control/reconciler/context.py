@@ -70,18 +70,17 @@ class WorkerContext:
         return found.with_manifest(deployment.manifest) if deployment else found
 
 
-@dataclass(frozen=True, slots=True)
-class ObservedState:
-    """An environment with its observed state.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedState(Observed):
+    """The observed state of an environment: what the plan needs, and what actions need besides.
 
     Args:
         deployments: of the desired generation and of those that have or reach instances, by generation.
-        hosts: the environment's hosts, by the name of the service as in `Observed.published`.
+        hosts: the environment's hosts, by the name of the service as in `published`.
     """
 
     environment: Environment
-    deployments: dict[int, Deployment]
-    observed: Observed
+    deployments: Mapping[int, Deployment]
     hosts: Mapping[str, str]
 
     @property
@@ -92,8 +91,8 @@ class ObservedState:
     @property
     def serving_generation(self) -> int | None:
         """The generation that the front sends requests to; the newest if there are several."""
-        numbers = {instance.generation for instance in self.observed.instances}
-        found = (Generation.of(self.observed, number, self.environment.desired) for number in numbers)
+        numbers = {instance.generation for instance in self.instances}
+        found = (Generation.of(self, number, self.environment.desired) for number in numbers)
         return max((g.number for g in found if g.is_serving), default=None)
 
 
@@ -114,13 +113,15 @@ async def observe(environment_id: str, context: WorkerContext) -> ObservedState 
     services = {n: tuple(s.planned for s in d.services) for n, d in deployments.items() if d.services}
     named = {_name_of(host, service, instances, services, context): host for host, service in hosts.items()}
     targets = {name: context.routes.table.routes.get(host) for name, host in named.items()}
-    observed = Observed(
+    return ObservedState(
+        environment=environment,
+        deployments=deployments,
+        hosts=named,
         instances=tuple(instances),
         published={name: target for name, target in targets.items() if isinstance(target, Endpoint)},
         attempts=tuple(d.attempt for d in deployments.values()),
         services=services,
     )
-    return ObservedState(environment, deployments, observed, named)
 
 
 def _name_of(

@@ -10,7 +10,7 @@ from stager.domain.application import Container
 from stager.domain.deployment import DeployedService
 from stager.domain.environment import InstanceLabels
 from stager.domain.profile import Profile, profile_name
-from stager.domain.service import ServiceSpec, share_limits, with_generated
+from stager.domain.service import share_limits, with_generated
 from stager.ports.engine import Content, InstanceSpec
 
 
@@ -50,31 +50,18 @@ def _dependencies(launch: Launch, service: DeployedService) -> tuple[str, ...]:
 
 
 def _container(launch: Launch, service: DeployedService) -> Container:
-    spec, application = service.spec, launch.application
-    grace = spec.stop_grace_period
-    return Container(
-        command=_filled(launch, spec.command),
-        port=application.port if service.is_main else _port(spec),
-        stop_grace_period=application.stop_grace_period if grace is None else grace,
-        parameters=application.parameters if service.is_main else {},
-        has_healthcheck=service.has_healthcheck,
-        entrypoint=_filled(launch, spec.entrypoint),
-        user=spec.user,
-        working_dir=spec.working_dir,
-        mounts=spec.mounts,
-        tmpfs=spec.tmpfs,
-        stop_signal=spec.stop_signal,
-        shared_memory=spec.shared_memory,
+    container = launch.application.container(
+        service.spec, is_main=service.is_main, has_healthcheck=service.has_healthcheck
+    )
+    return replace(
+        container,
+        command=_filled(launch, container.command),
+        entrypoint=_filled(launch, container.entrypoint),
     )
 
 
 def _filled(launch: Launch, words: tuple[str, ...] | None) -> tuple[str, ...] | None:
     return None if words is None else tuple(with_generated(word, launch.secret) for word in words)
-
-
-def _port(spec: ServiceSpec) -> int | None:
-    """The port for requests, or else the one that the health check connects to."""
-    return spec.port or (spec.check.port if spec.check else None)
 
 
 def _profile(launch: Launch, service: DeployedService) -> Profile:

@@ -39,7 +39,7 @@ class Publication:
         if unused:
             await self._context.records.keep_hosts(environment.id, wanted)
         await self._context.records.live(environment.id, deployment.id, self._context.clock.now())
-        published = {host for name, host in state.hosts.items() if name in state.observed.published}
+        published = {host for name, host in state.hosts.items() if name in state.published}
         if others := published - targets.keys() - unused:
             await self._status_page.show(environment.id, over=others)
         url = self._context.urls.url(environment.host)
@@ -64,8 +64,8 @@ class Publication:
         environment = state.environment
         deployment = state.deployments.get(environment.serving or environment.desired.generation)
         await self._context.lifecycle.killing(environment, deployment)
-        for instance in state.observed.serving:
-            if state.observed.service(instance.generation, instance.service).is_main:
+        for instance in state.serving:
+            if state.service(instance.generation, instance.service).is_main:
                 await self._run_before_kill(state, instance)
 
     async def _run_before_kill(self, state: ObservedState, instance: Instance) -> None:

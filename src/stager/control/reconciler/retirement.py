@@ -32,7 +32,7 @@ class Retirement:
             log.info("requests_cut", environment=environment.id, requests=cut)
         for instance in instances:
             await self._remove(state, instance)
-        is_last = {i.id for i in state.observed.instances} == {i.id for i in instances}
+        is_last = {i.id for i in state.instances} == {i.id for i in instances}
         if not environment.desired.should_run and is_last:
             await self.clear_networks(environment)
 

@@ -44,7 +44,7 @@ class Rollout:
             case planning.Join(instance, generation):
                 await self._context.instances.join(instance.id, generation)
             case planning.Resume(instance, generation):
-                planned = state.observed.service(generation, instance.service)
+                planned = state.service(generation, instance.service)
                 await self._run(state.deployments[generation], planned, instance.id)
             case planning.Check(instance, generation):
                 await self._check(state, instance, generation)
@@ -132,7 +132,7 @@ class Rollout:
 
 def _adopted(instance: Instance, state: ObservedState) -> DeployedService:
     """The service of an instance whose deployment isn't prepared, such as after the database was lost."""
-    planned = state.observed.service(instance.generation, instance.service)
+    planned = state.service(instance.generation, instance.service)
     return DeployedService(ServiceSpec(instance.service), "", is_main=planned.is_main)
 
 

@@ -102,7 +102,8 @@ class ServiceHealth:
 
     def _try(self, checked: CheckedService) -> Try | None:
         """One try of the service's check; None if it has none."""
-        check, instance = checked.service.spec.check, checked.instance
+        spec, instance = checked.service.spec, checked.instance
+        check, port = spec.check, spec.checked_port
         if check is not None and check.path:
             return lambda: self._request(instance, checked.host, check)
         if check is not None and check.command:
@@ -110,10 +111,8 @@ class ServiceHealth:
             return lambda: self._command(instance, command, check.timeout)
         if checked.service.has_healthcheck:
             return lambda: self._image_check(instance)
-        routed = checked.service.spec.port
-        port = (check.port if check else None) or routed
-        if port and not (check and check.is_disabled):
-            return lambda: self._connect(instance, port, is_endpoint=port == (routed or port))
+        if port is not None:
+            return lambda: self._connect(instance, port, is_endpoint=port == spec.listening_port)
         return None
 
     async def _request(self, instance: Instance, host: str, check: ServiceCheck) -> Tried:

@@ -80,7 +80,7 @@ class Worker:
     async def _plan(self) -> tuple[ObservedState | None, Action | None]:
         """The observed state, and the plan for it."""
         state = await self._actions.observe(self.environment)
-        return state, plan(state.environment.desired, state.observed, self._actions.now()) if state else None
+        return state, plan(state.environment.desired, state, self._actions.now()) if state else None
 
     async def _retry_later(self, error: StagerError, seconds: float) -> None:
         """Show the error in the log and on the visitor's page, and wait until the next try or wake-up."""

@@ -97,11 +97,11 @@ class VisitorAccess:
         query = urlencode({"grant": grant, "to": safe_path(to)}, quote_via=quote)
         return f"{self._urls.url(host)}{ACCESS_PATH}?{query}"
 
-    def share_url(self, host: str, link: ShareLink) -> str:
-        """The URL of a share link at one of the environment's hosts."""
+    def share_url(self, environment: Environment, link: ShareLink) -> str:
+        """The URL of a share link of this environment."""
         until = int(link.expires_at.timestamp())
-        token = sign_token(AccessToken(host, "link", until, "", link.id), "link", self._key)
-        return f"{self._urls.url(host)}/?{SHARE_PARAMETER}={token}"
+        token = sign_token(AccessToken(environment.host, "link", until, "", link.id), "link", self._key)
+        return f"{self._urls.url(environment.host)}/?{SHARE_PARAMETER}={token}"
 
     async def _read_policy(self, environment: Environment) -> AccessPolicy | None:
         return await self._store.read(lambda tx: self._policy_of(environment, tx.share_links(environment.id)))

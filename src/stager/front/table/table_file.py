@@ -123,16 +123,23 @@ class TableFile:
             value = self.live.value()
             await asyncio.to_thread(lambda: _write(self._snapshot, _encode(value)))
             if not self._closed:
-                _write(self._journal, b"".join(self._changed_meanwhile))
-                if self._file is not None:
-                    self._file.close()
-                self._file = self._journal.open("ab", buffering=0)
-                self._unsaved, self.problem = False, ""
+                self._replace_journal()
         except OSError as error:
             self._fail(error, unsaved=False)
         finally:
             self._changed_meanwhile = []
             self._compacting = None
+
+    def _replace_journal(self) -> None:
+        """Reduce the journal to the changes since the snapshot. If the new file can't be opened, the old one
+        stays open, though it is no longer the journal: changes count as unsaved."""
+        _write(self._journal, b"".join(self._changed_meanwhile))
+        self._unsaved = True
+        file = self._journal.open("ab", buffering=0)
+        if self._file is not None:
+            self._file.close()
+        self._file = file
+        self._unsaved, self.problem = False, ""
 
 
 def _encode(table: RouteTable) -> bytes:

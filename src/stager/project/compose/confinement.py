@@ -59,7 +59,7 @@ def _items(
         return
     for item in value.items(key):
         if isinstance(item.data, dict | list):
-            yield item.refuse(f"`{key}` must be a list of texts.")
+            yield item.refuse(f"`{key}` must be a list of text.")
         elif not is_accepted(item.text(key)):
             yield item.refuse(f"`{key}: {item.text(key)[:60]}` {why}.", LEAVE_OUT)
 

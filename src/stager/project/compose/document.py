@@ -1,7 +1,7 @@
 """Parses the YAML of a Compose file into values with their lines.
 
 Scalars are resolved as by Compose's own parser (https://github.com/go-yaml/yaml/tree/v3), which differs from
-YAML 1.1 in PyYAML: `yes` and `22:22` are texts. Files are untrusted: their size, their depth and the
+YAML 1.1 in PyYAML: `yes` and `22:22` are text. Files are untrusted: their size, their depth and the
 number of values after the expansion of aliases are limited.
 """
 
@@ -90,7 +90,7 @@ class _Converter:
         self._open: set[int] = set()
 
     def value(self, node: yaml.Node, place: Place) -> Value:
-        """Convert a node that stands at a place. Raises `Refused`."""
+        """Convert the node at a place. Raises `Refused`."""
         data, _ = self._data(node, place)
         return Value(data, place, self._folder, node.tag if node.tag in TAGS else "")
 
@@ -135,11 +135,11 @@ class _Converter:
         for key, inner in node.value:
             place = self._place(key)
             if not isinstance(key, yaml.ScalarNode) or not isinstance(_scalar(key, place), str):
-                raise Refused(place, "A key must be a text.", "Quote it.")
+                raise Refused(place, "A key must be text.", "Quote it.")
             if key.value == _MERGE and key.style is None:
                 merged = {**self._merged(inner, place), **merged}
             elif key.value in own:
-                raise Refused(place, f"The key {key.value!r} is there twice.", "Remove one of them.")
+                raise Refused(place, f"The key {key.value!r} appears twice.", "Remove one of them.")
             else:
                 own[key.value] = self.value(inner, place)
         return {**merged, **own}

@@ -115,7 +115,7 @@ def read_env_file(tree: Tree, path: str, place: Place, interpolation: Interpolat
     """Return the variables of a file of the repository. Raises `Refused`."""
     text = tree.text(path)
     if "\0" in text:
-        raise Refused(place, f"{path} isn't a text.")
+        raise Refused(place, f"{path} isn't text.")
     return EnvFile(text, path).variables(interpolation)
 
 

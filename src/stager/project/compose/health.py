@@ -9,10 +9,10 @@ from stager.project.compose.value import Value
 DEFAULT_INTERVAL, DEFAULT_RETRIES = 30.0, 3
 """Docker's own, https://docs.docker.com/reference/dockerfile/#healthcheck."""
 DEFAULT_TIMEOUT = 10.0
-TRY_EVERY = 1.0
-"""Seconds between two tries at most: `interval` is for services that run, this for those that start."""
-LEAST_TIMEOUT = 60.0
-"""Seconds. A file that allows less is written for a machine that starts one application at a time."""
+MAX_INTERVAL = 1.0
+"""Seconds between two tries. A file's `interval` is chosen for a service that runs, not for its start."""
+MIN_TIMEOUT = 60.0
+"""Seconds. A shorter time in a file assumes a machine that starts one application at a time."""
 
 
 def read_check(value: Value) -> ServiceCheck | None:
@@ -29,7 +29,7 @@ def read_check(value: Value) -> ServiceCheck | None:
     interval = _seconds(given, "interval") or DEFAULT_INTERVAL
     return ServiceCheck(
         command=command,
-        interval=min(_seconds(given, "start_interval") or interval, TRY_EVERY),
+        interval=min(_seconds(given, "start_interval") or interval, MAX_INTERVAL),
         timeout=_seconds(given, "timeout") or DEFAULT_TIMEOUT,
         start_timeout=_start_timeout(given, interval),
     )
@@ -57,13 +57,14 @@ def _shell(text: str) -> tuple[str, ...]:
 
 
 def _start_timeout(given: dict[str, Value], interval: float) -> float | None:
-    """The seconds after which Docker calls a service unhealthy, if they are many."""
+    """The seconds after which Docker considers the service unhealthy; None if the file has none of the keys,
+    or for less than `MIN_TIMEOUT`."""
     retries = given["retries"].text("`retries`") if "retries" in given else ""
     if retries and not (retries.isdecimal() and len(retries) < 5):
         raise given["retries"].refuse("`retries` must be a number.")
     tries = int(retries or DEFAULT_RETRIES)
     total = (_seconds(given, "start_period") or 0) + tries * interval
-    return total if given.keys() & {"start_period", "interval", "retries"} and total > LEAST_TIMEOUT else None
+    return total if given.keys() & {"start_period", "interval", "retries"} and total > MIN_TIMEOUT else None
 
 
 def _seconds(given: dict[str, Value], key: str) -> float | None:

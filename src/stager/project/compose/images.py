@@ -6,58 +6,51 @@ import re
 from typing import Literal
 
 Kind = Literal["", "store", "tool"]
-"""Of an image: `store` answers no HTTP requests of people; `tool` has pages, but isn't the application."""
+"""What an image is for: `store` is a database, cache, broker or the like, without pages for people; `tool`
+has pages, but isn't the application; empty for anything else."""
 
-STORES = (
-    *(
-        "postgres",
-        "postgresql",
-        "postgis",
-        "pgvector",
-        "timescaledb",
-        "timescaledb-ha",
-        "pgbouncer",
-        "pgpool",
-    ),
-    *("supabase-postgres", "mysql", "mysql-server", "mariadb", "percona", "percona-server", "cockroach"),
-    *("mssql", "server", "oracle-xe", "mongo", "mongodb", "mongodb-community-server", "couchdb", "cassandra"),
-    *("scylla", "neo4j", "arangodb", "influxdb", "clickhouse", "clickhouse-server", "questdb", "rethinkdb"),
-    *("redis", "redis-stack", "redis-stack-server", "valkey", "keydb", "dragonfly", "memcached", "etcd"),
-    *("kafka", "cp-kafka", "cp-zookeeper", "zookeeper", "redpanda", "nats", "nats-streaming", "activemq"),
-    *("activemq-artemis", "rabbitmq", "mosquitto", "emqx", "nsq", "pulsar", "beanstalkd", "elasticmq"),
-    *("elasticsearch", "opensearch", "solr", "meilisearch", "typesense", "sonic", "manticore", "zinc"),
-    *("qdrant", "weaviate", "chroma", "milvus", "dynamodb-local", "localstack", "fake-gcs-server", "azurite"),
-    *("surrealdb", "dgraph", "tidb", "yugabyte", "rqlite", "vault", "consul", "temporal", "auto-setup"),
-    *("gotenberg", "imgproxy", "browserless", "chrome", "selenium", "standalone-chrome", "clamav", "coturn"),
-)
+_STORES = """
+    postgres postgresql postgis pgvector timescaledb timescaledb-ha pgbouncer pgpool
+    supabase-postgres mysql mysql-server mariadb percona percona-server cockroach mssql server
+    oracle-xe mongo mongodb mongodb-community-server couchdb cassandra scylla neo4j arangodb
+    influxdb clickhouse clickhouse-server questdb rethinkdb redis redis-stack redis-stack-server
+    valkey keydb dragonfly memcached etcd kafka cp-kafka cp-zookeeper zookeeper redpanda nats
+    nats-streaming activemq activemq-artemis rabbitmq mosquitto emqx nsq pulsar beanstalkd elasticmq
+    elasticsearch opensearch solr meilisearch typesense sonic manticore zinc qdrant weaviate chroma
+    milvus dynamodb-local localstack fake-gcs-server azurite surrealdb dgraph tidb yugabyte rqlite
+    vault consul temporal auto-setup gotenberg imgproxy browserless chrome selenium
+    standalone-chrome clamav coturn
+"""
+STORES = frozenset(_STORES.split())
 """Names of images without registry, namespace and tag."""
 
-TOOLS = {
-    **dict.fromkeys(("mailhog", "mailpit", "docker-mailpit"), 8025),
-    **dict.fromkeys(("maildev", "docker-maildev", "mailcatcher", "fake-smtp-server"), 1080),
-    **dict.fromkeys(("inbucket", "smtp4dev", "mailslurper", "greenmail"), None),
-    **dict.fromkeys(("adminer", "phpmyadmin", "pgadmin4", "pgadmin", "pgweb", "dbgate", "cloudbeaver"), None),
-    **dict.fromkeys(
-        ("mongo-express", "redis-commander", "redisinsight", "redis-insight", "phpredisadmin"), None
-    ),
-    **dict.fromkeys(("kafka-ui", "kafdrop", "akhq", "kibana", "opensearch-dashboards", "cerebro"), None),
-    **dict.fromkeys(
-        ("grafana", "prometheus", "jaeger", "all-in-one", "zipkin", "loki", "tempo", "alertmanager"), None
-    ),
-    **dict.fromkeys(("otel-collector", "opentelemetry-collector", "opentelemetry-collector-contrib"), None),
-    **dict.fromkeys(("portainer", "portainer-ce", "dozzle", "watchtower", "cadvisor", "node-exporter"), None),
-    **dict.fromkeys(("flower", "bull-board", "asynqmon", "ngrok", "cloudflared", "swagger-ui"), None),
-    **dict.fromkeys(("sqlpad", "metabase", "ui", "plantuml-server", "uptime-kuma"), None),
-    "minio": 9001,
+_TOOLS = {
+    8025: "mailhog mailpit docker-mailpit",
+    1080: "maildev docker-maildev mailcatcher fake-smtp-server",
+    9001: "minio",
+    None: """
+        inbucket smtp4dev mailslurper greenmail adminer phpmyadmin pgadmin4 pgadmin pgweb dbgate
+        cloudbeaver mongo-express redis-commander redisinsight redis-insight phpredisadmin kafka-ui
+        kafdrop akhq kibana opensearch-dashboards cerebro grafana prometheus jaeger all-in-one zipkin
+        loki tempo alertmanager otel-collector opentelemetry-collector opentelemetry-collector-contrib
+        portainer portainer-ce dozzle watchtower cadvisor node-exporter flower bull-board asynqmon ngrok
+        cloudflared swagger-ui sqlpad metabase ui plantuml-server uptime-kuma
+    """,
 }
-"""Names of images of tools, with the port of their pages if that isn't simply the first one."""
+TOOLS = {name: port for port, names in _TOOLS.items() for name in names.split()}
+"""Names of images of tools, with the port of their pages if that isn't the first one."""
 
 PAGES = {"rabbitmq": 15672}
 """Ports of stores' pages."""
 
-_QUALIFIED = {"mssql/server": "server", "temporalio/ui": "ui", "temporalio/auto-setup": "auto-setup"}
+_QUALIFIED = {
+    "mssql/server": "server",
+    "browserless/chrome": "chrome",
+    "temporalio/ui": "ui",
+    "temporalio/auto-setup": "auto-setup",
+    "jaegertracing/all-in-one": "all-in-one",
+}
 """Names that are those of a store or tool in one namespace only, by their last two parts."""
-_AMBIGUOUS = frozenset({"server", "ui", "auto-setup", "chrome", "all-in-one"})
 _TAG = re.compile(r"(?::[^:/]*)?(?:@.*)?$")
 
 
@@ -75,10 +68,8 @@ def page_of(image: str) -> int | None:
 
 
 def _name(image: str) -> str:
+    """The name without registry, namespace and tag; empty if it has another meaning in this namespace."""
     parts = _TAG.sub("", image.lower()).split("/")
-    last = parts[-1]
-    if last in _AMBIGUOUS:
-        return _QUALIFIED.get(
-            "/".join(parts[-2:]), "" if last != "all-in-one" or "jaeger" not in image else last
-        )
-    return last
+    if parts[-1] in _QUALIFIED.values():
+        return _QUALIFIED.get("/".join(parts[-2:]), "")
+    return parts[-1]

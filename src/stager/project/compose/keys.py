@@ -92,7 +92,7 @@ SERVICE = Keys(
         "depends_on": "list, or mapping with `condition`",
         "links": "a dependency and an alias",
         "healthcheck": "`test` in all forms, `timeout`, `start_period`, `start_interval`, `disable`",
-        "profiles": "the service runs only when one of them is asked for",
+        "profiles": "the service runs only with one of them active",
         "networks": "only `aliases` have an effect",
         "network_mode": "`bridge` only",
         "container_name": "a further name under which the other services reach it",
@@ -153,7 +153,7 @@ SERVICE = Keys(
         "pre_stop": "hooks of the application are `hooks` in `.stager.yml`",
         "pull_policy": "Stager decides when images are pulled",
         "read_only": _CONFINED,
-        "restart": "a service that dies is started again; one that another waits for with"
+        "restart": "a service that exits is started again; one that another waits for with"
         " `service_completed_successfully` runs once",
         "runtime": "the application's profile decides",
         "stdin_open": _NO_TERMINAL,

@@ -18,14 +18,12 @@ class Options:
         profiles: the profiles whose services run.
         variables: values for `${NAME}`, and for variables that the file lists without a value. Nothing else
             comes from outside of the repository.
-        jobs: services that run to their end, besides those that another one waits for.
     """
 
     path: str = ""
     web: str = ""
     profiles: frozenset[str] = frozenset()
     variables: Mapping[str, str] = field(default_factory=dict)
-    jobs: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

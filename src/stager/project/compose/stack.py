@@ -53,7 +53,7 @@ class Fitter:
         self._others = others
         self._findings = findings
         self._names = self._own_names()
-        self._jobs = {name for each in services for name in _completed(each)} | options.jobs
+        self._jobs = {name for each in services for name in _completed(each)}
         self._jobs |= {each.name for each in services if each.is_job}
         self._tags = {each.tag: each.spec.build for each in services if each.tag}
 

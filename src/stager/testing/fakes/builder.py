@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 from stager.domain.errors import Fault, Retry, StagerError
 from stager.ports.builder import BuildOrder, ImageFacts, Say
-from stager.testing.fakes.engine import FakeEngine, Program
+from stager.testing.fakes.engine import FakeEngine
+from stager.testing.fakes.program import Program
 
 
 @dataclass(frozen=True, slots=True)

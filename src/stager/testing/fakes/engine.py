@@ -1,14 +1,12 @@
-"""An engine that runs nothing: its containers are entries in a table, its images a few facts each.
-
-It is all of `stager.ports.engine` in one: what is asked over its endpoints is answered by what "runs" there.
-"""
+"""A fake engine: its containers are entries in a table, its images are programs of a few facts each. It also
+answers the requests to the endpoints of its containers."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from stager.domain.environment import Instance, InstanceLabels, InstanceState
@@ -20,72 +18,15 @@ from stager.ports.engine import Checked, InstanceSpec, Listener, Ran, Size, Volu
 from stager.ports.firewall import Firewall
 from stager.testing.fakes.clock import FakeClock
 from stager.testing.fakes.feed import Feed
+from stager.testing.fakes.program import Inner, Program
 from stager.testing.fakes.terminal import FakeTerminal
 
 KILLED = 137
-"""The exit code of what got SIGKILL: 128 + 9."""
+"""The exit code after SIGKILL: 128 + 9."""
 MISSING = 127
-"""The exit code of what isn't there (POSIX, Shell & Utilities, 2.8.2)."""
+"""The exit code for a missing command (POSIX, Shell & Utilities, 2.8.2)."""
 OUTPUT_KEPT = 64 * 1024
-"""Characters of an inner command's output that are kept, its last."""
-
-
-@dataclass(frozen=True, slots=True)
-class Inner:
-    """What a command does that is run inside an instance.
-
-    Args:
-        exit_code: what it ends with.
-        output: what it prints.
-        seconds: how long it takes.
-        there: False: there is no such program in the image.
-        listens: on a terminal, it goes on and answers what is typed; see `FakeTerminal`.
-    """
-
-    exit_code: int = 0
-    output: str = ""
-    seconds: float = 0.0
-    there: bool = True
-    listens: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """What an image does once it is started.
-
-    Args:
-        status: what it answers every request with; None: it runs, but nothing listens.
-        exit_code: it ends at once, with this; None: it goes on running.
-        hungry: it ends because it exceeds its memory limit, with `exit_code`.
-        output: what it prints.
-        starts: False: it can't be started at all, as with a command that isn't in the image.
-        healthy: what its own check says; None: it has none.
-        refusal: why its answers can't be passed on to visitors; it has no status then.
-        checkable: False: its own check can't be run in it.
-        check_output: what that prints.
-        check_seconds: how long that takes.
-        accepts: whether it accepts connections; None: they time out. Where there is a status, it does.
-        listeners: where it listens; None: that can't be found out.
-        variables: the environment variables that the image sets.
-        post_mortem: what is found out once it has ended.
-        inner: what commands do that are run inside, by their first word; they succeed where nothing is said.
-    """
-
-    status: int | None = 200
-    exit_code: int | None = None
-    hungry: bool = False
-    output: str = ""
-    starts: bool = True
-    healthy: bool | None = None
-    refusal: str = ""
-    checkable: bool = True
-    check_output: str = ""
-    check_seconds: float = 0.0
-    accepts: bool | None = None
-    listeners: tuple[Listener, ...] | None = None
-    inner: Mapping[str, Inner] = field(default_factory=dict)
-    variables: Mapping[str, str] = field(default_factory=dict)
-    post_mortem: str = ""
+"""Characters of a command's output that are kept: the last ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +37,7 @@ class _Container:
 
     @property
     def summary(self) -> Instance:
-        """As an engine's list has it: without what only a closer look tells."""
+        """As in an engine's list: without what only an inspection returns."""
         return replace(self.instance, started_at="", exit_code=None, endpoint=None)
 
 
@@ -105,11 +46,11 @@ class FakeEngine:
 
     Args:
         clock: for the times of starts.
-        firewall: what guards instances, where anything does.
+        firewall: guards instances before they start; None for no firewall.
 
     Attributes:
-        delays: seconds that a method takes, by its name; none where nothing is said.
-        asked: host and path of each question to an instance, in order.
+        delays: seconds that a method takes, by its name; 0 by default.
+        asked: host and path of each health check's request, in order.
         ran: instance and command of each command that was run inside, in order.
     """
 
@@ -133,10 +74,10 @@ class FakeEngine:
         self._named = 0
         self._starts = 0
 
-    # What happens to it.
+    # The state of the fake.
 
     def add_image(self, reference: str, program: Program | None = None) -> str:
-        """Have `reference` name a new image that does this. Returns the image's id."""
+        """Add an image with this name and program. Returns its id."""
         self._named += 1
         image = f"sha256:{self._named:064x}"
         self._images[reference] = image
@@ -144,18 +85,18 @@ class FakeEngine:
         return image
 
     def has_image(self, image: str) -> bool:
-        """Whether the image with this id is there; works while the engine is away."""
+        """Whether the image with this id exists; works while the engine is away."""
         return image in self._programs
 
     def remove_image(self, image: str) -> None:
-        """Have the image with this id be gone, with its names; no effect while something is made of it."""
+        """Remove the image with this id and its names; no effect while a container has it."""
         if any(c.spec.image == image for c in self._containers.values()):
             return
         self._images = {name: named for name, named in self._images.items() if named != image}
         self._programs.pop(image, None)
 
     def change(self, instance: str, program: Program) -> None:
-        """Have everything made of this instance's image do something else from now on."""
+        """Change the program of this instance's image."""
         self._programs[self._containers[instance].spec.image] = program
 
     def end(self, instance: str, exit_code: int = KILLED, *, hungry: bool = False) -> None:
@@ -171,24 +112,24 @@ class FakeEngine:
         self._ended(instance)
 
     def lose(self, instance: str) -> None:
-        """Somebody removes the instance behind our back."""
+        """Remove the instance, as another client of the engine does."""
         self._feed.tell(self._containers.pop(instance).instance.environment)
         self._ended(instance)
 
     def print(self, instance: str, line: str) -> None:
-        """The instance prints a line, and with it everything made of its image."""
+        """Have all containers of this instance's image print a line."""
         program = self._programs[self._containers[instance].spec.image]
         self.change(instance, replace(program, output="\n".join(filter(None, [program.output, line]))))
         self._printed.tell(f"{instance} {line}")
 
     @property
     def is_followed(self) -> bool:
-        """Whether anybody follows what instances print."""
+        """Whether the output of an instance is followed."""
         return self._printed.is_followed
 
     @property
     def terminals(self) -> list[FakeTerminal]:
-        """All that were opened, oldest first."""
+        """The opened terminals, oldest first."""
         return [terminal for _, terminal in self._terminals]
 
     def leave(self) -> None:
@@ -207,12 +148,12 @@ class FakeEngine:
         return self._away
 
     def there(self, environment: str | None = None) -> list[Instance]:
-        """All instances, or one environment's, with all that is known of them; works while it is away."""
+        """All instances, or one environment's, with all their facts; works while the engine is away."""
         every = [c.instance for c in self._containers.values()]
         return [i for i in every if environment in (None, i.environment)]
 
     def spec(self, instance: str) -> InstanceSpec:
-        """What the instance was made by."""
+        """What the instance was created from."""
         return self._containers[instance].spec
 
     def variables(self, instance: str) -> dict[str, str]:
@@ -223,7 +164,7 @@ class FakeEngine:
 
     @property
     def networks(self) -> frozenset[str]:
-        """Those that instances are in or may come to be in, and those that weren't swept yet."""
+        """The networks that exist."""
         return frozenset(self._networks)
 
     @property
@@ -243,12 +184,12 @@ class FakeEngine:
             and here.generations & other.instance.generations
         )
 
-    # What it is asked.
+    # The port.
 
     async def resolve(self, reference: str) -> str:
         await self._turn("resolve")
         if reference not in self._images:
-            raise Fault(f'The image "{reference}" is neither here nor to be had.', reason="image-missing")
+            raise Fault(f'The image "{reference}" can\'t be found.', reason="image-missing")
         return self._images[reference]
 
     async def find(self, environment: str | None = None) -> list[Instance]:
@@ -344,7 +285,7 @@ class FakeEngine:
     async def follow(self, instance: str, lines: int) -> AsyncIterator[str]:
         printed = self._printed.follow()
         try:
-            await anext(printed)  # from now on nothing is missed
+            await anext(printed)  # from now on no line is missed
             if so_far := await self.logs(instance, lines):
                 yield f"{so_far}\n"
             while self._runs(instance):
@@ -389,7 +330,7 @@ class FakeEngine:
         return terminal
 
     def _run(self, instance: str, command: Sequence[str]) -> Inner:
-        """What this command does in this instance, which must run."""
+        """The command's result in this instance, which must run."""
         if not self._runs(instance):
             raise Retry("The instance doesn't run.", reason="instance-gone")
         self.ran.append((instance, tuple(command)))
@@ -397,7 +338,7 @@ class FakeEngine:
         return program.inner.get(command[0], Inner())
 
     def _ended(self, instance: str) -> None:
-        """Whoever listens to this instance hears of its end."""
+        """End what follows this instance."""
         self._printed.tell(f"{instance} ")
         for terminal in [terminal for whose, terminal in self._terminals if whose == instance]:
             terminal.end()
@@ -437,7 +378,7 @@ class FakeEngine:
         return self._feed.follow()
 
     async def answers(self, endpoint: Endpoint, host: str, path: str, timeout: float = 10.0) -> int | None:
-        """See `Prober.answers`. An engine that is away doesn't keep anybody from answering."""
+        """See `Prober.answers`. Containers answer while the engine is away."""
         delay = self.delays.get("answers", 0)
         await asyncio.sleep(min(delay, timeout))
         self.asked.append((host, path))
@@ -452,7 +393,7 @@ class FakeEngine:
         return True if program.status is not None else program.accepts
 
     def _at(self, endpoint: Endpoint) -> Program | None:
-        """What runs there."""
+        """The program at this endpoint."""
         running = (c for c in self._containers.values() if c.instance.endpoint == endpoint)
         container = next(running, None)
         return self._programs[container.spec.image] if container else None

@@ -1,4 +1,4 @@
-"""GithubAuthentication: what GitHub doesn't say for certain is a no, and what it said counts for a while."""
+"""GithubAuthentication: an unclear answer of GitHub is a refusal, and its answers are cached for a while."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def test_the_role_comes_of_the_rights_in_the_repository(rig: Rig, login: s
 
 
 @pytest.mark.requirement("R97", "R100")
-async def test_an_application_that_is_nobodys_lets_nobody_in(rig: Rig) -> None:
+async def test_an_application_of_another_repository_lets_no_user_in(rig: Rig) -> None:
     token = rig.accounts.token("octocat")
     assert await rig.role(token, owner="") is Role.NONE
     assert await rig.role(token, application="other") is Role.NONE
@@ -104,7 +104,7 @@ async def test_what_isnt_a_token_of_githubs_isnt_sent_there(rig: Rig, given: str
     assert rig.accounts.asked == 0
 
 
-async def test_a_yes_is_remembered_for_a_minute(rig: Rig) -> None:
+async def test_a_yes_is_cached_for_a_minute(rig: Rig) -> None:
     token = rig.accounts.token("octocat")
     assert await rig.known(token)
     assert await rig.role(token) is Role.DEVELOPER
@@ -122,7 +122,7 @@ async def test_a_yes_is_remembered_for_a_minute(rig: Rig) -> None:
     assert await rig.role(token) is Role.NONE
 
 
-async def test_a_no_is_remembered_for_a_moment(rig: Rig) -> None:
+async def test_a_no_is_cached_for_a_moment(rig: Rig) -> None:
     token = rig.accounts.token("new")
     del rig.accounts.tokens[token]
     assert await rig.known(token) is None
@@ -150,7 +150,7 @@ async def test_one_token_doesnt_answer_for_another(rig: Rig) -> None:
         assert actor.name == name
 
 
-async def test_only_so_many_are_remembered(rig: Rig) -> None:
+async def test_the_cache_is_bounded(rig: Rig) -> None:
     first = rig.accounts.token("octocat")
     assert await rig.known(first)
     for number in range(CACHE_SIZE):
@@ -176,14 +176,14 @@ async def test_a_github_that_doesnt_answer_is_no_yes_and_no_no(rig: Rig) -> None
     assert await rig.role(token) is Role.DEVELOPER
 
 
-def test_without_a_github_nobody_can_be_known() -> None:
+def test_without_a_github_no_user_is_known() -> None:
     with pytest.raises(Refused) as caught:
         GithubAuthentication(logins(None))
     assert caught.value.reason == "sign-in-unavailable"
 
 
 @pytest.mark.requirement("R97", "R98")
-async def test_only_whoever_may_push_launches() -> None:
+async def test_only_users_with_push_access_launch() -> None:
     accounts = FakeAccounts()
     rig = Rig(accounts)
     shop = replace(SHOP, owner="acme")

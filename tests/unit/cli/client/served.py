@@ -89,7 +89,7 @@ class Served:
 
 @contextmanager
 def served(harness: Harness | None = None) -> Iterator[Served]:
-    """A Stager with one application, `shop`; unless told otherwise, with ann, who may do all, and bob, who
+    """A Stager with one application, `shop`; by default with ann, who may do all, and bob, who
     may look."""
     harness = harness or Harness(authentication=[BasicAuthentication(USERS)], roles=ROLES)
     harness.webhooks = GithubWebhooks(SECRET)

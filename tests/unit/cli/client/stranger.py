@@ -1,4 +1,4 @@
-"""An HTTP server that answers whatever a test wants, and remembers what it was asked."""
+"""An HTTP server with the answers of a test, which records requests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Answer:
 
 
 class Stranger:
-    """Somebody who isn't Stager.
+    """A server that isn't Stager.
 
     Attributes:
         answers: by method and path; anything else has the one for "".

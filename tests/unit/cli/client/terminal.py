@@ -1,4 +1,4 @@
-"""A command on a pseudo-terminal, with somebody before it."""
+"""A command on a pseudo-terminal with a user."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Terminal:
         os.write(self._ours, text.encode())
 
     def wait_for(self, words: str) -> str:
-        """All that was said so far, once these words are part of it."""
+        """All output so far, once these words are part of it."""
         deadline = time.monotonic() + PATIENCE
         while words not in self.said:
             assert time.monotonic() < deadline, f"the terminal doesn't say {words!r}: {self.said}"
@@ -47,7 +47,7 @@ class Terminal:
         while True:
             try:
                 piece = os.read(self._ours, 65_536)
-            except OSError:  # nobody has the other end any more
+            except OSError:  # the other end is closed
                 piece = b""
             if not piece:
                 break

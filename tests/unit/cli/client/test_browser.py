@@ -29,7 +29,7 @@ def opened(folder: Path, name: str, script: str, url: str = "http://x.test/", ve
     return done.stdout
 
 
-def test_a_browser_that_stays_open_keeps_nobody_waiting(tmp_path: Path) -> None:
+def test_a_browser_that_stays_open_doesnt_block(tmp_path: Path) -> None:
     # It has no output of ours, whose end the test waits for.
     script = f"echo $$ >{tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; exec >/dev/null 2>&1 sleep 600"
     assert opened(tmp_path, "mine", script, verdict=0.2) == "True\n"
@@ -48,5 +48,5 @@ def test_what_isnt_a_web_page_isnt_opened(tmp_path: Path, url: str) -> None:
     assert opened(tmp_path, "mine", "echo opened", url=url) == f"{url} isn't a web page.\nFalse\n"
 
 
-def test_no_browser_is_said(tmp_path: Path) -> None:
+def test_no_browser_is_reported(tmp_path: Path) -> None:
     assert opened(tmp_path, "mine", "exit 1").endswith("No browser could be opened.\nFalse\n")

@@ -1,4 +1,4 @@
-"""What may answer in place of a server, and that each ending has the exit code that scripts are promised."""
+"""What may answer in place of a server, and that each ending has its documented exit code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PROBLEM = "application/problem+json"
 
 @pytest.fixture(name="other")
 def somebody(run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stranger]:
-    """Somebody who isn't Stager, at the address that is configured."""
+    """A server that isn't Stager, at the configured address."""
     monkeypatch.setenv("STAGER_TOKEN", "stager_secret")
     with stranger() as one:
         monkeypatch.setenv("STAGER_ENDPOINT", one.url)
@@ -92,7 +92,7 @@ def test_a_server_of_another_version_is_reported(other: Stranger, run: Run) -> N
     assert f"The server's version is 0.0.1, the client's is {__version__}." in done.stderr
 
 
-def test_nobody_answers(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_answer(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STAGER_TOKEN", "x")
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))

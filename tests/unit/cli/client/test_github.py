@@ -113,7 +113,7 @@ def test_a_code_where_there_is_no_browser(there: Stranger, run: Run, tmp_path: P
     assert run("list").exit_code == 0
 
 
-def test_a_provider_that_is_away_for_a_moment_is_asked_again(there: Stranger, tmp_path: Path) -> None:
+def test_a_provider_that_is_away_for_a_moment_is_retried(there: Stranger, tmp_path: Path) -> None:
     there.answers[DEVICE] = says(
         handle="h",
         user_code="WDJB-MJHT",
@@ -152,7 +152,7 @@ def test_a_refusal_comes_with_what_to_do(there: Stranger, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("status", "sentence"), [(403, "Somebody said no."), (410, "There is no such sign-in, or not any more.")]
 )
-def test_a_no_is_handed_on(there: Stranger, tmp_path: Path, status: int, sentence: str) -> None:
+def test_a_refusal_is_passed_on(there: Stranger, tmp_path: Path, status: int, sentence: str) -> None:
     there.answers[RECEIVER] = [
         says(url="https://github.test/", state="s", expires_in=600),
         refuses(status, sentence),
@@ -170,7 +170,7 @@ def test_a_server_without_github_is_reported(there: Stranger, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("answer", [Answer(500), Answer(302, headers={"Location": "http://x.test/"})])
-def test_a_session_that_cant_be_ended_is_said_and_forgotten(
+def test_a_session_that_cant_be_ended_is_reported_and_deleted(
     there: Stranger, run: Run, answer: Answer
 ) -> None:
     assert run("login", "--stdin", stdin="gho_secret\n").exit_code == 0
@@ -181,7 +181,7 @@ def test_a_session_that_cant_be_ended_is_said_and_forgotten(
     assert run("list").exit_code == 3
 
 
-def test_without_a_terminal_nobody_is_asked(there: Stranger, run: Run) -> None:
+def test_without_a_terminal_there_is_no_prompt(there: Stranger, run: Run) -> None:
     done = run("list")
     assert done.exit_code == 3
     assert "Set STAGER_TOKEN" in done.stderr

@@ -1,4 +1,4 @@
-"""Signing in with GitHub against a whole server: the command on a terminal, somebody in a browser."""
+"""Signing in with GitHub against a whole server: the command on a terminal, a user in a browser."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Rig:
     accounts: FakeAccounts
 
     def agree(self, login: str, address: str, answer: str = "yes") -> None:
-        """Somebody opens this address in a browser, signs in there, and answers what our page asks."""
+        """Open this address in a browser, sign in there, and answer the question on our page."""
         code = self.accounts.agree(login, address)
         state = parse_qs(urlsplit(address).query)["state"][0]
         with httpx.Client(base_url=self.server.url, trust_env=False) as browser:
@@ -80,7 +80,7 @@ def test_the_first_launch_asks_and_the_second_doesnt(rig: Rig, run: Run, tmp_pat
     assert run("kill", "shop", "master").exit_code == 0
 
 
-def test_whoever_may_only_read_may_not_launch(rig: Rig, run: Run, tmp_path: Path) -> None:
+def test_users_with_read_access_may_not_launch(rig: Rig, run: Run, tmp_path: Path) -> None:
     login = sit(tmp_path, "login", browser=True)
     login.wait_for("Check that the page shows this code: ")
     rig.agree("mona", visited(tmp_path))

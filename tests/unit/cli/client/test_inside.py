@@ -13,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from stager.testing import Program
-from stager.testing.fakes.engine import Inner
+from stager.testing.fakes.program import Inner
 from tests.unit.cli.client.conftest import Run
 from tests.unit.cli.client.served import Served
 from tests.unit.control.harness import IMAGE
@@ -104,7 +104,7 @@ def test_what_is_typed_goes_there_and_the_size_too(shop: Served, run: Run) -> No
         assert json.loads(terminal.recv(10)) == {"exit_code": 9}
 
 
-def test_a_terminal_is_closed_when_nobody_is_there_any_more(shop: Served, run: Run) -> None:
+def test_a_terminal_is_closed_when_its_user_is_gone(shop: Served, run: Run) -> None:
     with socket(shop, id_of(run), "command=listens") as terminal:
         terminal.send(b"hello\n")
         assert terminal.recv(10) == b"you said hello\r\n"

@@ -84,7 +84,7 @@ def test_a_forks_commit_is_approved_by_its_whole_id(signed_in: Served, run: Run)
     assert (json.loads(approved.stdout)["state"], json.loads(approved.stdout)["sha"]) == ("live", SHA)
 
 
-def test_show_tells_what_was_blocked_and_what_opens_it(signed_in: Served, run: Run) -> None:
+def test_show_lists_what_was_blocked_and_what_opens_it(signed_in: Served, run: Run) -> None:
     environment = json.loads(run("launch", "shop", "x", "--json").stdout)["id"]
     now = datetime.now(UTC)
     signed_in.harness.firewall.block(Blocked(environment, "10.0.0.5", 5432, "tcp", 7, now))

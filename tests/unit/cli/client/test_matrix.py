@@ -13,7 +13,7 @@ from stager.cli.command_table import SERVER, load
 from stager.control.identity.authorizer import Roles
 from stager.domain.identity.roles import Action, Role, may
 from stager.testing import Program
-from stager.testing.fakes.engine import Inner
+from stager.testing.fakes.program import Inner
 from tests.unit.cli.client.conftest import Run
 from tests.unit.cli.client.served import Served, served
 from tests.unit.control.harness import IMAGE, Harness
@@ -55,7 +55,7 @@ def server() -> Iterator[Served]:
 
 @pytest.fixture
 def shop(server: Served, run: Run) -> Served:
-    """The server, with a preview that is live, for somebody who isn't signed in."""
+    """The server, with a preview that is live, for a user who isn't signed in."""
 
     async def live() -> None:
         await server.harness.launch("x")
@@ -94,7 +94,7 @@ def test_every_cell(
 
 @pytest.mark.parametrize("role", [None, *Role], ids=str)
 @pytest.mark.parametrize("command", FOR_WHOEVER_IS_KNOWN)
-def test_what_whoever_is_known_may_do(
+def test_what_each_role_may_do(
     shop: Served, run: Run, monkeypatch: pytest.MonkeyPatch, command: str, role: Role | None
 ) -> None:
     del shop

@@ -1,4 +1,4 @@
-"""Signing in at the server's OpenID provider: GitHub's way through the browser, said to be another's."""
+"""Signing in at the server's OpenID provider: GitHub's flow through the browser, under another name."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_an_address_is_enough_and_the_token_is_kept(run: Run, tmp_path: Path) ->
         assert [body["provider"] for body in said] == [["oidc"], ["oidc"]]
 
 
-def test_a_server_without_it_is_reported_and_asked_for_nothing_else(run: Run, tmp_path: Path) -> None:
+def test_a_server_without_it_is_reported_and_gets_no_further_request(run: Run, tmp_path: Path) -> None:
     with stranger() as there:
         run("configure", f"endpoint={there.url}", "auth_strategy=OpenIDConnect")
         there.answers[RECEIVER] = Answer(200, "", "text/plain")  # no listener takes the action

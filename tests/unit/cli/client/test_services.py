@@ -10,7 +10,7 @@ import structlog
 
 from stager.auth.basic import BasicAuthentication
 from stager.testing import Program
-from stager.testing.fakes.engine import Inner
+from stager.testing.fakes.program import Inner
 from tests.unit.cli.client.conftest import Run
 from tests.unit.cli.client.served import ROLES, USERS, Served, served
 from tests.unit.control.harness import Harness

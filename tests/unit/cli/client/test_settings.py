@@ -1,4 +1,4 @@
-"""The client's settings: what may be said, where it lies, and that no secret is among it."""
+"""The client's settings: what may be set, where it is stored, and that no secret is among it."""
 
 from __future__ import annotations
 

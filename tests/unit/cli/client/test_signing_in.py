@@ -1,4 +1,4 @@
-"""Whom the server knows, what is kept of that, and that nobody else gets to see it."""
+"""Signing in: what is stored, and that other users can't read it."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_what_is_refused_isnt_kept(server: Served, run: Run, home: Path) -> None
 
 
 def test_another_server_of_the_same_name_gets_nothing(signed_in: Served, run: Run) -> None:
-    """Only the URL counts, by which somebody's secret was kept."""
+    """Only the URL counts, under which the secret was stored."""
     assert run("list").exit_code == 0
     other = signed_in.url.replace("localhost", "127.0.0.1")
     assert run("configure", f"endpoint={other}").exit_code == 0

@@ -21,7 +21,7 @@ FIRST, SECOND = "a1b2c3d4" * 5, "e5f6a7b8" * 5
 
 @dataclass
 class Pull:
-    """An open pull request, of which the server has heard."""
+    """An open pull request that was delivered to the server."""
 
     server: Served
     seen: ChangeEvent
@@ -56,7 +56,7 @@ def test_until_it_is_live(pull: Pull, run: Run) -> None:
     assert json.loads(run("wait", "feature", "--json").stdout)["sha"] == FIRST
 
 
-def test_a_newer_commit_is_said_to_have_taken_its_place(pull: Pull, run: Run) -> None:
+def test_a_newer_commit_that_replaced_it_is_reported(pull: Pull, run: Run) -> None:
     assert run("wait", "shop", "feature", "--sha", FIRST).exit_code == 0
     pull.push(SECOND)
     assert run("wait", "shop", "feature", "--sha", SECOND).exit_code == 0
@@ -65,13 +65,13 @@ def test_a_newer_commit_is_said_to_have_taken_its_place(pull: Pull, run: Run) ->
     assert f"{SECOND[:7]} has superseded it" in overtaken.stderr
 
 
-def test_one_that_nobody_has_pushed_yet_is_waited_for(pull: Pull, run: Run) -> None:
+def test_one_that_isnt_pushed_yet_is_waited_for(pull: Pull, run: Run) -> None:
     done = run("wait", "shop", "feature", "--sha", SECOND, "--timeout", "0.5")
     assert done.exit_code == 6
     assert f"isn't live with {SECOND[:7]} after 0.5 s" in done.stderr
 
 
-def test_one_that_fails_isnt_told_with_the_lines_of_the_older_one(pull: Pull, run: Run) -> None:
+def test_one_that_fails_isnt_shown_with_the_lines_of_the_older_one(pull: Pull, run: Run) -> None:
     assert run("wait", "shop", "feature").exit_code == 0
     [serving] = pull.server.harness.engine.there()
     pull.server.do(lambda: pull.server.harness.engine.print(serving.id, "all is well"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class FakeTerminal:
-    """A `Terminal`; without answers, one that nobody reads.
+    """A `Terminal`; without answers, one that isn't interactive.
 
     Args:
         answers: to its questions, in their order.

@@ -58,7 +58,7 @@ def run(folder: Path, *options: str) -> str:
     return done.stderr
 
 
-def test_the_port_is_asked_for_before_anything_is_built(tmp_path: Path) -> None:
+def test_the_prompt_for_the_port_comes_before_the_build(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM python:3.12\nCMD serve\n")
     ours, theirs = pty.openpty()
     process = subprocess.Popen(

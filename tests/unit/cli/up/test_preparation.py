@@ -123,7 +123,7 @@ class TestBuild:
         with pytest.raises(Refused, match="there is no file"):
             prepared(inside, dockerfile="web.Dockerfile")
 
-    def test_several_are_asked_for(self, tmp_path: Path) -> None:
+    def test_several_are_prompted_for(self, tmp_path: Path) -> None:
         write(tmp_path, apps__api__Dockerfile=ONE, apps__web__Dockerfile=ONE)
         terminal = FakeTerminal("9", "2")
         found = prepared(tmp_path, terminal=terminal)
@@ -268,6 +268,12 @@ class TestComposeFile:
         found = prepared(tmp_path, dockerfile="web/app.Dockerfile")
         assert "compose" not in found.application
         assert "Not started: the services of compose.yaml (db)." in found.notes
+
+    def test_a_folder_with_a_similar_name_is_another_build(self, tmp_path: Path) -> None:
+        files = {"web__app_dot_Dockerfile": ONE, "website__Dockerfile": ONE}
+        write(tmp_path, **files, compose_dot_yaml=COMPOSE)
+        found = prepared(tmp_path, dockerfile="website/Dockerfile")
+        assert "Not started: the services of compose.yaml (web, db)." in found.notes
 
     def test_services_of_stager_yml_come_first(self, tmp_path: Path) -> None:
         write(

@@ -69,7 +69,7 @@ def test_the_option_comes_first(tmp_path: Path) -> None:
     assert run_choice(tmp_path, port=99).port == 99
 
 
-def test_an_unknown_port_is_asked_for(tmp_path: Path) -> None:
+def test_an_unknown_port_is_prompted_for(tmp_path: Path) -> None:
     (tmp_path / "Dockerfile").write_text("FROM python:3\nCMD x")
     terminal = FakeTerminal("http", "70000", "5012")
     assert run_choice(tmp_path, terminal).port == 5012

@@ -112,7 +112,7 @@ def test_given_ones_are_kept() -> None:
     assert found.notes == ("A note.", "Set as in .env.example: MODE.")
 
 
-def test_empty_ones_are_asked_for() -> None:
+def test_empty_ones_are_prompted_for() -> None:
     terminal = FakeTerminal("de", "")
     found = proposed(Variable("LANG_CODE", "", "app.json", required=True, description="The language"),
                      sample("REGION", ""), Variable("EXTRA", "", "app.json"), terminal=terminal)  # fmt: skip

@@ -24,7 +24,7 @@ from stager.ports.builder import ImageFacts
 from stager.ports.engine import InstanceSpec
 from stager.testing import FaultMode, Program
 from stager.testing.fakes.builder import Result
-from stager.testing.fakes.engine import Inner
+from stager.testing.fakes.program import Inner
 from stager.testing.fakes.sources import Link, SourceFaultMode
 from tests.unit.control.harness import ANN, SHOP, Harness
 
@@ -239,7 +239,7 @@ class TestByHand:
         await works.assert_live()
 
     @pytest.mark.parametrize("mode", [SourceFaultMode.AWAY, SourceFaultMode.NEVER, SourceFaultMode.REFUSING])
-    async def test_a_repository_that_cant_be_asked_delays_the_launch_alone(
+    async def test_a_repository_that_doesnt_answer_delays_only_the_launch(
         self, works: Works, mode: SourceFaultMode
     ) -> None:
         works.sources.fault_mode = mode
@@ -252,7 +252,7 @@ class TestByHand:
 
         await works.assert_live(environment)
 
-    async def test_a_pull_requests_branch_isnt_asked_for(self, works: Works) -> None:
+    async def test_a_pull_requests_branch_isnt_looked_up(self, works: Works) -> None:
         await works.opened()
         await works.launch("feature-x")
         await works.rest()
@@ -297,7 +297,7 @@ class TestByHand:
 
             await works.assert_live(environment)
 
-    async def test_of_a_repository_that_nobody_knows(self) -> None:
+    async def test_of_an_unknown_repository(self) -> None:
         async with Works([replace(READER, owner="")]).open() as works:
             await works.launch("main")
             await works.rest()
@@ -306,7 +306,7 @@ class TestByHand:
             assert (status.state, status.reason) == (State.FAILED, "source-unknown")
             assert "images.shop.repo_owner" in status.hint
 
-    async def test_where_no_forge_can_be_asked(self) -> None:
+    async def test_without_a_forge(self) -> None:
         async with Works([READER], credentials=False).open() as works:
             await works.opened()
 
@@ -475,8 +475,8 @@ class TestRepositoryFile:
         assert (status.state, status.reason) == (State.FAILED, "repository-file-ambiguous")
         assert ".stager.yml and .stager.yaml" in status.message
 
-    async def test_what_it_said_counts_until_the_next_deployment(self, works: Works) -> None:
-        """An instance that is lost comes back as it was, though nobody can be asked by then."""
+    async def test_its_settings_count_until_the_next_deployment(self, works: Works) -> None:
+        """A lost instance comes back as it was, though the forge can't be read by then."""
         works.file("port: 4000\nenv: {A: b}")
         await works.opened()
         before = await works.spec()
@@ -588,7 +588,7 @@ class TestPort:
             variables = works.engine.variables((await works.assert_live()).id)
             assert (variables["PORT"], variables["STAGER_PORT"]) == ("1", "3000")
 
-    async def test_nobody(self, works: Works) -> None:
+    async def test_unknown(self, works: Works) -> None:
         works.builder.default = Result()
         await works.opened()
 
@@ -627,7 +627,7 @@ class TestHealthcheck:
     CHECKED = ImageFacts((3000,), has_healthcheck=True)
 
     @pytest.mark.parametrize("healthy", [True, False])
-    async def test_of_the_image_is_asked(self, works: Works, healthy: bool) -> None:
+    async def test_of_the_image_is_used(self, works: Works, healthy: bool) -> None:
         works.builder.default = Result(facts=self.CHECKED, program=Program(healthy=healthy))
         await works.opened()
 
@@ -841,7 +841,7 @@ class TestHooks:
 
         await works.assert_gone()
 
-    async def test_a_push_while_one_runs_is_heard(self, works: Works) -> None:
+    async def test_a_push_while_one_runs_cancels_it(self, works: Works) -> None:
         works.engine.delays["run"] = 100
         event = works.forge.open(works.repository, "feature-x", "a1")
         await works.deliver(event)
@@ -854,7 +854,7 @@ class TestHooks:
 
 
 class TestImageOfTheCommit:
-    """Somebody else builds it: its name has the commit's id."""
+    """It is built elsewhere: its name has the commit's id."""
 
     APP = replace(SHOP, image="acme/shop:{sha}", owner="acme", image_timeout=600.0)
 
@@ -1019,7 +1019,7 @@ class TestAway:
 
 
 class TestPages:
-    async def test_tell_the_place_in_line(self) -> None:
+    async def test_show_the_place_in_the_queue(self) -> None:
         async with Works([READER], at_once=1).open() as works:
             works.builder.default = Result(facts=EXPOSED, seconds=100)
             for number in range(4):
@@ -1099,7 +1099,7 @@ class TestRestart:
 
 
 class TestSweep:
-    async def test_what_nobody_needs_goes_and_what_is_needed_stays(self, works: Works) -> None:
+    async def test_only_what_isnt_needed_is_removed(self, works: Works) -> None:
         event = await works.opened()
         old = (await works.spec()).image
         await works.deliver(works.forge.push(event, "b2"))

@@ -1,4 +1,4 @@
-"""Builds on virtual time: each only once, a few at a time, in order, and none that nobody wants."""
+"""Builds on virtual time: each only once, a few at a time, in order, and none that isn't needed."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Rig:
         self.builds = BuildQueue(self.sources, self.builder, self.logs, at_once=self.at_once)
 
     def want(self, sha: str = "a1", **given: Any) -> asyncio.Task[str]:
-        """Somebody who waits for it."""
+        """A caller that waits for it."""
         return asyncio.create_task(self.builds.image(wanted(sha, **given)))
 
     @property
@@ -68,7 +68,7 @@ async def rig() -> AsyncIterator[Rig]:
 
 
 async def gone(task: asyncio.Task[str]) -> None:
-    """Whoever waited doesn't any more."""
+    """The waiting caller is cancelled."""
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -161,7 +161,7 @@ class TestLine:
 
         assert rig.began == shas
 
-    async def test_whoever_comes_again_has_its_old_place(self, rig: Rig) -> None:
+    async def test_a_repeated_request_has_its_old_place(self, rig: Rig) -> None:
         waiting = [rig.want(sha) for sha in ("1", "2", "3", "4", "3")]
         await asyncio.gather(*waiting)
 
@@ -245,7 +245,7 @@ class TestUnwanted:
         assert rig.ended() == 1
         assert rig.builds.progress(wanted().key) is None
 
-    async def test_until_somebody_comes_who_would_have_to_wait(self, rig: Rig) -> None:
+    async def test_until_another_build_would_have_to_wait(self, rig: Rig) -> None:
         await self.look_away(rig)
         others = [rig.want("b2"), rig.want("c3")]
         await asyncio.sleep(1)
@@ -254,7 +254,7 @@ class TestUnwanted:
         assert rig.builder.running.total() == 2
         await asyncio.gather(*others)
 
-    async def test_whoever_comes_back_finds_it_where_it_was(self, rig: Rig) -> None:
+    async def test_a_repeated_request_continues_it(self, rig: Rig) -> None:
         for _ in range(10):
             await self.look_away(rig, SECONDS / 20)
             await asyncio.sleep(LINGER / 2)
@@ -314,7 +314,7 @@ class TestUnwanted:
 
 
 class TestFailure:
-    async def test_is_told_to_all_who_wait(self, rig: Rig) -> None:
+    async def test_is_raised_to_all_who_wait(self, rig: Rig) -> None:
         rig.builder.default = Result(failure=BROKEN, seconds=SECONDS)
         waiting = [rig.want() for _ in range(3)]
         outcomes = await asyncio.gather(*waiting, return_exceptions=True)
@@ -344,7 +344,7 @@ class TestFailure:
         assert await asyncio.gather(again(), again())
         assert rig.began == ["a1", "a1"]
 
-    async def test_while_nobody_waits_is_nobodys(self, rig: Rig) -> None:
+    async def test_without_waiters_is_discarded(self, rig: Rig) -> None:
         rig.builder.default = Result(failure=BROKEN, seconds=3)
         task = rig.want()
         await asyncio.sleep(1)
@@ -393,7 +393,7 @@ class TestLog:
     WHOLE = "Fetching commit a1\n#1 FROM base\n#2 RUN make\n"
 
     async def followed(self, rig: Rig) -> tuple[str, list[float]]:
-        """What somebody reads who follows from now on, and when each piece comes."""
+        """What a follower reads from now on, and when each piece comes."""
         pieces, times = [], []
         async for piece in rig.builds.follow(self.KEY):
             pieces.append(piece)
@@ -475,7 +475,7 @@ class TestLog:
         assert rig.builds.log_of(self.KEY) == "Fetching commit a1\nfine\n"
 
     async def test_is_the_new_ones_while_it_is_only_looked_for(self, rig: Rig) -> None:
-        """Whoever follows while the image is still looked for isn't shown the log of the time before."""
+        """A follower isn't shown the log of the previous build while the image is looked up."""
 
         class Slow(FakeBuilder):
             async def find(self, app: str, key: str) -> str | None:
@@ -500,7 +500,7 @@ class TestLog:
 
         assert rig.builds.log_of(self.KEY) == self.WHOLE
 
-    async def test_the_last_lines_are_at_hand(self, rig: Rig) -> None:
+    async def test_the_last_lines_are_available(self, rig: Rig) -> None:
         lines = tuple(f"line {number}" for number in range(100))
         rig.builder.default = Result(lines=lines, seconds=SECONDS)
         building = rig.want()
@@ -509,8 +509,8 @@ class TestLog:
         assert rig.builds.progress(self.KEY) == BuildProgress(None, lines[-LINES_KEPT:])
         await building
 
-    async def test_nobody_is_left_to_be_told(self, rig: Rig) -> None:
-        """Whoever stops following leaves nothing behind."""
+    async def test_a_closed_follower_is_removed(self, rig: Rig) -> None:
+        """A follower that stops leaves nothing behind."""
         building = rig.want()
         await asyncio.sleep(1)
         following = rig.builds.follow(self.KEY)

@@ -175,10 +175,10 @@ class TestParameters:
 
 
 class TestKill:
-    async def test_of_a_name_that_nobody_has_is_fine(self, harness: Harness) -> None:
+    async def test_of_an_unknown_name_is_fine(self, harness: Harness) -> None:
         assert await harness.stop("nobody") is None
 
-    async def test_needs_no_image_while_the_name_tells_one(self, harness: Harness) -> None:
+    async def test_needs_no_application_if_the_name_is_unique(self, harness: Harness) -> None:
         await harness.launch("x")
         await harness.rest()
         await harness.running.commands.kill(Kill("", "x"), ANN)
@@ -210,7 +210,7 @@ class TestKill:
 
 
 class TestKillOfAChange:
-    """It holds until somebody wants the preview again."""
+    """It holds until the preview is requested again."""
 
     async def held(self, harness: Harness) -> ChangeEvent:
         event = await opened(harness)
@@ -411,7 +411,7 @@ class TestWaiting:
         assert ending.is_live
         assert ending.environment.serving == 2
 
-    async def test_ends_when_somebody_kills_it(self, harness: Harness) -> None:
+    async def test_ends_when_it_is_killed(self, harness: Harness) -> None:
         harness.engine.delays["start"] = 50
         waiting = asyncio.create_task(harness.running.waiters.until_settled(await harness.launch("x"), 100))
         await harness.rest(1)

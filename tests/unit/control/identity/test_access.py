@@ -1,4 +1,4 @@
-"""Who somebody is, what they may do, and what is written down of it."""
+"""Authentication, permissions, and the audit log."""
 
 from __future__ import annotations
 
@@ -107,14 +107,14 @@ async def office() -> Office:
 
 
 class TestWho:
-    async def test_the_first_strategy_that_knows_somebody_says_who_it_is(self) -> None:
+    async def test_the_first_strategy_that_identifies_the_user_counts(self) -> None:
         office = Office(Knows("ann"), Knows("bob"))
 
         actor = await office.actor("bob")
         assert (actor.name, actor.strategy, actor.address) == ("bob", "Knows", ADDRESS)
 
     @pytest.mark.parametrize("strategies", [[], [Knows("ann")]])
-    async def test_nobody_else_is_let_in(self, strategies: list[AuthenticationStrategy]) -> None:
+    async def test_all_others_are_refused(self, strategies: list[AuthenticationStrategy]) -> None:
         assert await refusal(Office(*strategies).actor("eve")) == ("unauthorized", 401)
 
     async def test_guessing_is_slow(self, office: Office) -> None:
@@ -152,7 +152,7 @@ class TestWhetherTheyMay:
         actor = await office.actor("ann")
         assert await refusal(office.authorizer.check(actor, Action.SEE, "other")) == ("not-permitted", 403)
 
-    async def test_not_while_the_strategy_cant_tell(self) -> None:
+    async def test_not_while_the_strategy_has_no_answer(self) -> None:
         office = Office(Silent("ann"))
         assert await office.authorizer.role(await office.actor("ann"), "shop") is Role.NONE
 
@@ -170,7 +170,7 @@ class TestWhetherTheyMay:
         office = Office(Knows("ann", ROLES), listed={"github:ann": Role.ADMINISTRATOR, "ann": Role.NONE})
         assert await office.authorizer.role(await office.actor("ann"), "shop") is Role.DEVELOPER
 
-    async def test_whom_no_strategy_knows_has_what_was_said_of_them(self, office: Office) -> None:
+    async def test_a_user_that_no_strategy_knows_has_the_role_that_was_given(self, office: Office) -> None:
         assert await office.authorizer.role(Actor("ann", "comment", role=Role.DEVELOPER)) is Role.DEVELOPER
         assert await office.authorizer.role(Actor("ann", "comment")) is Role.NONE
 
@@ -259,7 +259,7 @@ class TestWhatIsCounted:
         )
         assert (line.result, line.detail) == ("refused", "not-permitted (3 times)")
 
-    async def test_the_last_minute_is_there_for_whoever_reads(self, office: Office) -> None:
+    async def test_the_last_minute_can_be_read(self, office: Office) -> None:
         await refusal(office.actor("eve"))
         [line] = await office.lines()
         assert line.detail == "unauthorized"

@@ -59,7 +59,7 @@ async def test_keeps_neither_the_secret_nor_the_proof_in_clear(office: Office) -
     assert session.person.proof == office.seal.close("gho_secret") != "gho_secret"
 
 
-async def test_ends_by_itself_when_nobody_comes(office: Office) -> None:
+async def test_ends_by_itself_without_use(office: Office) -> None:
     secret = await office.begin()
     office.wait(TIMES.idle - SECOND)
     assert await office.sessions.actor(secret)
@@ -68,7 +68,7 @@ async def test_ends_by_itself_when_nobody_comes(office: Office) -> None:
     assert await office.sessions.of(ANN) == []
 
 
-async def test_goes_on_while_somebody_comes_but_not_for_ever(office: Office) -> None:
+async def test_is_extended_by_use_up_to_a_limit(office: Office) -> None:
     secret, lasted = await office.begin(), timedelta()
     while await office.sessions.actor(secret) and lasted < 2 * TIMES.longest:
         office.wait(TIMES.idle / 2)
@@ -132,7 +132,7 @@ async def test_ended_it_is_over_at_once(office: Office) -> None:
     assert await office.sessions.actor(secret) is None
 
 
-async def test_nobody_ends_anothers(office: Office) -> None:
+async def test_users_cant_end_sessions_of_others(office: Office) -> None:
     secret = await office.begin()
     [session] = await office.sessions.of(ANN)
     with pytest.raises(Refused) as refused:
@@ -163,7 +163,7 @@ async def test_sealed_by_another_key_it_is_rejected(office: Office) -> None:
     assert await others.actor(secret) is None
 
 
-async def test_somebody_has_so_many_and_the_oldest_goes(office: Office) -> None:
+async def test_the_oldest_ends_at_the_limit_for_a_user(office: Office) -> None:
     first = await office.begin()
     for _ in range(MAX_SESSIONS):
         await office.begin()
@@ -172,7 +172,7 @@ async def test_somebody_has_so_many_and_the_oldest_goes(office: Office) -> None:
     assert len(await office.sessions.of(ANN)) == MAX_SESSIONS
 
 
-async def test_what_is_over_is_forgotten_at_the_next_sign_in(office: Office) -> None:
+async def test_ended_ones_are_deleted_at_the_next_sign_in(office: Office) -> None:
     await office.begin()
     office.wait(TIMES.idle)
     await office.begin()

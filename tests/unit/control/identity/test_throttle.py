@@ -85,7 +85,7 @@ async def test_who_hangs_up_in_the_middle_has_guessed(lock: Lock) -> None:
     assert (lock.compared, await lock.guess("right")) == (LIMIT, "refused")
 
 
-async def test_who_hangs_up_while_waiting_holds_nobody_up(lock: Lock) -> None:
+async def test_a_client_that_disconnects_doesnt_block_others(lock: Lock) -> None:
     first = [asyncio.create_task(lock.guess("right")) for _ in range(LIMIT)]
     waiting = [asyncio.create_task(lock.guess("right")) for _ in range(5)]
     await asyncio.sleep(0)
@@ -97,7 +97,7 @@ async def test_who_hangs_up_while_waiting_holds_nobody_up(lock: Lock) -> None:
     assert lock.throttle._sources == {}
 
 
-async def test_nobody_waits_for_ever(lock: Lock, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_has_a_limit(lock: Lock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttle, "MAX_WAIT", 0.02)
     release = asyncio.Event()
 
@@ -120,7 +120,7 @@ async def test_few_wait(lock: Lock) -> None:
     assert answers.count("refused") == 7
 
 
-async def test_sources_cant_fill_the_memory_nor_have_one_forgotten_who_is_at_it(
+async def test_many_sources_neither_fill_the_memory_nor_evict_an_active_one(
     lock: Lock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(throttle, "MAX_SOURCES", 20)

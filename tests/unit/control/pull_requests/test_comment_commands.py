@@ -51,7 +51,7 @@ class Talk(Harness):
         return await self.opened(sha=sha, fork=self.forge.add_repository("mallory", "shop"))
 
     async def say(self, event: ChangeEvent, text: str, author: str = "ann") -> Reaction | None:
-        """Somebody says this; our reaction at it, once all has come to rest."""
+        """A user writes this comment; our reaction to it, once all has come to rest."""
         return await self.told(self.forge.say(event, text, author))
 
     async def told(self, said: CommentAdded) -> Reaction | None:
@@ -194,7 +194,7 @@ class TestWho:
 
     @pytest.mark.parametrize("author", ["bob", "mallory", "octocat", ""])
     @pytest.mark.parametrize("verb", list(Verb))
-    async def test_nobody_else(self, talk: Talk, author: str, verb: Verb) -> None:
+    async def test_all_others_are_refused(self, talk: Talk, author: str, verb: Verb) -> None:
         event = await talk.opened()
         before = await talk.assert_live()
         assert await talk.say(event, f"/stager {verb.value} {SHA}", author) == "-1"
@@ -224,7 +224,7 @@ class TestWho:
 
         assert await talk.state(event) is State.REFUSED
 
-    async def test_a_forge_that_doesnt_say_is_taken_for_a_no(self, talk: Talk) -> None:
+    async def test_no_answer_of_the_forge_is_a_refusal(self, talk: Talk) -> None:
         event = await talk.opened()
         before = await talk.assert_live()
         said = talk.forge.say(event, "/stager kill", "ann")
@@ -246,7 +246,7 @@ class TestWho:
 
         assert await talk.state(event) is State.STOPPED
 
-    async def test_where_no_forge_can_be_asked_nobody_is_heard(self) -> None:
+    async def test_without_a_forge_commands_are_ignored(self) -> None:
         async with Talk([APP], credentials=False).open() as talk:
             event = await talk.opened()
             before = await talk.assert_live()
@@ -360,7 +360,7 @@ class TestOnce:
     async def test_one_that_no_forge_delivers_any_more_is_not_acted_on(
         self, talk: Talk, age: timedelta, acts: bool
     ) -> None:
-        """By then it isn't remembered for certain."""
+        """By then it may be deleted."""
         event = await talk.opened()
         created_at = talk.running.clock.now() - age
         said = replace(talk.forge.say(event, "/stager kill", "ann"), created_at=created_at)
@@ -368,7 +368,7 @@ class TestOnce:
 
         assert (await talk.state(event) is State.STOPPED) is acts
 
-    def test_what_was_acted_on_is_remembered_for_longer_than_that(self) -> None:
+    def test_what_was_acted_on_is_stored_for_longer_than_that(self) -> None:
         assert MIN_DELIVERY_RETENTION > OLDEST
 
 
@@ -455,7 +455,7 @@ class TestApprove:
         assert talk.engine.there() == []
         assert await talk.state(event) is State.REFUSED
 
-    async def test_a_push_that_nobody_told_of_yet(self, talk: Talk) -> None:
+    async def test_a_push_without_a_delivery_yet(self, talk: Talk) -> None:
         """The commit that was read is what runs, until the new one is known and waits."""
         event = await talk.opened_by_fork()
         talk.forge.push(event, OTHER)
@@ -547,7 +547,7 @@ class TestRoom:
         assert await self.live(talk) == ["two", "three"]
 
     @pytest.mark.parametrize("kept", [Pin(), Pin(pinned=True), Pin(extended_at=START), Pin(True, START)])
-    async def test_is_remembered_as_it_was_said(self, talk: Talk, kept: Pin) -> None:
+    async def test_is_stored_as_it_was_written(self, talk: Talk, kept: Pin) -> None:
         await talk.store.write(lambda tx: tx.save_environment(environment()))
         await talk.store.write(lambda tx: save_pin(tx, "env1", kept))
 

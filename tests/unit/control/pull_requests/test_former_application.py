@@ -62,7 +62,7 @@ async def test_a_closed_change_takes_its_preview_along(
 
 
 @CONFIGURATIONS
-async def test_a_close_that_nobody_told_of_is_found(
+async def test_a_close_without_a_delivery_is_found(
     opened: tuple[Harness, ChangeEvent], configured: Sequence[Application]
 ) -> None:
     harness, event = opened

@@ -15,7 +15,7 @@ SHA = "e" * 40
 
 
 async def queued(harness: Harness, name: str = "shop") -> list[tuple[str, str, Progress]]:
-    """What the forge has been told of the commit, after a merge queue made it."""
+    """The statuses of the commit that a merge queue created."""
     repository = harness.forge.add_repository("acme", name)
     await harness.deliver(MergeQueued(repository, SHA))
     await harness.rest()

@@ -57,13 +57,13 @@ class Gate(Harness):
         return await self.opened(sha, fork=self.forge.add_repository("mallory", "shop"), **given)
 
     async def happened(self, event: ChangeEvent) -> ChangeEvent:
-        """This happened, was told, and came to rest."""
+        """This happened, was delivered, and came to rest."""
         await self.deliver(event)
         await self.rest(30)
         return event
 
     async def assert_refused(self, reason: SuspensionReason, *said: str) -> None:
-        """Nothing runs; page, status and API say why, and a comment where somebody has to do something."""
+        """Nothing runs; page, status and API give the reason, and a comment if a user has to do something."""
         environment, status = await self.the(), await self.status()
         suspension, page = environment.desired.suspension, self.target(environment.host)
         assert suspension is not None, status
@@ -162,7 +162,7 @@ class TestRefusals:
             await gate.assert_gone()
             assert (await gate.status()).state is State.GONE
 
-    async def test_what_was_told_counts_where_nobody_can_be_asked(self) -> None:
+    async def test_the_delivery_counts_if_the_forge_cant_be_asked(self) -> None:
         async with Gate([replace(APP, rules=Rules(labels=("preview",)))], credentials=False).open() as gate:
             event = await gate.opened()
             assert (await gate.status()).state is State.REFUSED
@@ -229,7 +229,7 @@ class TestEdits:
 
             await gate.assert_refused(SuspensionReason.RULES, "doesn't have the label")
 
-    async def test_a_new_title_is_what_the_preview_is_told_and_no_more(self) -> None:
+    async def test_a_new_title_is_stored_and_nothing_else_happens(self) -> None:
         async with ruled().open() as gate:
             event = await gate.opened()
             before = await gate.assert_live()
@@ -242,7 +242,7 @@ class TestEdits:
 
 
 class TestPaths:
-    async def test_are_asked_once_for_a_commit(self) -> None:
+    async def test_are_requested_once_for_a_commit(self) -> None:
         async with ruled(paths=("web/*",)).open() as gate:
             event = gate.forge.open(gate.repository, "feature-x", SHA)
             gate.forge.touch(event, "README", "web/a.css")
@@ -265,7 +265,7 @@ class TestPaths:
 
             await gate.assert_live()
 
-    async def test_arent_asked_of_what_is_refused_anyhow(self) -> None:
+    async def test_arent_requested_if_it_is_refused_anyhow(self) -> None:
         async with ruled(paths=("web/*",), drafts=False).open() as gate:
             await gate.opened(draft=True)
 
@@ -288,7 +288,7 @@ class TestPaths:
 
             await gate.assert_live()
 
-    async def test_without_credentials_nobody_can_be_asked(self) -> None:
+    async def test_without_credentials_paths_are_unknown(self) -> None:
         async with Gate([replace(APP, rules=Rules(paths=("web/*",)))], credentials=False).open() as gate:
             await gate.opened()
 
@@ -319,7 +319,7 @@ class TestChecks:
 
             await gate.assert_live()
 
-    async def test_their_end_is_heard(self) -> None:
+    async def test_their_end_is_received(self) -> None:
         async with ruled(wait_for_checks=True).open() as gate:
             gate.forge.check(gate.repository, SHA, "pending")
             await gate.opened()
@@ -536,7 +536,7 @@ class TestForks:
             await gate.assert_refused(SuspensionReason.APPROVAL)
 
     async def test_the_commit_before_the_last_push(self) -> None:
-        """Whoever approves has read another than the one that would run."""
+        """The approval is for another commit than the one that would run."""
         async with forked("approve").open() as gate:
             event = await gate.opened_by_fork()
             await gate.happened(gate.forge.push(event, OTHER))
@@ -564,7 +564,7 @@ class TestForks:
 
             await gate.assert_refused(SuspensionReason.APPROVAL)
 
-    async def test_holds_back_what_rules_speak_against_as_well(self) -> None:
+    async def test_holds_back_what_rules_exclude_as_well(self) -> None:
         """Or a stranger could trade the one no for the other, which anybody may launch against."""
         async with forked("approve", drafts=False).open() as gate:
             event = await gate.opened_by_fork(draft=True, title="x [skip preview]")
@@ -654,7 +654,7 @@ class TestByHand:
 class TestRenamed:
     """A repository's id outlives its name."""
 
-    async def test_keeps_its_previews_and_they_learn_its_name(self) -> None:
+    async def test_keeps_its_previews_under_the_new_name(self) -> None:
         async with Gate([replace(APP, owner="")]).open() as gate:
             event = await gate.opened()
             before = await gate.assert_live()

@@ -91,7 +91,7 @@ class TestAfterARename:
         assert await app_of(RENAMED, OURS, other) == "shop"
         assert await app_of(replace(RENAMED, id="fake:303"), OURS, other) == "store"
 
-    async def test_whoever_gets_its_old_name_is_ours_too(self) -> None:
+    async def test_another_repository_with_its_old_name_is_accepted_too(self) -> None:
         assert await app_of(NAMESAKE) == "shop"
 
     async def test_not_when_the_configuration_wants_another_owner_by_now(self) -> None:
@@ -101,7 +101,7 @@ class TestAfterARename:
     async def test_not_when_the_entry_is_gone(self) -> None:
         assert await app_of(RENAMED, replace(SHOP, name="blog")) is None
 
-    async def test_also_when_the_forge_was_asked_by_its_old_name(self) -> None:
+    async def test_also_when_it_was_requested_by_its_old_name(self) -> None:
         assert await app_of(RENAMED, seen=RENAMED, called="shop") == "shop"
 
     async def test_also_when_a_preview_of_it_was_adopted(self) -> None:

@@ -29,7 +29,7 @@ async def harness() -> AsyncIterator[Harness]:
 
 
 async def live(harness: Harness, *refs: str) -> list[ChangeEvent]:
-    """Changes that are open, told of, and live."""
+    """Changes that are open, delivered, and live."""
     repository = harness.forge.add_repository("acme", "shop")
     opened = [harness.forge.open(repository, ref, f"{ref}1") for ref in refs]
     await harness.deliver(*opened)
@@ -121,7 +121,7 @@ class TestRemovesOnlyWhatIsCertain:
 
         assert await names(harness) == {"one", "two"}
 
-    async def test_a_change_that_cant_be_asked_for_stays(
+    async def test_a_change_that_cant_be_read_stays(
         self, harness: Harness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         [gone, _] = await live(harness, "gone", "stays")

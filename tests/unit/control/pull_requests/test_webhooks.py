@@ -113,12 +113,12 @@ class TestAnyOrder:
 
     @pytest.mark.parametrize("pause", [0.0, 30.0], ids=["at-once", "one-by-one"])
     @pytest.mark.parametrize("story", STORIES)
-    async def test_by_what_it_tells_alone(self, story: Story, pause: float) -> None:
+    async def test_without_requests_to_the_forge(self, story: Story, pause: float) -> None:
         for order in range(len(orders(story(FakeForge())))):
             await self.play(story, 1.0, pause, order, credentials=False)
 
     @pytest.mark.parametrize("pause", [0.0, 30.0], ids=["at-once", "one-by-one"])
-    async def test_two_within_one_second_by_what_it_tells_alone(self, pause: float) -> None:
+    async def test_two_within_one_second_without_requests_to_the_forge(self, pause: float) -> None:
         def one_push(forge: FakeForge) -> list[ChangeEvent]:
             return pushed(forge)[:2]
 
@@ -136,7 +136,7 @@ class TestAnyOrder:
             told = story(harness.forge)
             deliveries = orders(told)[order]
             for number, event in enumerate(deliveries):
-                # A repetition with an id of its own: somebody pressed "redeliver" at another hook.
+                # A repetition with an id of its own, such as a redelivery of another hook.
                 await harness.running.inbox.receive(harness.forge.delivery(event, f"d{number}"))
                 await harness.rest(pause)
             await harness.rest()
@@ -350,7 +350,7 @@ class TestEdits:
             assert change is not None
             assert (change.labels, change.draft, change.title) == (("bug",), True, "Other")
 
-    async def test_one_of_a_change_that_was_never_heard_of_launches_it(self, harness: Harness) -> None:
+    async def test_one_of_an_unknown_change_launches_it(self, harness: Harness) -> None:
         opened = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
         await harness.deliver(harness.forge.edit(opened, labels=("preview",)))
         await harness.rest()
@@ -554,7 +554,7 @@ class TestListeners:
         assert notices["handlers"].startswith("1 handler failed")
         assert "hunter2" not in str(logs)
 
-    async def test_a_failure_is_noted_once_and_forgotten_by_the_next_success(self) -> None:
+    async def test_a_failure_is_noted_once_and_cleared_by_the_next_success(self) -> None:
         async with heard(Deciding(Reply("mine"), Reply("mine"), LaunchPreview())) as harness:
             [change] = await harness.forge.open_changes(harness.forge._repositories[0])
             await harness.deliver(ChangeEvent(ChangeAction.EDITED, change))

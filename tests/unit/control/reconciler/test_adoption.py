@@ -85,7 +85,7 @@ async def test_what_ended_meanwhile_is_started_again(harness: Harness) -> None:
 
 
 async def test_a_younger_environment_in_its_place_makes_it_an_orphan(harness: Harness) -> None:
-    """The engine was away when the database was lost, and meanwhile somebody launched it again."""
+    """The engine was away when the database was lost, and meanwhile it was launched again."""
     await harness.launch()
     await harness.rest()
     old = await harness.assert_live()
@@ -101,7 +101,7 @@ async def test_a_younger_environment_in_its_place_makes_it_an_orphan(harness: Ha
     assert harness.engine.there() == [new]
 
 
-async def test_what_runs_comes_before_what_the_forge_tells(harness: Harness) -> None:
+async def test_what_runs_takes_precedence_over_the_forge(harness: Harness) -> None:
     """The engine is away when Stager starts without its database, and the forge isn't."""
     await harness.kill()
     harness.applications = [replace(SHOP, owner="acme")]
@@ -119,7 +119,7 @@ async def test_what_runs_comes_before_what_the_forge_tells(harness: Harness) -> 
     assert await harness.assert_live() == running
 
 
-async def test_the_forge_tells_what_is_open(harness: Harness) -> None:
+async def test_the_forge_decides_what_is_open(harness: Harness) -> None:
     """Once the database is back, the forge says what should be: closed ones go, newer heads come."""
     await harness.kill()
     harness.applications = [replace(SHOP, owner="acme")]

@@ -1,8 +1,8 @@
 """`kill -9` at every single point: before and after each call that control makes of anything outside itself.
 
-Each scenario runs once undisturbed, to count its points, and then once for each of them at which the world
-stands otherwise than at the one before: the control plane is dead there, another starts over the same store,
-engine, router and forge, and everything comes to rest as if nothing had been.
+Each scenario runs once undisturbed, to count its points, and then once for each of them at which the state
+differs from that at the one before: the control plane is killed there, another starts over the same store,
+engine, router and forge, and everything comes to rest as without the kill.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BROKEN = Program(exit_code=3, output="no such table: orders")
 FINISHED = 90.0
 """Seconds in which whatever was begun has come to its end."""
 SETTLED = 30.0
-"""Seconds in which a preview comes to rest that nobody disturbs."""
+"""Seconds in which an undisturbed preview comes to rest."""
 
 
 class Scenario:
@@ -66,12 +66,12 @@ class Scenario:
         return event
 
     async def tell_again(self) -> None:
-        """Where the forge can't be asked, only another delivery helps one of which nobody said it arrived."""
+        """Where the forge can't be asked, only a redelivery helps one that wasn't acknowledged."""
         if self.unanswered is not None and not self.harness.credentials:
             await self.harness.deliver(self.unanswered)
 
     def ports(self) -> object:
-        """All that outlives the control plane, and what whoever told of something knows."""
+        """All that outlives the control plane, and what the senders of requests know."""
         return self.harness.outside, self.unanswered
 
     async def assert_live_and_reported(self, sha: str, generation: int) -> None:
@@ -161,7 +161,7 @@ class StoppedByHand(Scenario):
         await self.harness.stop("feature-x")
 
     async def at_the_end(self) -> None:
-        # Where it was killed before the command was written down, nobody was told that it worked.
+        # If it was killed before the command was stored, no answer said that it worked.
         if (await self.harness.the()).desired.suspension is None:
             await self.assert_live_and_reported("a1", 1)
         else:
@@ -261,7 +261,7 @@ async def test_killed_again_and_again(kind: type[Scenario]) -> None:
             raise AssertionError(f"killed at points {kills}: {error}") from error
 
 
-async def test_remembers_that_it_was_live_wherever_it_is_killed() -> None:
+async def test_stores_that_it_was_live_wherever_it_is_killed() -> None:
     class Remembered(Opened):
         async def at_the_end(self) -> None:
             await super().at_the_end()

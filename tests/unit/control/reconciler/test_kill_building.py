@@ -99,7 +99,7 @@ class Closed(Built):
 
 
 class Approved(Built):
-    """A fork's commit, by somebody's comment."""
+    """A fork's commit, by a comment."""
 
     url = "http://feature-x-"  # a stranger's branch doesn't get the name alone
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 import pytest
 
 from stager.control.reconciler.worker import Worker, Workers
+from stager.domain.application import Container
 from stager.domain.deployment import Phase, phase_of
 from stager.domain.environment import InstanceState
 from stager.domain.errors import Retry
@@ -58,7 +59,7 @@ class TestLaunch:
         assert deployment.checking_at
         assert deployment.live_at
 
-    async def test_is_asked_by_the_host_that_visitors_use(self, harness: Harness) -> None:
+    async def test_is_requested_by_the_host_that_visitors_use(self, harness: Harness) -> None:
         await harness.launch("feature-x")
         await harness.rest()
 
@@ -86,7 +87,7 @@ class TestLaunch:
             assert (await harness.status()).state is state
             assert {path for _, path in harness.engine.asked} == {health_path or "/"}
 
-    async def test_the_page_tells_how_it_goes(self, harness: Harness) -> None:
+    async def test_the_page_shows_the_progress(self, harness: Harness) -> None:
         harness.engine.delays["start"] = 10
         environment = await harness.launch()
         await harness.rest(5)
@@ -110,7 +111,7 @@ class TestLaunch:
 
             [instance] = harness.engine.there()
             spec = harness.engine.spec(instance.id)
-            assert spec.container == app.container
+            assert spec.container == Container(("./run", "now"), app.port, 3, {"Tty": True})
             assert spec.profile == app.profile(ProfileName.STANDARD)
             assert spec.labels.environment == environment.id
             assert spec.labels.parameters == {"GREETING": "hallo", "MODE": "mine"}
@@ -279,14 +280,14 @@ class TestFailures:
         status = await harness.status()
         assert (status.state, status.reason) == (State.UNRESPONSIVE, "unresponsive")
         assert "didn't answer" in status.message
-        # It is told again after a restart of the control plane, and forgotten after one of the front.
+        # It is reported again after a restart of the control plane, and cleared by one of the front.
         await harness.rest(120)
         assert (await harness.status()).state is State.UNRESPONSIVE
         harness.router.change(Health())
         await harness.rest(2)
         assert (await harness.status()).state is State.LIVE
 
-    async def test_a_front_that_forgot_is_believed(self, harness: Harness) -> None:
+    async def test_a_front_that_recovered_without_an_event_is_noticed(self, harness: Harness) -> None:
         environment = await harness.launch()
         await harness.rest(2)
         harness.router.change(Health(frozenset({environment.host})))
@@ -295,7 +296,7 @@ class TestFailures:
         await harness.rest(120)
         assert (await harness.status()).state is State.LIVE
 
-    async def test_a_front_that_can_t_save_is_told_of(self, harness: Harness) -> None:
+    async def test_a_front_that_can_t_save_is_reported(self, harness: Harness) -> None:
         harness.router.state = Health(problem="The route table can't be saved: No space left on device.")
         await harness.rest(120)
         assert "No space left" in harness.running.problems["routes"]
@@ -497,7 +498,7 @@ class TestBehindOurBack:
         await harness.assert_live()
 
     @pytest.mark.parametrize("how", ["removed", "stopped"])
-    async def test_while_nobody_looked(self, harness: Harness, how: str) -> None:
+    async def test_while_stager_wasnt_running(self, harness: Harness, how: str) -> None:
         await harness.launch()
         await harness.rest()
         instance = await harness.assert_live()
@@ -508,7 +509,7 @@ class TestBehindOurBack:
         await harness.assert_live()
 
     @pytest.mark.parametrize("how", ["removed", "stopped"])
-    async def test_while_the_engine_told_nothing(self, harness: Harness, how: str) -> None:
+    async def test_without_an_event_of_the_engine(self, harness: Harness, how: str) -> None:
         await harness.launch()
         await harness.rest()
         instance = await harness.assert_live()
@@ -519,8 +520,8 @@ class TestBehindOurBack:
 
         await harness.assert_live()
 
-    async def test_a_visitor_finds_nobody_home(self, harness: Harness) -> None:
-        """The router says that an endpoint refuses: somebody looks, and finds nothing wrong."""
+    async def test_a_visitors_request_is_refused(self, harness: Harness) -> None:
+        """The router reports that an endpoint refuses: the worker observes, and finds nothing wrong."""
         environment = await harness.launch()
         await harness.rest()
         instance = await harness.assert_live()
@@ -575,7 +576,7 @@ class TestSuperseded:
 
 
 class TestRemoval:
-    async def test_nothing_of_a_preview_is_remembered_after_its_time(self) -> None:
+    async def test_nothing_of_a_preview_is_kept_after_the_retention(self) -> None:
         keep = timedelta(days=8)
         async with Harness([replace(SHOP, owner="acme")], keep_gone=keep).open() as harness:
             repository = harness.forge.add_repository("acme", "shop")
@@ -672,7 +673,7 @@ class TestRemoval:
         await harness.assert_live(first)
         await harness.assert_live(second)
 
-    async def test_it_is_forgotten_in_time_with_its_page(self) -> None:
+    async def test_it_is_deleted_with_its_page_after_the_retention(self) -> None:
         async with Harness(keep_gone=timedelta(days=7)).open() as harness:
             environment = await harness.launch()
             await harness.rest()
@@ -707,7 +708,7 @@ class TestSupervisor:
         assert failures["look"] == 3
         await harness.assert_live(broken)
 
-    async def test_nobody_works_when_everything_is_at_rest(self, harness: Harness) -> None:
+    async def test_there_are_no_workers_when_everything_is_at_rest(self, harness: Harness) -> None:
         await harness.launch()
         await harness.rest()
         wire = Tripwire()
@@ -724,7 +725,7 @@ class TestSupervisor:
     async def test_a_wake_that_is_lost_is_made_up_for(
         self, harness: Harness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """The minute's pass finds a wish that nobody works on."""
+        """The full reconciliation finds desired state that no worker acts on."""
         await harness.launch()
         await harness.rest()
         with monkeypatch.context() as patched:
@@ -774,7 +775,7 @@ class TestSupervisor:
     async def test_a_wake_at_the_last_moment_isnt_lost(
         self, harness: Harness, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A worker has just found nothing to do, and ends; whoever wakes it then must be heard."""
+        """A worker has just found nothing to do, and ends; a wake-up at that moment must have an effect."""
         environment = await harness.launch()
         await harness.rest()
         workers, woken = harness.running.control_plane.reconciler.workers, asyncio.Event()
@@ -794,7 +795,7 @@ class TestSupervisor:
 
         assert runs["run"] == 2
 
-    async def test_ends_when_it_is_told_to_and_leaves_everything_running(self, harness: Harness) -> None:
+    async def test_ends_on_request_and_leaves_everything_running(self, harness: Harness) -> None:
         environment = await harness.launch()
         await harness.rest()
         await harness.kill()

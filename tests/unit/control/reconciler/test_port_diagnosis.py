@@ -97,5 +97,5 @@ def test_one_that_may_wait_for_what_was_blocked_says_so_first(seen: Evidence) ->
         Evidence(refusal="No colon."),
     ],
 )
-def test_a_certain_cause_is_told_alone(seen: Evidence) -> None:
+def test_a_certain_cause_is_named_alone(seen: Evidence) -> None:
     assert diagnose(APP, replace(seen, blocked=True)).hint == diagnose(APP, seen).hint

@@ -19,7 +19,7 @@ from stager.ports.builder import ImageFacts
 from stager.ports.store import Transaction
 from stager.testing import MemoryStore, Program
 from stager.testing.fakes.builder import Result
-from stager.testing.fakes.engine import Inner
+from stager.testing.fakes.program import Inner
 from tests.unit.control.builds.test_images import BUILT, URL, Works
 from tests.unit.control.harness import ANN, SHOP, Harness
 
@@ -205,7 +205,7 @@ class TestEnd:
             assert isinstance(page, Page)
             assert page.state in {"gone", "stopped"}
 
-    async def test_a_service_that_dies_is_started_again_and_the_preview_stays_live(
+    async def test_a_service_that_exits_is_started_again_and_the_preview_stays_live(
         self, harness: Harness
     ) -> None:
         environment = await harness.launch("x")

@@ -1,4 +1,4 @@
-"""Exceptions that no driver expected: the deployment fails, other steps are put off, people are told."""
+"""Exceptions that no driver expected: the deployment fails, other actions are retried, the error is shown."""
 
 from __future__ import annotations
 

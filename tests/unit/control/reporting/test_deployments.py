@@ -48,7 +48,7 @@ def deployment(harness: Harness, sha: str = A) -> Deployment:
 
 
 def statuses(harness: Harness, sha: str = A) -> list[Announcement]:
-    """Whatever was said of a commit, oldest first."""
+    """The statuses of a commit, oldest first."""
     return [s.announcement for s in harness.forge.statuses if s.sha == sha]
 
 
@@ -168,7 +168,7 @@ class TestStatuses:
             [status] = statuses(harness)
             assert (status.progress, status.description) == (Progress.SUCCESS, why)
 
-    async def test_a_fork_that_nobody_approved(self, harness: Harness) -> None:
+    async def test_a_fork_that_isnt_approved(self, harness: Harness) -> None:
         await opened(harness, fork=harness.forge.add_repository("mallory", "shop"))
 
         [status] = statuses(harness)
@@ -250,7 +250,7 @@ class TestFailures:
 
         await quiet.assert_live()
 
-    async def test_one_that_is_refused_keeps_no_other_from_being_said(self) -> None:
+    async def test_one_that_is_refused_blocks_no_other(self) -> None:
         async with Harness(forge=WithoutDeployments()).open() as harness:
             await opened(harness)
 
@@ -258,7 +258,7 @@ class TestFailures:
             assert progress(harness) is Progress.SUCCESS
             assert len(harness.forge.comments) == 1
 
-    async def test_is_said_once_the_forge_is_back(self, harness: Harness) -> None:
+    async def test_is_sent_once_the_forge_is_back(self, harness: Harness) -> None:
         event = await opened(harness)
         await harness.deliver(harness.forge.push(event, B))
         harness.forge.fault_mode = FaultMode.FAILING
@@ -269,7 +269,7 @@ class TestFailures:
         assert deployment(harness, B).progress is Progress.SUCCESS
         assert_all_end(harness)
 
-    async def test_an_end_that_wasnt_told_is_told_after_the_next_start(self, harness: Harness) -> None:
+    async def test_an_end_that_wasnt_sent_is_sent_after_the_next_start(self, harness: Harness) -> None:
         event = await opened(harness)
         harness.forge.fault_mode = FaultMode.FAILING
         await told(harness, harness.forge.close(event))
@@ -279,7 +279,7 @@ class TestFailures:
 
         assert deployment(harness).progress is Progress.INACTIVE
 
-    async def test_nothing_is_said_twice(self, harness: Harness) -> None:
+    async def test_nothing_is_sent_twice(self, harness: Harness) -> None:
         await opened(harness)
         before = (len(deployment(harness).statuses), len(statuses(harness)))
         await harness.rest(3600)

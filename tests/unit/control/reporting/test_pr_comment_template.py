@@ -1,4 +1,4 @@
-"""The comment's text: what is in it, and that nobody smuggles anything into it."""
+"""The comment's text: what is in it, and that nothing can be injected."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class TestWhatIsInIt:
 
         assert read(code.splitlines()) == URL
 
-    def test_no_telephone_gets_to_this_machine(self) -> None:
+    def test_no_phone_reaches_this_machine(self) -> None:
         picture = ReportState(environment(), LIVE, LIVE)
 
         assert "QR code" not in body_of(picture, url="http://feature-x.localhost:8000")

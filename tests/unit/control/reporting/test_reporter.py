@@ -1,4 +1,4 @@
-"""One comment, kept up to date; never a second one, and none that nobody wants."""
+"""One comment, kept up to date; never a second one, and none without need."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TestOneComment:
         assert "The preview is live" in comment.body
         assert "`c0ffee1`" in comment.body
 
-    async def test_nothing_is_said_before_there_is_something_to_see(self, harness: Harness) -> None:
+    async def test_nothing_is_written_before_there_is_something_to_see(self, harness: Harness) -> None:
         harness.engine.delays["start"] = 100
         event = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
         await harness.deliver(event)
@@ -103,7 +103,7 @@ class TestOneComment:
 
         assert (await harness.the()).comment_id == the_comment(harness).id
 
-    async def test_somebody_elses_comment_is_left_alone(self, harness: Harness) -> None:
+    async def test_another_users_comment_is_left_alone(self, harness: Harness) -> None:
         event = harness.forge.open(harness.forge.add_repository("acme", "shop"), "feature-x", "a")
         theirs = harness.forge.add_comment(event, "Nice. <!-- stager:other:id0001 -->")
         await harness.deliver(event)
@@ -112,7 +112,7 @@ class TestOneComment:
         assert theirs.edits == 0
         assert len(harness.forge.comments) == 2
 
-    async def test_one_that_somebody_deleted_is_made_again(self, harness: Harness) -> None:
+    async def test_one_that_was_deleted_is_created_again(self, harness: Harness) -> None:
         event = await opened(harness)
         harness.forge.comments.clear()
         await harness.deliver(harness.forge.push(event, "b2"))
@@ -120,7 +120,7 @@ class TestOneComment:
 
         assert "is live" in the_comment(harness).body
 
-    async def test_the_same_words_arent_said_twice(self, harness: Harness) -> None:
+    async def test_the_same_text_isnt_written_twice(self, harness: Harness) -> None:
         await opened(harness)
         edits = the_comment(harness).edits
         await harness.rest(3600)
@@ -147,7 +147,7 @@ class TestOneComment:
 
 
 class TestRefusals:
-    """Whoever has to do something is notified; whoever can know already isn't."""
+    """A user who has to do something is notified; one who can know already isn't."""
 
     async def opened(self, harness: Harness, **how: Any) -> ChangeEvent:
         repository = harness.forge.add_repository("acme", "shop")
@@ -156,7 +156,7 @@ class TestRefusals:
         await harness.rest()
         return event
 
-    async def test_a_fork_is_told_what_it_waits_for(self, harness: Harness) -> None:
+    async def test_a_fork_gets_the_reason_for_waiting(self, harness: Harness) -> None:
         fork = harness.forge.add_repository("mallory", "shop")
         await self.opened(harness, fork=fork)
 
@@ -175,7 +175,7 @@ class TestRefusals:
             (Rules(wait_for_checks=True), {}),
         ],
     )
-    async def test_nobody_is_notified_of_a_rule(self, rules: Rules, how: dict[str, Any]) -> None:
+    async def test_a_rule_causes_no_notification(self, rules: Rules, how: dict[str, Any]) -> None:
         async with Harness([replace(SHOP, rules=rules)]).open() as harness:
             await self.opened(harness, **how)
             assert (await harness.status()).state is State.REFUSED
@@ -222,7 +222,7 @@ class TestRefusals:
 
 
 class TestEnds:
-    async def test_an_end_that_wasnt_told_is_told_after_the_next_start(self, harness: Harness) -> None:
+    async def test_an_end_that_wasnt_written_is_written_after_the_next_start(self, harness: Harness) -> None:
         event = await opened(harness)
         harness.forge.fault_mode = FaultMode.FAILING
         await harness.deliver(harness.forge.close(event))
@@ -247,7 +247,7 @@ class TestFailures:
 
         await harness.assert_live()
 
-    async def test_is_said_once_the_forge_is_back(self, harness: Harness) -> None:
+    async def test_is_written_once_the_forge_is_back(self, harness: Harness) -> None:
         event = await opened(harness)
         await harness.deliver(harness.forge.push(event, "b2"))
         harness.forge.fault_mode = FaultMode.FAILING
@@ -257,7 +257,7 @@ class TestFailures:
 
         assert "`b2`" in the_comment(harness).body
 
-    async def test_what_was_given_up_is_said_after_the_next_start(self, harness: Harness) -> None:
+    async def test_what_was_given_up_is_written_after_the_next_start(self, harness: Harness) -> None:
         event = await opened(harness)
         await harness.deliver(harness.forge.push(event, "b2"))
         harness.forge.fault_mode = FaultMode.FAILING
@@ -268,7 +268,7 @@ class TestFailures:
 
         assert "`b2`" in the_comment(harness).body
 
-    async def test_a_forge_away_for_long_is_told_when_it_is_back(self, harness: Harness) -> None:
+    async def test_a_forge_that_was_away_for_long_is_updated_when_it_is_back(self, harness: Harness) -> None:
         event = await opened(harness)
         await harness.deliver(harness.forge.push(event, "b2"))
         harness.forge.fault_mode = FaultMode.FAILING

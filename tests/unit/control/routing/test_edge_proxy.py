@@ -1,4 +1,4 @@
-"""What stands before the front follows it, and costs nobody anything when it doesn't."""
+"""The edge proxy follows the front, and its failures have no effect on previews."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Doors: who gets which port, and when it may be somebody else's."""
+"""Ingress ports: which preview gets which, and when another may have it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Instances start only after the firewall has said that they are guarded."""
+"""Instances start only after the firewall has confirmed that they are guarded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which program builds: Docker's plugin itself, as far as `docker` tells where that is."""
+"""Which program builds: Docker's plugin itself, if `docker` reports its path."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BUILDX = {"Name": "buildx"}
 
 
 class Machine:
-    """One with a `docker` that says what it is told to."""
+    """One with a `docker` with this output."""
 
     def __init__(self, folder: Path) -> None:
         self.plugin = self._command(folder / "plugins" / "docker-buildx", "exit 1")
@@ -61,7 +61,7 @@ async def test_is_docker_where_the_plugin_is_gone(machine: Machine) -> None:
 @pytest.mark.parametrize(
     "said", ["", "null", "[]", "{}", "[{}]", '[{"Name": "buildx"}]', '[{"Name": "compose", "Path": "/x"}]']
 )
-async def test_is_docker_where_that_does_not_tell(machine: Machine, said: str) -> None:
+async def test_is_docker_if_the_version_is_unknown(machine: Machine, said: str) -> None:
     machine.says(said)
     assert await program(machine.environment) == BY_DOCKER
 

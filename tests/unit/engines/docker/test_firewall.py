@@ -227,7 +227,7 @@ async def test_more_bridges_than_a_group_takes(firewall: HelperFirewall, recordi
     assert [len(group.bridges) for group in recording.policies[-1].groups] == [BRIDGES, 1]
 
 
-async def test_what_was_blocked_is_told_of_those_that_are_ours(
+async def test_blocked_connections_are_listed_of_our_instances(
     firewall: HelperFirewall, recording: Recording
 ) -> None:
     row = {"address": "10.0.0.5", "port": 5432, "protocol": "tcp", "count": 2, "last": 1_700_000_000}
@@ -241,7 +241,7 @@ async def test_what_was_blocked_is_told_of_those_that_are_ours(
     assert replace(blocked, port=0).opens == ""
 
 
-def test_a_bridges_name_fits_and_tells_whose_it_is() -> None:
+def test_a_bridges_name_fits_and_identifies_its_installation() -> None:
     name = bridge_of("installation", "stager-installation-10.200.0.0", ProfileName.RESTRICTED)
     assert len(name) == 15
     assert name.startswith(f"pvf{tag_of('installation')}")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from stager.domain.application import Application
+from stager.domain.application import Container
 from stager.domain.environment import InstanceLabels
-from stager.domain.profile import Limits, ProfileName
+from stager.domain.profile import Egress, Limits, ProfileName, profile_of
 from stager.domain.source import Revision, Trust
 from stager.engines.docker.create_parameters import Storage, create_body
 from stager.engines.docker.network.pool import Lease
@@ -36,10 +36,8 @@ NOFILE, CORE = {"Name": "nofile", "Soft": 16_384, "Hard": 16_384}, {"Name": "cor
 def spec_of(parameters: Mapping[str, Any], **more: Any) -> InstanceSpec:
     """An instance with these parameters of the administrator's."""
     limits = Limits(memory=MEMORY, cpus=1.0, pids=10, log_size=1 << 20)
-    application = Application("shop", "shop", 3000, limits, parameters=parameters)
-    return InstanceSpec(
-        LABELS, "sha256:1", application.container, replace(application.profile(ProfileName.STANDARD), **more)
-    )
+    profile = replace(profile_of(ProfileName.STANDARD, limits, Egress()), **more)
+    return InstanceSpec(LABELS, "sha256:1", Container(port=3000, parameters=parameters), profile)
 
 
 def host_of(given: Mapping[str, Any] | None = None, profile: str = "{}") -> dict[str, Any]:

@@ -110,7 +110,7 @@ def test_what_is_masked_leaves_no_half_behind() -> None:
     assert not any(half in everything for half in ("tops", "cret"))
 
 
-def test_transfers_are_told_once() -> None:
+def test_transfers_are_reported_once() -> None:
     going = {"id": "transferring context:", "vertex": A, "current": 1_200_000}
     said, _ = read(
         vertex(A, "[internal] load build context", started=NOW),
@@ -122,7 +122,7 @@ def test_transfers_are_told_once() -> None:
     assert said[1:] == ["#1 transferring context: 1.2 MB done"]
 
 
-def test_warnings_are_told() -> None:
+def test_warnings_are_reported() -> None:
     warning = {"vertex": A, "level": 1, "short": base64.b64encode(b"ENV is spelt oddly").decode()}
     assert read({"warnings": [warning]})[0] == ["WARNING: ENV is spelt oddly"]
 

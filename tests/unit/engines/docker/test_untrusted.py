@@ -1,4 +1,4 @@
-"""Whose code is built where, and what is said where it can't be."""
+"""Whose code is built where, and the error if it can't be."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ async def test_a_helper_that_can_t_says_why(tmp_path: Path) -> None:
     assert "no loop devices" in refused.value.detail
 
 
-async def test_one_that_is_away_is_asked_again(tmp_path: Path) -> None:
+async def test_one_that_is_away_is_retried(tmp_path: Path) -> None:
     """As while it is upgraded: its socket's file is there."""
     server = await asyncio.start_unix_server(lambda reader, writer: writer.close(), tmp_path / "helper.sock")
     async with server:
@@ -143,7 +143,7 @@ async def test_a_builder_that_is_idle_is_stopped_once(tmp_path: Path, idle: floa
 
 
 class Recording(Feature):
-    """A helper's firewall that remembers what it was last told."""
+    """A helper's firewall that stores its last call."""
 
     name = "firewall"
     told: Mapping[str, object] = {}

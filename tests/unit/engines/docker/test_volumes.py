@@ -1,4 +1,4 @@
-"""What the beginning of a folder's archive tells; tests/contracts/test_confinement.py has real ones."""
+"""What the beginning of a folder's archive shows; tests/contracts/test_confinement.py has real ones."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ async def github() -> AsyncIterator[GithubDouble]:
 
 
 def client_of(forge: Forge) -> GithubPullRequests:
-    """The part of GitHub that is asked for changes and told of comments."""
+    """The part of GitHub that has changes and comments."""
     assert isinstance(forge.changes, GithubPullRequests)
     return forge.changes
 

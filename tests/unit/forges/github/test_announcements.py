@@ -1,4 +1,4 @@
-"""What GitHub is told word for word, and what becomes of it when something goes wrong in the middle."""
+"""The exact requests to GitHub, and the effect of a failure in the middle."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_a_description_is_one_line_of_140_characters(
     assert status["description"].endswith("…")
 
 
-async def test_what_was_said_already_costs_nothing(
+async def test_what_was_sent_already_costs_nothing(
     github: GithubDouble, account: Forge, link: ChangeLink
 ) -> None:
     known = await account.announcements.deployment(link, LIVE, "")
@@ -87,7 +87,7 @@ async def test_what_was_said_already_costs_nothing(
     assert len(github.requests) == before
 
 
-async def test_what_failed_isnt_taken_for_said(
+async def test_what_failed_doesnt_count_as_sent(
     github: GithubDouble, account: Forge, link: ChangeLink, shop: GithubRepository
 ) -> None:
     github.fail("POST", "/statuses/", status=502)

@@ -111,7 +111,7 @@ class TestTokens:
         assert len(github.requested("POST", ISSUING)) == 2
         assert len(github.requested("GET", "/installation")) == 1
 
-    async def test_one_is_asked_for_whoever_wants_it(
+    async def test_concurrent_callers_share_one(
         self, github: GithubDouble, shop: GithubRepository, installations: AppInstallations
     ) -> None:
         github.app.install("acme", "shop", "blog")
@@ -236,7 +236,7 @@ class TestInstallation:
         "how",
         [{"status": 502}, {"drop": True}, {"status": 200, "body": "<html>"}, {"status": 201, "body": "{}"}],
     )
-    async def test_that_cant_be_asked_for_now(
+    async def test_that_cant_be_requested_now(
         self, github: GithubDouble, app: Forge, repository: Repository, path: str, how: dict[str, Any]
     ) -> None:
         github.app.install("acme", "shop")
@@ -247,7 +247,7 @@ class TestInstallation:
 
 
 class TestOurComments:
-    async def test_are_told_by_the_apps_name(
+    async def test_are_recognised_by_the_apps_name(
         self,
         github: GithubDouble,
         shop: GithubRepository,
@@ -271,7 +271,7 @@ async def test_origins_say_where_git_goes(
     assert (await account.origins.origin(repository, None)).authorization.startswith("Basic ")
 
 
-async def test_nobody_has_no_credentials(
+async def test_anonymous_access_has_no_credentials(
     session: aiohttp.ClientSession, server: GithubServer, github: GithubDouble, shop: GithubRepository
 ) -> None:
     with pytest.raises(Refused) as caught:

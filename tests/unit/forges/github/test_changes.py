@@ -26,7 +26,7 @@ def named(repository: GithubRepository) -> Repository:
 # One pull request.
 
 
-async def test_a_pull_request_is_asked_for_as_it_is_now(
+async def test_a_pull_request_is_read_as_it_is_now(
     github: GithubDouble, client: GithubPullRequests, shop: GithubRepository
 ) -> None:
     pull = github.open_pull(shop, "feature/x")
@@ -121,7 +121,7 @@ async def test_a_redirect_to_elsewhere_does_not_get_our_credentials(
         assert not [request for request in elsewhere.requests if "authorization" in request.headers]
 
 
-async def test_another_pull_request_than_asked_for_is_no_answer(
+async def test_another_pull_request_than_requested_is_no_answer(
     github: GithubDouble, client: GithubPullRequests, shop: GithubRepository
 ) -> None:
     other = github.event("opened", github.open_pull(shop, "feature/x"))["pull_request"]
@@ -154,7 +154,7 @@ FAILURES: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("failure", "reason"), FAILURES)
-async def test_no_failing_empty_or_partial_answer_is_taken_for_one(
+async def test_no_failing_empty_or_partial_answer_counts(
     github: GithubDouble,
     client: GithubPullRequests,
     shop: GithubRepository,

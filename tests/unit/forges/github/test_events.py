@@ -104,7 +104,7 @@ def test_a_bot_commands_nothing() -> None:
     assert isinstance(said("/stager", author="helper[bot]"), Ignored)
 
 
-def test_nobody_any_more_is_called_ghost() -> None:
+def test_a_deleted_account_is_called_ghost() -> None:
     event = said("/stager", author=None)
     assert isinstance(event, CommentAdded)
     assert event.author == "ghost"
@@ -175,7 +175,7 @@ class TestSecretsOfApps:
             received(webhooks, *signed("ping", {}, "one"))
         assert refused.value.reason == "credentials-missing"
 
-    def test_they_are_asked_for_each_time(self) -> None:
+    def test_they_are_read_each_time(self) -> None:
         secrets: list[str] = []
         webhooks = GithubWebhooks("one", app_secrets=lambda: secrets)
         secrets.append("two")
@@ -208,5 +208,5 @@ def test_a_merge_queue_s_commit_is_read() -> None:
         merge_group(repository=None),
     ],
 )
-def test_what_else_a_merge_queue_tells_has_no_effect(payload: dict[str, Any]) -> None:
+def test_other_events_of_a_merge_queue_have_no_effect(payload: dict[str, Any]) -> None:
     assert isinstance(read(payload, "merge_group"), Ignored)

@@ -77,7 +77,7 @@ class TestAccess:
         with pytest.raises(Retry):
             await account.people.access(repository, "mona")
 
-    async def test_is_asked_again_after_a_minute(
+    async def test_is_requested_again_after_a_minute(
         self, github: GithubDouble, account: Forge, shop: GithubRepository, repository: Repository
     ) -> None:
         now = [0.0]
@@ -91,7 +91,7 @@ class TestAccess:
         now[0] = REMEMBERED
         assert await people.access(repository, "mona") is Access.NONE
 
-    async def test_failures_arent_remembered(
+    async def test_failures_arent_cached(
         self, github: GithubDouble, account: Forge, shop: GithubRepository, repository: Repository
     ) -> None:
         shop.state.people["mona"] = ("write", "write")
@@ -109,7 +109,7 @@ class TestAccess:
         other = Repository(f"github:{blog.id}", "acme", "blog")
         assert await account.people.access(other, "mona") is Access.NONE
 
-    async def test_not_everybody_is_remembered(
+    async def test_the_cache_is_bounded(
         self, account: Forge, shop: GithubRepository, repository: Repository
     ) -> None:
         people = account.people

@@ -76,7 +76,7 @@ class TestRedelivery:
             {"status": 200, "body": "{}"},
         ],
     )
-    async def test_that_cant_be_asked_for(
+    async def test_that_cant_be_requested(
         self, github: GithubDouble, app: Forge, how: dict[str, object]
     ) -> None:
         github.app.log = [delivery("lost", 502)]
@@ -97,7 +97,7 @@ class TestLimits:
             "x-ratelimit-reset": str(int(time.time()) + seconds),
         }
 
-    async def test_are_told(self, github: GithubDouble, account: Forge, repository: Repository) -> None:
+    async def test_are_returned(self, github: GithubDouble, account: Forge, repository: Repository) -> None:
         assert account.redelivery.limits() is None
         github.fail("GET", "/pulls$", status=200, body="[]", headers=self.headers(4321))
         await client_of(account).open_changes(repository)
@@ -106,7 +106,7 @@ class TestLimits:
         assert (limits.limit, limits.remaining) == (5000, 4321)
         assert timedelta(0) < limits.resets_at - datetime.now(UTC) <= timedelta(seconds=600)
 
-    async def test_nothing_is_asked_once_nothing_is_left(
+    async def test_nothing_is_requested_once_nothing_is_left(
         self, github: GithubDouble, account: Forge, repository: Repository, shop: GithubRepository
     ) -> None:
         github.fail("GET", "/pulls$", status=200, body="[]", headers=self.headers(0))

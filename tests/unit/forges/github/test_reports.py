@@ -103,7 +103,7 @@ async def test_a_strangers_comment_with_our_marker_is_left_alone(
 
 
 @pytest.mark.parametrize("status", [403, 404])
-async def test_who_we_are_is_asked_once_and_need_not_be_known(
+async def test_our_account_is_requested_once_and_may_be_unknown(
     github: GithubDouble, client: GithubPullRequests, pull: GithubPull, status: int
 ) -> None:
     github.fail("GET", "/user$", status=status, times=9)
@@ -113,7 +113,7 @@ async def test_who_we_are_is_asked_once_and_need_not_be_known(
     assert len(github.requested("GET", "/user")) == 1
 
 
-async def test_wrong_credentials_are_not_taken_for_an_unknown_name(
+async def test_wrong_credentials_arent_an_unknown_name(
     github: GithubDouble, client: GithubPullRequests, pull: GithubPull
 ) -> None:
     forged = github.add_comment(pull, MARKER, author="mallory")
@@ -258,7 +258,7 @@ async def test_an_id_that_is_none_of_ours_is_as_good_as_lost(
         ),
     ],
 )
-async def test_a_refusal_bears_githubs_own_sentence_and_what_to_do(
+async def test_a_refusal_has_githubs_own_sentence_and_what_to_do(
     github: GithubDouble,
     client: GithubPullRequests,
     pull: GithubPull,

@@ -88,7 +88,7 @@ class TestManifest:
             ("https://github.acme.example", "http://127.0.0.1", False),
         ],
     )
-    def test_where_deliveries_cant_come_none_are_asked_for(
+    def test_none_are_requested_if_deliveries_cant_arrive(
         self, web_url: str, home: str, reachable: bool
     ) -> None:
         proposal = manifest.proposal(web_url, home, "", "state")
@@ -130,7 +130,7 @@ class TestKeyring:
         assert keyring.load() == APP
 
     @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"id": 7}', '{"pem": "a secret"'])
-    def test_what_cant_be_read_is_said_without_quoting_it(self, tmp_path: Path, content: str) -> None:
+    def test_what_cant_be_read_is_reported_without_quoting_it(self, tmp_path: Path, content: str) -> None:
         path = tmp_path / "github-app.json"
         path.write_text(content)
         with pytest.raises(Fault) as caught:

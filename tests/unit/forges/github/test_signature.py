@@ -1,4 +1,4 @@
-"""Nobody but GitHub gets past `signature`."""
+"""Only GitHub's signatures are accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GitHub's own ways when somebody signs in: errors with status 200, forms where there should be JSON, and no
+"""GitHub's peculiarities at a sign-in: errors with status 200, forms where there should be JSON, and no
 answer at all."""
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ async def test_what_isnt_an_answer_is_no_token(rig: Rig, strange: Callable[[], w
 
 
 async def test_a_token_counts_for_what_github_says_it_does(rig: Rig) -> None:
-    """Whoever signs in may have taken something off what was asked for. What their token lets them do is
+    """A user may grant less than was requested. What their token lets them do is
     what counts: repositories that it can't see aren't there."""
     login = rig.github
     token = login.token("octocat")
@@ -189,7 +189,7 @@ async def test_an_application_without_the_device_flow(rig: Rig) -> None:
     assert (caught.value.reason, caught.value.status) == ("sign-in-unavailable", 404)
 
 
-async def test_nobody_is_sent_to_type_a_code_in_elsewhere(rig: Rig) -> None:
+async def test_the_url_for_the_code_is_at_the_provider(rig: Rig) -> None:
     begun = {"device_code": "d", "user_code": "ABCD-1234", "verification_uri": "http://elsewhere.test/device"}
     rig.will_answer(DEVICE, web.json_response(begun))
     with pytest.raises(Refused):
@@ -213,7 +213,7 @@ async def test_a_github_that_answers_a_byte_at_a_time_is_given_up(rig: Rig) -> N
         assert caught.value.reason == "sign-in-away"
 
 
-async def test_a_dead_github_is_reported(rig: Rig) -> None:
+async def test_a_github_that_doesnt_answer_is_reported(rig: Rig) -> None:
     async with GithubLogin() as gone:
         pass
     accounts = Rig(gone, rig.session).accounts()

@@ -1,4 +1,4 @@
-"""Our comment is taken away, and nobody else's, however its id was lost."""
+"""Only our comment is removed, however its id was lost."""
 
 from __future__ import annotations
 
@@ -30,7 +30,9 @@ async def test_one_that_is_not_there_is_as_good_as_gone(
     assert pull.comments == []
 
 
-async def test_a_no_is_told(github: GithubDouble, client: GithubPullRequests, pull: GithubPull) -> None:
+async def test_a_refusal_is_reported(
+    github: GithubDouble, client: GithubPullRequests, pull: GithubPull
+) -> None:
     known = await say(client, pull, "live")
     github.fail("DELETE", known, status=403)
     with pytest.raises(Refused):

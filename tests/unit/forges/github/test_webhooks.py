@@ -1,4 +1,4 @@
-"""A delivery from its raw bytes to the event that control hears of."""
+"""A delivery from its raw bytes to its event."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def test_an_edit_of_what_is_closed_says_that_it_is() -> None:
 
 
 @pytest.mark.requirement("R93")
-def test_r93_a_push_tells_the_head_that_it_replaced() -> None:
+def test_r93_a_push_has_the_head_that_it_replaced() -> None:
     pull = pull_request()
     before = GITHUB.push(pull, "b" * 40)
     change = seen(GITHUB.event("synchronize", pull, before=before)).change
@@ -254,7 +254,7 @@ def test_r92_a_close_is_read_merged_or_not(merged: bool) -> None:
 
 
 @pytest.mark.requirement("R124")
-def test_r124_the_code_of_a_fork_is_told_from_our_own() -> None:
+def test_r124_the_code_of_a_fork_is_distinguished_from_our_own() -> None:
     fork = GithubRepository(REPOSITORY.id + 10**6, "stranger", "shop")
     change = seen(GITHUB.event("opened", pull_request(fork=fork))).change
     assert change.head_repository == Repository(f"github:{fork.id}", "stranger", "shop")

@@ -53,8 +53,7 @@ class Case:
 
 def options_of(given: Mapping[str, Any]) -> Options:
     """Return the options of a mapping with lists."""
-    sets = {key: frozenset(given[key]) for key in ("profiles", "jobs") if key in given}
-    return Options(**{**given, **sets})
+    return Options(**{**given, "profiles": frozenset(given.get("profiles", ()))})
 
 
 def written(folder: Path, files: Mapping[str, str]) -> Tree:

@@ -216,7 +216,7 @@ HOSTILE = {
     ),
     "a marker of ours": app('environment: {A: "\\0generated:B\\0"}', "4: A value has a NUL character."),
     "a marker of ours in an environment file": app(
-        "env_file: a.env", "4: a.env isn't a text.", files={"a.env": "A=\0generated:B\0\n"}
+        "env_file: a.env", "4: a.env isn't text.", files={"a.env": "A=\0generated:B\0\n"}
     ),
     "an environment file that isn't one": app(
         "env_file: file.conf", "file.conf:1: The line isn't `NAME=value`.", files={"file.conf": "= 1\n"}
@@ -227,8 +227,8 @@ HOSTILE = {
     "a bomb of aliases": Hostile(bomb(), ("6: Aliases expand to more than 50000 values.",)),
     "a tag of Python": app("command: !!python/object/apply:os.system [id]", "4: The tag '!!python/object/apply:os"),
     "a tag that isn't known": app("command: !include /etc/passwd", "4: The tag '!include' isn't supported."),
-    "a key twice": app("image: other", "4: The key 'image' is there twice."),
-    "a key that isn't text": app("1: a", "4: A key must be a text."),
+    "a key twice": app("image: other", "4: The key 'image' appears twice."),
+    "a key that isn't text": app("1: a", "4: A key must be text."),
     "two documents": Hostile(f"{HEAD}---\nservices: {{}}\n", ("5: The file has more than one document.",)),
     "deep nesting": Hostile("x-a: " + "[" * 200 + "]" * 200 + "\nservices: {app: {image: a}}", ("1: The file is nest",)),
     "deeper nesting": Hostile("x-a: " + "[" * 20_000, ("0: The YAML is nested too deeply.",)),
@@ -269,7 +269,7 @@ HOSTILE = {
         f"{HEAD}    ports: [80]\n  other:\n    image: b\n    ports: [81]\n", ("2: The main service is one of app, other.",)
     ),
     "a main service that isn't there": Hostile(HEAD, ("0: `web` is 'site', but the services that run are app.",), options={"web": "site"}),
-    "a main service that ends": Hostile(HEAD, ("2: The main service 'app' is one that runs to its end.",), options={"jobs": ["app"]}),
+    "a main service that ends": app("x-stager-job: true", "2: The main service 'app' is one that runs to its end."),
     "only other profiles": app("profiles: [dev]", "0: No service runs."),
     "two names that are one": Hostile("services:\n  a.b: {image: a}\n  A-b: {image: b}\n", ("3: 'A-b' can't be the name of a service.",), options={"web": "a.b"}),
     "a name of another script": Hostile("services:\n  приложение: {image: a}\n", ("2: 'приложение' can't be the name",)),
