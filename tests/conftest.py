@@ -1,4 +1,4 @@
-"""Keeps this machine's root helper, and the user's own files and environment variables, away from all tests."""
+"""Keeps the root helper of this machine, the user's files and environment variables away from all tests."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _hide_helper() -> None:
-    """Mount an empty folder over that of the root helper, in a mount namespace of this process: Stager uses a
-    helper that exists, and doesn't start beside one that doesn't answer. Other users than root can't open it."""
+    """Mount an empty folder over that of the root helper, in a mount namespace of this process. Stager uses a
+    helper that exists and may be opened, which only root may, and doesn't start if it doesn't answer."""
     if os.geteuid() != 0 or not HELPER.is_dir():
         return
     libc = ctypes.CDLL(None, use_errno=True)

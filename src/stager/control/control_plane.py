@@ -119,7 +119,12 @@ class ControlPlane:
             self.plugins,
             self.environments,
             self.builds,
-            ReconcilerOptions(intervals.full_reconciliation, intervals.keep_gone, options.key),
+            ReconcilerOptions(
+                intervals.full_reconciliation,
+                intervals.keep_gone,
+                options.key,
+                self.pull_requests.inbox.burst,
+            ),
         )
 
     def _loops(self, intervals: Intervals) -> list[Loop]:
