@@ -52,8 +52,8 @@ refresh_package_lists() {
 
 # The packages of which the command or file isn't there, one a line. Asking for the thing and not for the
 # package leaves alone what was installed in another way, such as Docker's own packages. nginx, git-lfs, a
-# registry, wrk and debootstrap are for scripts that set NEEDS_NGINX, NEEDS_GIT_LFS, NEEDS_REGISTRY, NEEDS_WRK or
-# NEEDS_DEBOOTSTRAP: installing nginx or the registry starts one. A browser is large, and for whoever sets NEEDS_BROWSER.
+# registry, wrk, btrfs and debootstrap are for scripts that set NEEDS_NGINX, NEEDS_GIT_LFS, NEEDS_REGISTRY, NEEDS_WRK,
+# NEEDS_BTRFS or NEEDS_DEBOOTSTRAP: installing nginx or the registry starts one. A browser is large, and for whoever sets NEEDS_BROWSER.
 missing_packages() {
   {
     has dockerd || engine_answers || echo docker.io
@@ -70,6 +70,8 @@ missing_packages() {
     has iptables || echo iptables
     has ip || echo iproute2
     has mkfs.ext4 || echo e2fsprogs
+    has mkfs.xfs || ! is_debian_like || ! may_be_root || echo xfsprogs # for the data pool, which needs root anyway
+    [ -z "${NEEDS_BTRFS:-}" ] || has mkfs.btrfs || echo btrfs-progs
     has sysctl || echo procps
     [ -s /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     find_python >/dev/null || echo python3
@@ -432,11 +434,12 @@ install_helper() {
   printf '%s\n' "#!$(helper_python) -IS" "import sys" "sys.path.insert(0, \"$HELPER.d\")" \
     "from stager.helper.__main__ import main" "main()" >"$shim"
   {
-    as_root rm -rf "$HELPER.d" && as_root install -d -m 755 "$HELPER.d"/stager/helper{,/firewall,/builder} &&
+    as_root rm -rf "$HELPER.d" && as_root install -d -m 755 "$HELPER.d"/stager/helper{,/firewall,/builder,/data} &&
       as_root install -m 644 "$ROOT/src/stager/__init__.py" "$ROOT/src/stager/version.py" "$HELPER.d/stager" &&
       as_root install -m 644 "$ROOT"/src/stager/helper/*.py "$HELPER.d/stager/helper" &&
       as_root install -m 644 "$ROOT"/src/stager/helper/firewall/*.py "$HELPER.d/stager/helper/firewall" &&
       as_root install -m 644 "$ROOT"/src/stager/helper/builder/*.py "$HELPER.d/stager/helper/builder" &&
+      as_root install -m 644 "$ROOT"/src/stager/helper/data/*.py "$HELPER.d/stager/helper/data" &&
       as_root install -m 755 "$shim" "$HELPER"
   } || status=$?
   rm -f "$shim"

@@ -6,6 +6,7 @@ from bench.row import Row
 from bench.rows import (
     build,
     changes,
+    clones,
     crash,
     idle,
     launch,
@@ -25,6 +26,7 @@ ROWS: tuple[Row, ...] = (
     up.ROW,
     changes.ROW,
     services.ROW,
+    clones.ROW,
     webhook.ROW,
     refresh.ROW,
     crash.ROW,

@@ -61,6 +61,16 @@ class HelperClient:
             writer.close()
 
 
+def unreadable(detail: str) -> Fault:
+    """Make the error for an answer of another format."""
+    return Fault(
+        "The root helper's answer has another format.",
+        hint="Stager and its helper must have the same version: restart both.",
+        reason="helper-refused",
+        detail=detail,
+    )
+
+
 def _translated(error: HelperError) -> StagerError:
     message = f"The root helper reports: {error.message}"
     if error.kind == "retry":

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from stager.checks.certificate import CertificateCheck
+from stager.checks.data import DataCheck
 from stager.checks.dns import DnsCheck
 from stager.checks.helper import HelperCheck
 from stager.checks.machine import DiskCheck, PortCheck
+from stager.data_pool import DataPool
 from stager.domain.route import normalise_host
 from stager.engines.docker.diagnostics import BuildCheck, DockerCheck, UntrustedBuildCheck
 from stager.engines.docker.network.pool import tag_of
@@ -44,6 +46,7 @@ def checks_for(
         tag_of(state.installation) if state.path.exists() else "",
         was_used=state.guarded.exists(),
     )
+    yield DataCheck(data_pool(settings))
     yield DiskCheck(state.path)
     yield PortCheck(settings.listen.host, settings.listen.port, is_ours=is_up)
     if settings.tls:
@@ -55,6 +58,11 @@ def checks_for(
         yield NginxCheck(Nginx(state.path / "nginx", nginx.test_command, nginx.reload_command))
     if any(app.repo_owner for app in settings.images.values()) or state.github_app.exists():
         yield _github(settings, state)
+
+
+def data_pool(settings: Settings) -> DataPool | None:
+    """The client of the data pool; None if the helper is off."""
+    return None if settings.helper == "off" else DataPool(HelperClient(settings.helper_socket))
 
 
 def _github(settings: Settings, state: StateDirectory) -> GithubCheck:

@@ -35,6 +35,7 @@ class StateDirectory:
         self.github_app = path / "github-app.json"
         self.seal_key = path / "seal.key"
         self.log = path / "stager.log"
+        self.snapshots = path / "snapshots"
         self.guarded = path / "guarded"
         """Exists once the root helper has been used: from then on no preview starts without it."""
         self._lock_path = path / "stager.pid"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.contracts.data import DataUnderTest, FakeDataUnderTest, copies_under_test, pool_under_test
 from tests.contracts.engines import Engine, FakeEngineUnderTest, docker_under_test
 from tests.contracts.forges import FakeForgeUnderTest, Forge, github
 from tests.contracts.local_forge import local
@@ -32,3 +33,19 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
         return
     async with docker_under_test() as docker:
         yield docker
+
+
+@pytest.fixture(
+    params=[
+        "memory",
+        pytest.param("copies", marks=pytest.mark.docker),
+        pytest.param("pool", marks=pytest.mark.docker),
+    ]
+)
+async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[DataUnderTest]:
+    if request.param == "memory":
+        yield FakeDataUnderTest()
+        return
+    under_test = copies_under_test if request.param == "copies" else pool_under_test
+    async with under_test(tmp_path) as storage:
+        yield storage

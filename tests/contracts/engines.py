@@ -275,12 +275,16 @@ class DockerUnderTest:
 
 
 @asynccontextmanager
-async def docker_under_test() -> AsyncIterator[DockerUnderTest]:
-    """Docker, with nothing left behind at the end. Skips where there is none, or not the image."""
+async def docker_under_test(installation: str = "") -> AsyncIterator[DockerUnderTest]:
+    """Docker, with nothing left behind at the end. Skips where there is none, or not the image.
+
+    Args:
+        installation: its id; empty for a new one.
+    """
     reason = why_no_docker()
     if reason:
         pytest.skip(reason)
-    installation = f"test-{RandomIds().new()}"
+    installation = installation or f"test-{RandomIds().new()}"
     engine = DockerUnderTest(installation)
     try:
         yield engine

@@ -6,15 +6,14 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+from stager.domain.attempt import Attempt, ServiceFailure
 from stager.domain.deployment import DeployedService, Deployment
 from stager.domain.environment import (
-    Attempt,
     ChangeLink,
     Desired,
     Environment,
     EnvironmentKey,
     RunState,
-    ServiceFailure,
     Suspension,
     SuspensionReason,
 )
@@ -24,6 +23,7 @@ from stager.domain.identity.roles import Role
 from stager.domain.pull_requests.events import Delivery
 from stager.domain.recipe import Hooks, Manifest, Recipe
 from stager.domain.service import Condition, Mount, ServiceCheck, ServiceSpec
+from stager.domain.snapshot import Snapshot, SnapshotState, SnapshotVolume
 from stager.domain.source import Change, Repository, Revision, Trust
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC)
@@ -63,6 +63,8 @@ def environment(number: int = 1, *, present: bool = True, **changed: Any) -> Env
         comment_id="4711",
         serving=2,
         approved_sha="c0ffee",
+        volume_epoch=2,
+        has_cloned_data=True,
     )
     return replace(whole, **changed)
 
@@ -106,6 +108,10 @@ SERVICES = (
         has_healthcheck=True,
         fresh_volumes=frozenset({"data"}),
         is_kept=True,
+        clones={"data": "s1"},
+        clone_note="The volume x started empty.",
+        secrets_of="env9",
+        volume_epoch=2,
     ),
 )
 
@@ -166,6 +172,30 @@ def change(number: int = 7, **changed: Any) -> Change:
         draft=True,
         description="Why.\n\nBecause.",
         author_is_bot=True,
+    )
+    return replace(whole, **changed)
+
+
+def snapshot(number: int = 1, app: str = "shop", **changed: Any) -> Snapshot:
+    whole = Snapshot(
+        id=f"{app}-s{number}",
+        app=app,
+        number=number,
+        state=SnapshotState.FAILED,
+        created_at=later(number),
+        created_by="ann (GitHub)",
+        origin="preview größer",
+        name="before the sale 🚀",
+        revision=Revision("c0ffee", "main"),
+        images={"db": "postgres:16", "web": ""},
+        volumes=(SnapshotVolume("db", "data", 1 << 40), SnapshotVolume("web", "uploads")),
+        is_masked=True,
+        forks_allowed=True,
+        storage="copies",
+        is_chosen=True,
+        secrets_of={"db": "env1"},
+        progress="Copying 2 volumes",
+        problem=Outcome("fault", "mask-failed", "It failed.", "Correct it.", "line 1\nline 2"),
     )
     return replace(whole, **changed)
 

@@ -69,18 +69,19 @@ async def python(engine: DockerUnderTest, script: str, **more: Any) -> str:
     return ran.output.strip()
 
 
+def container_of(engine: DockerUnderTest) -> str:
+    """The id of the only container."""
+    ours = f"label=stager.installation={engine.installation}"
+    listing = ["docker", "ps", "--all", "--quiet", "--filter", ours]
+    [container] = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split()
+    return container
+
+
 def host_config(engine: DockerUnderTest) -> dict[str, Any]:
     """What Docker holds of the only instance."""
-    listing = [
-        "docker",
-        "ps",
-        "--all",
-        "--quiet",
-        "--filter",
-        f"label=stager.installation={engine.installation}",
-    ]
-    [container] = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split()
-    inspected = subprocess.run(["docker", "inspect", container], capture_output=True, check=True).stdout
+    inspected = subprocess.run(
+        ["docker", "inspect", container_of(engine)], capture_output=True, check=True
+    ).stdout
     found: dict[str, Any] = json.loads(inspected)[0]["HostConfig"]
     return found
 
@@ -385,14 +386,5 @@ class TestVolumesOfImages:
 
 def volumes_of(engine: DockerUnderTest) -> list[str]:
     """The volumes of the only instance."""
-    listing = [
-        "docker",
-        "ps",
-        "--all",
-        "--quiet",
-        "--filter",
-        f"label=stager.installation={engine.installation}",
-    ]
-    [container] = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.split()
-    shown = ["docker", "inspect", "--format", "{{range .Mounts}}{{.Name}} {{end}}", container]
+    shown = ["docker", "inspect", "--format", "{{range .Mounts}}{{.Name}} {{end}}", container_of(engine)]
     return subprocess.run(shown, capture_output=True, text=True, check=True).stdout.split()

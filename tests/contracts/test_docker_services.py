@@ -413,7 +413,7 @@ class TestContent:
         assert caught.value.reason == "content-refused"
         ours = f"--filter=label=stager.installation={engine.installation}"
         assert docker("ps", "--all", "--quiet", ours) == ""
-        await engine.instances.sweep(())
+        await engine.instances.sweep({})
         assert docker("network", "ls", "--quiet", ours) == docker("volume", "ls", "--quiet", ours) == ""
 
     @pytest.mark.parametrize("target", ["/link/x", "/link/sub/x"])
@@ -463,7 +463,7 @@ class TestContent:
                 assert await run(engine, instance, "cat", "/etc/x") == "hello"
                 assert len(docker("ps", "--all", "--quiet", ours).split()) == 1
                 await engine.instances.remove(instance.id)
-        await engine.instances.sweep(())
+        await engine.instances.sweep({})
         for kind in (("ps", "--all"), ("network", "ls"), ("volume", "ls")):
             assert docker(*kind, "--quiet", ours) == ""
 

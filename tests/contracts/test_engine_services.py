@@ -205,12 +205,12 @@ class TestSweep:
                 engine, "web", mounts=(Mount("/tmp/x", volume="x"),), fresh_volumes=frozenset({"x"})
             ),
         ]
-        assert await engine.instances.sweep(()) == 0
+        assert await engine.instances.sweep({}) == 0
         for instance in instances:
             await engine.instances.remove(instance.id)
 
-        assert await engine.instances.sweep(()) == 4
-        assert await engine.instances.sweep(()) == 0
+        assert await engine.instances.sweep({}) == 4
+        assert await engine.instances.sweep({}) == 0
 
     async def test_while_services_are_created(self, engine: Engine) -> None:
         async def create(number: int) -> None:
@@ -219,7 +219,7 @@ class TestSweep:
 
         creating = asyncio.gather(*(create(number) for number in range(4)))
         while not creating.done():
-            await engine.instances.sweep(())
+            await engine.instances.sweep({})
             await asyncio.sleep(0.005)
         await creating
 
@@ -268,7 +268,7 @@ class TestVolumes:
         first = await made(engine, "db", kept=True, **fresh)
         await made(engine, "db", 2, kept=True, **fresh)
         await engine.instances.remove(first.id)
-        await engine.instances.sweep(())
+        await engine.instances.sweep({})
 
         assert named(await engine.instances.volumes("e1")) == [("data", 0), ("run", 2)]
 
@@ -278,9 +278,9 @@ class TestVolumes:
             for instance in await engine.instances.find(environment):
                 await engine.instances.remove(instance.id)
         await engine.instances.sweep()
-        await engine.instances.sweep(["e1", "e2"])
+        await engine.instances.sweep({"e1": [0], "e2": [0]})
         assert named(await engine.instances.volumes("e2")) == [("data", 0)]
-        await engine.instances.sweep(["e1"])
+        await engine.instances.sweep({"e1": [0]})
 
         assert named(await engine.instances.volumes("e1")) == [("data", 0)]
         assert await engine.instances.volumes("e2") == []

@@ -12,6 +12,7 @@ import pytest
 
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Desired, Environment, EnvironmentKey, RunState
+from stager.domain.snapshot import Snapshot, SnapshotState
 from stager.domain.source import Change, Repository
 from stager.ports.store import (
     DeliveryRecord,
@@ -36,6 +37,7 @@ from tests.contracts.store_samples import (
     environment,
     later,
     link,
+    snapshot,
 )
 
 
@@ -179,6 +181,21 @@ class TestEnvironments:
             "env2": {"api": "old.test"},
         }
 
+    async def test_an_environment_doesnt_take_the_host_of_a_present_ones_service(self, store: Store) -> None:
+        await save(store, environment(1), environment(2, present=False))
+        await store.write(lambda tx: tx.save_service_hosts("env1", {"api": "api.test"}))
+        await store.write(lambda tx: tx.save_service_hosts("env2", {"api": "old.test"}))
+
+        with pytest.raises(ValueError, match=r"another present environment has the host api\.test"):
+            await save(store, environment(3, host="api.test"))
+        await save(store, environment(3, host="old.test"), environment(4, host="api.test", present=False))
+        assert [e.id for e in await store.read(lambda tx: tx.environments())] == [
+            "env1",
+            "env2",
+            "env3",
+            "env4",
+        ]
+
     async def test_a_key_belongs_to_one_environment_even_a_gone_one(self, store: Store) -> None:
         gone = environment(1, present=False)
         await save(store, gone)
@@ -298,6 +315,18 @@ class TestEnvironmentState:
         await store.write(lambda tx: tx.save_environment_state("env1", StateKind.PIN, "1"))
         await save(store, environment(1, comment_id="9"))
         assert await store.read(lambda tx: tx.environment_state("env1", StateKind.PIN)) == "1"
+
+    async def test_state_of_one_kind_is_listed_by_environment(self, store: Store) -> None:
+        await save(store, environment(1), environment(2), environment(3))
+
+        def write(tx: Transaction) -> None:
+            tx.save_environment_state("env1", StateKind.EXTERNAL, "a")
+            tx.save_environment_state("env2", StateKind.EXTERNAL, "b")
+            tx.save_environment_state("env3", StateKind.PIN, "c")
+
+        await store.write(write)
+        found = await store.read(lambda tx: tx.environment_states(StateKind.EXTERNAL))
+        assert found == {"env1": "a", "env2": "b"}
 
 
 class TestDeliveries:
@@ -527,6 +556,45 @@ class TestRepositoriesAndFacts:
         assert await store.read(lambda tx: tx.fact("domain")) == "b.test"
 
 
+class TestSnapshots:
+    async def test_comes_back_as_it_was_saved(self, store: Store) -> None:
+        bare = Snapshot("s2", "shop", 2, SnapshotState.MAKING, NOON, "ann", "preview main")
+        for one in (snapshot(), bare):
+            await store.write(lambda tx, one=one: tx.save_snapshot(one))  # type: ignore[misc]
+
+        assert await store.read(lambda tx: tx.snapshot("shop-s1")) == snapshot()
+        assert await store.read(lambda tx: tx.snapshot("s2")) == bare
+        assert await store.read(lambda tx: tx.snapshot("s3")) is None
+
+    async def test_saving_again_replaces_every_field(self, store: Store) -> None:
+        other = Snapshot("shop-s1", "shop", 1, SnapshotState.READY, later(9), "bob", "dump x")
+        await store.write(lambda tx: tx.save_snapshot(snapshot()))
+        await store.write(lambda tx: tx.save_snapshot(other))
+
+        assert await store.read(lambda tx: tx.snapshots("shop")) == [other]
+
+    async def test_lists_those_of_an_application_newest_first(self, store: Store) -> None:
+        for one in (snapshot(1), snapshot(3), snapshot(2), snapshot(1, "blog")):
+            await store.write(lambda tx, one=one: tx.save_snapshot(one))  # type: ignore[misc]
+
+        of_shop = [snapshot(3), snapshot(2), snapshot(1)]
+        assert await store.read(lambda tx: tx.snapshots("shop")) == of_shop
+        assert await store.read(lambda tx: tx.snapshots()) == [snapshot(1, "blog"), *of_shop]
+
+    async def test_a_number_is_given_once(self, store: Store) -> None:
+        await store.write(lambda tx: tx.save_snapshot(snapshot()))
+
+        with pytest.raises(ValueError, match="another snapshot of shop has the number 1"):
+            await store.write(lambda tx: tx.save_snapshot(snapshot(id="other")))
+
+    async def test_deleting_twice_is_deleting(self, store: Store) -> None:
+        await store.write(lambda tx: tx.save_snapshot(snapshot()))
+        for _ in range(2):
+            await store.write(lambda tx: tx.delete_snapshot("shop-s1"))
+
+        assert await store.read(lambda tx: tx.snapshots()) == []
+
+
 class TestForget:
     async def test_what_belongs_to_an_environment_goes_with_it_uncounted(self, store: Store) -> None:
         await save(store, environment(1, present=False, updated_at=later(-1)), environment(2))
@@ -536,7 +604,7 @@ class TestForget:
                 number = int(owner[-1])
                 tx.save_deployment(deployment(number, environment_id=owner))
                 tx.save_share_link(link(number, environment_id=owner))
-                for kind in StateKind:
+                for kind in set(StateKind) - {StateKind.EXTERNAL}:
                     tx.save_environment_state(owner, kind, "x")
             tx.save_fact("domain", "x")
 
@@ -549,8 +617,18 @@ class TestForget:
 
         await store.write(write)
         assert await store.write(lambda tx: tx.delete_expired(NOON)) == 1
-        assert await store.read(left) == {f"env2 {kind}" for kind in StateKind} | {"env2", "x"}
+        kinds = set(StateKind) - {StateKind.EXTERNAL}
+        assert await store.read(left) == {f"env2 {kind}" for kind in kinds} | {"env2", "x"}
         assert await store.write(lambda tx: tx.delete_expired(NOON)) == 0
+
+    async def test_an_environment_with_external_resources_stays(self, store: Store) -> None:
+        await save(store, environment(1, present=False, updated_at=later(-1)))
+        await store.write(lambda tx: tx.save_environment_state("env1", StateKind.EXTERNAL, "x"))
+
+        assert await store.write(lambda tx: tx.delete_expired(NOON)) == 0
+        assert await store.read(lambda tx: tx.environment("env1")) is not None
+        await store.write(lambda tx: tx.save_environment_state("env1", StateKind.EXTERNAL, ""))
+        assert await store.write(lambda tx: tx.delete_expired(NOON)) == 1
 
     async def test_removes_what_is_over_and_older_and_counts_it(self, store: Store) -> None:
         def fill(tx: Transaction) -> None:

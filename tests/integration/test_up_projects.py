@@ -49,6 +49,7 @@ PAGES = {
 SENTENCES = {
     "no-command": "The Dockerfile has no CMD, so the base image's command ran: ",
     "notes-only": "Add a Dockerfile, or give the folder that has one.",
+    "own-base": "`stager up --build-arg STATIC_BASE=IMAGE`",
     "worker-only": "Add --app-port with the port, such as --app-port 8000, or an EXPOSE line.",
 }
 """What is said where more is needed."""
@@ -77,6 +78,7 @@ def documented() -> list[Documented]:
         page_sample("preview-a-folder.md", "$ cd shop"),
         page_sample("preview-a-folder.md", "$ stager up monorepo"),
         page_sample("preview-a-folder.md", "$ stager up worker-only"),
+        page_sample("preview-a-folder.md", "$ stager up own-base"),
         page_sample("preview-a-folder.md", "$ stager up shop --env"),
     )
     found = []
@@ -210,6 +212,11 @@ def test_the_how_to_shows_what_happens(command: Documented, results: Results) ->
 def comparable(line: str) -> str:
     """A line without what differs from run to run: the number of a step, and the port."""
     return re.sub(r"^( *#)\d+ ", r"\1 ", re.sub(r":\d{4,5}$", "", line))
+
+
+def test_an_option_replaces_the_base_image(results: Results) -> None:
+    options = next(each.options for each in HOW_TO_COMMANDS if "--build-arg" in each.options)
+    assert "own base image" in results[("own-base", *options)].page
 
 
 def test_options_set_variables(results: Results) -> None:

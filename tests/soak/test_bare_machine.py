@@ -318,6 +318,7 @@ def test_uninstall_as_documented(machine: BareMachine) -> None:
     rules = page_sample("uninstall.md", "for iptables in iptables ip6tables")
     assert rules == page_sample("root-helper.md", "for iptables in iptables ip6tables")
     machine.run(rules, user="ann")
+    machine.run(page_sample("uninstall.md", "sudo umount"), user="ann")
     machine.run(page_sample("uninstall.md", "sudo rm -rf /opt/stager /etc/stager"), user="ann")
     assert machine.run("systemctl list-unit-files 'stager*' --no-legend || true") == ""
     assert machine.run("getent passwd stager || true") == ""

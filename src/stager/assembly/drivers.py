@@ -13,15 +13,17 @@ import structlog
 from stager.assembly.builds import build_ports_of
 from stager.assembly.forges import accounts_of, github_of, local_forge_of, webhooks_of
 from stager.assembly.front import front_options
-from stager.assembly.helper import firewall_of, helper_of, public_ports
+from stager.assembly.helper import data_helper_of, firewall_of, helper_of, public_ports
 from stager.assembly.routing import edge_proxy_of, reaches_by_loopback, urls_of
 from stager.control.forges import Forges
 from stager.control.ports import Ports
 from stager.control.routing.urls import Urls
 from stager.domain.errors import StagerError
 from stager.engines.docker import (
+    DockerData,
     DockerImages,
     DockerInstances,
+    DockerWorkbench,
     HelperFirewall,
     NetworkPool,
     check_pool,
@@ -36,6 +38,7 @@ from stager.front.process.client import FrontClient
 from stager.front.process.external_front import ExternalFront
 from stager.front.process.launcher import FrontLauncher
 from stager.ports.clock import RandomIds, SystemClock
+from stager.server_commands.runner import LocalCommands
 from stager.settings.model import Settings
 from stager.state import StateDirectory
 from stager.stores.secret_box import FileSecretBox
@@ -93,8 +96,9 @@ async def drivers_of(
     urls = urls_of(settings, store, listen)
     await urls.load()
     firewall = firewall_of(helper, settings, state, lambda: public_ports(settings, listen, urls))
+    data = DockerData(docker, state.installation, state.snapshots, data_helper_of(helper))
     instances, local = await asyncio.gather(
-        _instances(settings, state, docker, firewall), local_forge_of(settings, listen, urls)
+        _instances(settings, state, docker, firewall, data), local_forge_of(settings, listen, urls)
     )
     stack.push_async_callback(_remove_unused_networks, instances)
     forges = Forges([local.parts] if local else [])
@@ -108,11 +112,14 @@ async def drivers_of(
         clock=SystemClock(),
         ids=RandomIds(),
         secret_box=FileSecretBox(state.seal_key),
+        server_commands=LocalCommands(),
         webhooks={GITHUB: webhooks_of(settings, setup), **({LOCAL: local} if local else {})},
         forges=forges,
         builds=build_ports_of(settings, state, docker),
         edge_proxy=edge_proxy,
         firewall=firewall,
+        data=data,
+        workbench=DockerWorkbench(docker, state.installation, data.volumes, data.benches),
     )
     return Drivers(ports, urls, keeper, front, setup, accounts_of(settings, session, setup))
 
@@ -135,11 +142,22 @@ async def _front(
 
 
 async def _instances(
-    settings: Settings, state: StateDirectory, docker: aiodocker.Docker, firewall: HelperFirewall | None
+    settings: Settings,
+    state: StateDirectory,
+    docker: aiodocker.Docker,
+    firewall: HelperFirewall | None,
+    data: DockerData,
 ) -> DockerInstances:
     loopback = await reaches_by_loopback(settings, docker)
     networks = NetworkPool(docker, state.installation, settings.network.pool, settings.network.prefix_length)
-    return DockerInstances(docker, state.installation, networks, firewall=firewall, loopback=loopback)
+    return DockerInstances(
+        docker,
+        state.installation,
+        networks,
+        volumes=data.volumes,
+        firewall=firewall,
+        loopback=loopback,
+    )
 
 
 async def _remove_unused_networks(instances: DockerInstances) -> None:

@@ -14,6 +14,7 @@ from stager.control.routing.urls import Urls
 from stager.domain.errors import Fault, Retry, StagerError
 from stager.domain.profile import Egress, ProfileName
 from stager.engines.docker import HelperFirewall
+from stager.engines.docker.data import DataHelper
 from stager.helper_client import HelperClient
 from stager.settings.model import Settings
 from stager.state import StateDirectory
@@ -25,6 +26,7 @@ START_TIMEOUT = 10.0
 PAUSE = 0.25
 FIREWALL = "firewall"
 BUILDER = "builder"
+DATA = "data"
 SHARED = "Code from forks shares a builder with trusted code, and can change the results of trusted builds."
 NOT_BUILT = "Code from forks isn't built."
 OFF = "Previews can reach services of this machine and its private networks."
@@ -96,6 +98,12 @@ def firewall_of(
         egress_of,
         builder_allow=settings.forks.registries,
     )
+
+
+def data_helper_of(status: HelperStatus) -> DataHelper:
+    """The helper that keeps the data pool."""
+    lack = status.lacks(DATA)
+    return DataHelper(None if lack else status.client, lack)
 
 
 def public_ports(settings: Settings, listen: str, urls: Urls) -> list[int]:

@@ -39,8 +39,22 @@ from stager.state import StateDirectory
 
 log = structlog.get_logger(__name__)
 
-MAX_WAIT = 2.0
-"""Seconds that Stager's own pages wait for the first build."""
+MAX_WAIT = 3.0
+"""Seconds that Stager's own pages wait for the first preview of an embedding command."""
+
+
+class Embedding:
+    """The control plane for a command that runs the server in its own process.
+
+    Attributes:
+        control_plane: set once it runs.
+        is_settled: set by the command when its preview is live or has failed. Stager's own pages, which take
+            a third of the processor time of the start, wait for that, for `MAX_WAIT` at most.
+    """
+
+    def __init__(self) -> None:
+        self.control_plane: asyncio.Future[ControlPlane] = asyncio.get_running_loop().create_future()
+        self.is_settled = asyncio.Event()
 
 
 async def serve(
@@ -50,7 +64,7 @@ async def serve(
     *,
     reloads: bool = False,
     external_front: bool = False,
-    builds_first: bool = False,
+    embedding: Embedding | None = None,
 ) -> bool:
     """Run Stager until `stopped` is set. The previews and the front keep running. Returns whether the caller
     should load the configuration and run it again, because an application was added in the browser.
@@ -59,7 +73,7 @@ async def serve(
         reloads: whether the caller does so; otherwise no application can be added in the browser.
         state: locked by the caller.
         external_front: whether `stager front` runs the front, so that this process doesn't start one.
-        builds_first: whether Stager's own pages wait for the first build, for `MAX_WAIT` at most.
+        embedding: the command that runs it, if it uses the control plane directly.
 
     Raises:
         Fault: it can't start.
@@ -73,8 +87,9 @@ async def serve(
                 tasks.create_task(drivers.front_keeper.keep(report)),
                 tasks.create_task(control_plane.controller.run()),
             ]
-            if builds_first and control_plane.builds.queue:
-                await _within(MAX_WAIT, control_plane.builds.queue.first_build)
+            if embedding is not None:
+                embedding.control_plane.set_result(control_plane)
+                await _within(MAX_WAIT, _first(embedding.is_settled.wait(), stopped.wait()))
             # Takes a third of the start, in which the controller works already.
             await import_in_background("stager.assembly.web_server")
             from stager.assembly.web_server import web_server_of  # noqa: PLC0415
@@ -92,9 +107,9 @@ async def serve(
         return not stopped.is_set()
 
 
-async def _within(seconds: float, event: asyncio.Event) -> None:
+async def _within(seconds: float, awaited: Coroutine[None, None, None]) -> None:
     with suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), seconds)
+        await asyncio.wait_for(awaited, seconds)
 
 
 def _exclude_from_collections() -> None:
@@ -109,9 +124,11 @@ def _exclude_from_collections() -> None:
 
 async def _first(*awaited: Coroutine[None, None, object]) -> None:
     waiting = [asyncio.ensure_future(each) for each in awaited]
-    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-    for task in waiting:
-        task.cancel()
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
 
 
 async def _drained(reload: asyncio.Event, builds: Builds) -> None:

@@ -12,6 +12,7 @@ from stager.assembly.application_setup import BrowserSetup
 from stager.assembly.drivers import Drivers
 from stager.checks.deliveries import DeliveryCheck
 from stager.control.control_plane import ControlPlane
+from stager.control.external.check import ExternalCheck
 from stager.domain.application import Application, Applications
 from stager.domain.errors import Fault
 from stager.front.process.sockets import PathListener, SocketError
@@ -104,6 +105,7 @@ def _web_context(
             control_plane.reconciler.unexpected_errors,
             control_plane.plugins.invoker.failures,
             DeliveryCheck(drivers.ports.store),
+            ExternalCheck(drivers.ports.store),
         ),
     )
 

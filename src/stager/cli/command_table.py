@@ -85,6 +85,7 @@ COMMANDS = (
     _server("stop", "server", "Stop the server."),
     _server("status", "server", "Show whether the server is running."),
     _server("service", "service", "Run Stager as a systemd service."),
+    _server("data", "data", "Manage the pool for data of previews."),
     _server("login-link", "server", "Print a link that signs in an administrator."),
     _server(
         "doctor",

@@ -11,8 +11,10 @@ from typing import Annotated
 import typer
 
 from stager.cli.client.output import echo
-from stager.cli.up.build_choice import BuildChoice, BuildChooser, BuildOptions
-from stager.cli.up.preparation import KEYS, repository_file
+from stager.cli.up.build_choice import BuildChoice, BuildChooser
+from stager.cli.up.options import BuildOptions
+from stager.cli.up.preparation import KEYS
+from stager.cli.up.prepared import repository_file
 from stager.cli.up.terminal import SilentTerminal
 from stager.domain.errors import Fault, Refused
 from stager.domain.recipe import Recipe

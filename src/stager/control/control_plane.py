@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from stager.control.builds.package import Builds
+from stager.control.data.package import Snapshotting
 from stager.control.environments.package import Callbacks, Environments
+from stager.control.external.resources import ExternalResources
 from stager.control.identity.login_flows import LoginFlows
 from stager.control.identity.package import Identity, IdentityOptions
 from stager.control.loops import Loop
@@ -93,6 +95,9 @@ class ControlPlane:
             options.max_previews,
         )
         self.builds = Builds(ports, self.environments.records)
+        self.external = ExternalResources(
+            ports, applications, self.routing.urls, self.environments.change_feed
+        )
         self.pull_requests = PullRequests(
             ports,
             applications,
@@ -103,6 +108,9 @@ class ControlPlane:
             statuses=options.reports.statuses,
         )
         self.reconciler = self._reconciler(options)
+        self.data = Snapshotting(
+            ports, applications, self.identity, self.environments, self.reconciler, options.key
+        )
         self.reporting = Reporting(ports, urls, applications, options.reports)
         self.environments.change_feed.listen(self.plugins.post_launch.request)
         if self.reporting.reporter:
@@ -119,6 +127,7 @@ class ControlPlane:
             self.plugins,
             self.environments,
             self.builds,
+            self.external,
             ReconcilerOptions(
                 intervals.full_reconciliation,
                 intervals.keep_gone,
@@ -130,8 +139,10 @@ class ControlPlane:
     def _loops(self, intervals: Intervals) -> list[Loop]:
         return [
             *self.builds.loops(),
+            *self.external.loops(),
             *self.routing.loops(self.reconciler.readiness),
             *self.pull_requests.loops(intervals.resync),
+            *self.data.loops(),
         ]
 
     # The packages below call back through these, because the reconciler and builds are composed after them.
@@ -147,6 +158,8 @@ class ControlPlane:
 
     async def close(self) -> None:
         """Cancel background work outside the loops. The caller cancels `controller.run`."""
+        await self.data.close()
         await self.plugins.close()
         await self.reporting.close()
         await self.builds.close()
+        await self.external.close()

@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from stager.control.forges import Forges
 from stager.ports.builder import Builder
 from stager.ports.clock import Clock, Ids
+from stager.ports.data import Data, Workbench
 from stager.ports.engine import Images, Instances, Prober
 from stager.ports.firewall import Firewall
 from stager.ports.forge import Webhooks
 from stager.ports.logs import Logs
 from stager.ports.router import EdgeProxy, Router
 from stager.ports.secret_box import SecretBox
+from stager.ports.server_commands import ServerCommands
 from stager.ports.source import Sources
 from stager.ports.store import Store
 
@@ -38,6 +40,9 @@ class Ports:
 
     Args:
         secret_box: hashes and encrypts secrets of sessions and tokens.
+        data: snapshots of volumes.
+        workbench: runs services on copies of them.
+        server_commands: runs the server hooks of applications.
         webhooks: verifies and parses deliveries, by the name of the forge.
         forges: the forges whose API Stager may call.
         builds: None if no application is built.
@@ -53,6 +58,9 @@ class Ports:
     clock: Clock
     ids: Ids
     secret_box: SecretBox
+    data: Data
+    workbench: Workbench
+    server_commands: ServerCommands
     webhooks: Mapping[str, Webhooks] = field(default_factory=dict)
     forges: Forges = field(default_factory=Forges)
     builds: BuildPorts | None = None

@@ -8,12 +8,14 @@ from typing import Any, Literal
 
 from stager.domain import catalogue
 from stager.domain.errors import Fault, Refused
+from stager.domain.external import ServerHooks
 from stager.domain.identity.access_policy import Privacy
 from stager.domain.names import did_you_mean
 from stager.domain.profile import Egress, Limits, Profile, ProfileName, profile_name, profile_of
 from stager.domain.pull_requests.rules import Rules
 from stager.domain.recipe import Hooks, Manifest, Recipe
 from stager.domain.service import MAIN_SERVICE, Mount, ServiceCheck, ServiceSpec, Stack
+from stager.domain.snapshot import DataRules
 from stager.domain.source import Repository, Trust
 from stager.domain.stack import StackDeclaration
 
@@ -27,6 +29,10 @@ LOCAL_OWNER = "local"
 SHARED_BUILDER = (
     "`forks.unsafe_shared_builder` is on, so code from forks is built together with trusted code and can"
     " change the results of other builds on this machine."
+)
+NO_SERVER_HOOK = (
+    "The server hook `before_launch` doesn't run for code from forks, so the variables that it sets are"
+    " missing."
 )
 
 
@@ -96,12 +102,15 @@ class Application:
         shares_builder: whether code from forks is built by the builder of trusted code.
         rules: which pull requests get a preview.
         privacy: how visitors identify themselves; None for public previews.
+        privacy_of_data: the same for previews with volumes that were cloned from a snapshot.
         index: whether search engines may list previews.
         has_healthcheck: whether the image declares a `HEALTHCHECK`.
         declared: what the configuration declares about services.
         service_secrets: environment variables of services that code from forks doesn't get, by the name of
             the service.
         fork_images: images that services of code from forks may run; see `catalogue.is_allowed`.
+        data: how snapshots are made, and who may.
+        server_hooks: commands that run on the server.
     """
 
     name: str
@@ -130,11 +139,14 @@ class Application:
     shares_builder: bool = False
     rules: Rules = field(default_factory=Rules)
     privacy: Privacy | None = None
+    privacy_of_data: Privacy | None = field(default_factory=lambda: Privacy(frozenset({"sign-in"})))
+    data: DataRules = field(default_factory=DataRules)
     index: bool = False
     has_healthcheck: bool = False
     declared: StackDeclaration = field(default_factory=StackDeclaration)
     service_secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     fork_images: tuple[str, ...] = (catalogue.OFFICIAL,)
+    server_hooks: ServerHooks = field(default_factory=ServerHooks, repr=False)
 
     def container(self, service: ServiceSpec, *, is_main: bool, has_healthcheck: bool) -> Container:
         """The settings that the containers of one of its services are created from: the service's of the same
@@ -227,7 +239,9 @@ class Application:
     def warnings(self, trust: Trust) -> tuple[str, ...]:
         """Warnings to show with previews of code of this trust."""
         is_shared = trust is Trust.FORK and self.build is not None and self.shares_builder
-        return (SHARED_BUILDER,) if is_shared else ()
+        has_no_hook = bool(self.server_hooks.before_launch) and not self.server_hooks.run_for(trust)
+        found = ((SHARED_BUILDER, is_shared), (NO_SERVER_HOOK, has_no_hook))
+        return tuple(text for text, applies in found if applies)
 
     def is_of(self, repository: Repository) -> bool:
         """Whether it belongs to this repository, by owner and name. GitHub's names are case-insensitive."""

@@ -43,6 +43,7 @@ class Entry:
         short: short name of the first image; empty if it has none.
         routed: port of its page, which gets a host of its own; None for none.
         target_of: where the data of a tag is, if that differs from `target`.
+        not_cloned: absolute paths of files that a clone of its data must not have, by the tag.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Entry:
     stop_signal: str = ""
     stop_grace_period: float = 10.0
     target_of: Callable[[str], str] | None = None
+    not_cloned: Callable[[str], tuple[str, ...]] | None = None
 
     def complete(self, spec: ServiceSpec) -> ServiceSpec:
         """Return the service with everything that it doesn't declare itself: health check, volume, variables,
@@ -117,9 +119,29 @@ POSTGRES_SUBFOLDER_BEFORE = 18
 
 
 def _postgres_data(tag: str) -> str:
+    is_below = _postgres_major(tag) < POSTGRES_SUBFOLDER_BEFORE
+    return "/var/lib/postgresql/data" if is_below else "/var/lib/postgresql"
+
+
+def _postgres_major(tag: str) -> int:
     found = _MAJOR.search(tag)
-    major = int(found[1] or found[2]) if found else POSTGRES_SUBFOLDER_BEFORE
-    return "/var/lib/postgresql/data" if major < POSTGRES_SUBFOLDER_BEFORE else "/var/lib/postgresql"
+    return int(found[1] or found[2]) if found else POSTGRES_SUBFOLDER_BEFORE
+
+
+def _postgres_lock(tag: str) -> tuple[str, ...]:
+    """The file that a server which didn't stop cleanly leaves
+    (https://www.postgresql.org/docs/current/backup-file.html)."""
+    major = _postgres_major(tag)
+    folder = (
+        _postgres_data(tag) if major < POSTGRES_SUBFOLDER_BEFORE else f"{_postgres_data(tag)}/{major}/docker"
+    )
+    return (f"{folder}/postmaster.pid",)
+
+
+def _mysql_id(_: str) -> tuple[str, ...]:
+    """The file with the server's UUID, which MySQL makes if it is missing
+    (https://dev.mysql.com/doc/refman/en/replication-options.html#sysvar_server_uuid)."""
+    return ("/var/lib/mysql/auto.cnf",)
 
 
 def _database_variables(user: str, password: str, database: str) -> dict[str, str]:
@@ -205,12 +227,13 @@ CATALOGUE: tuple[Entry, ...] = (
         },
         variables={"POSTGRES_USER": "app", "POSTGRES_PASSWORD": "", "POSTGRES_DB": "app"},
         target_of=_postgres_data,
+        not_cloned=_postgres_lock,
         # SIGTERM waits for all clients to disconnect (https://www.postgresql.org/docs/current/server-shutdown.html).
         stop_signal="SIGINT",
         stop_grace_period=30.0,
     ),
     _MARIADB,
-    replace(_MARIADB, name="MySQL", images=("mysql",), memory=512 * MIB),
+    replace(_MARIADB, name="MySQL", images=("mysql",), memory=512 * MIB, not_cloned=_mysql_id),
     _REDIS,
     replace(
         _REDIS,
@@ -279,6 +302,19 @@ def find(image: str) -> Entry | None:
     """Return the entry of an image, from Docker Hub or another registry, with or without tag and digest; None
     if there is none."""
     return _BY_IMAGE.get(_without_registry(name_of(full_image(image))))
+
+
+def left_out(image: str, target: str) -> tuple[str, ...]:
+    """Return the files that a clone of a service's volume must not have, relative to the volume.
+
+    Args:
+        image: the service's.
+        target: where the volume is mounted.
+    """
+    entry = find(image)
+    paths = entry.not_cloned(tag_of(image)) if entry and entry.not_cloned else ()
+    folder = f"{target.rstrip('/')}/"
+    return tuple(path.removeprefix(folder) for path in paths if path.startswith(folder))
 
 
 def name_of(image: str) -> str:

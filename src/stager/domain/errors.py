@@ -72,13 +72,18 @@ def sentences(first: str, second: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A failure as it is stored and shown."""
+    """A failure as it is stored and shown.
+
+    Args:
+        service: the service that failed; empty for the main one, and for the whole deployment.
+    """
 
     kind: Kind
     reason: str
     message: str
     hint: str = ""
     detail: str = ""
+    service: str = ""
 
     @classmethod
     def of(cls, error: StagerError) -> Outcome:

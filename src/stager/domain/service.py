@@ -52,6 +52,8 @@ class VolumePolicy(StrEnum):
     """For the environment's life."""
     FRESH = "fresh"
     """For one generation."""
+    CLONE = "clone"
+    """For one generation, and it starts as a copy of the application's current snapshot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +212,12 @@ def with_generated(text: str, secret_of: Callable[[str], str]) -> str:
         secret_of: returns the secret of a name.
     """
     return _GENERATED.sub(lambda match: secret_of(match[1]), text)
+
+
+def generated_names(spec: ServiceSpec) -> frozenset[str]:
+    """Return the names of the generated secrets in the variables and the command of a service."""
+    texts = (*spec.variables.values(), *(spec.command or ()), *(spec.entrypoint or ()))
+    return frozenset(name for text in texts for name in _GENERATED.findall(text))
 
 
 def provided(services: Iterable[ServiceSpec]) -> dict[str, str]:

@@ -62,14 +62,12 @@ def _status(
 
 
 def failure_of(deployment: Deployment, service: DeployedService) -> Outcome | None:
-    """The latest failure of a service that isn't healthy since. A failure of the whole deployment, such as
-    that of its build, is that of no service."""
-    attempt = deployment.attempt
-    if not service.is_main:
-        failed = attempt.failed_services.get(service.name)
-        return failed.outcome if failed else None
-    is_anothers = any(each.outcome == attempt.outcome for each in attempt.failed_services.values())
-    return None if is_anothers else attempt.outcome
+    """The latest failure of a service that isn't healthy since. That of the whole deployment, such as of its
+    build, counts as the main service's."""
+    if service.is_main:
+        return deployment.attempt.own_outcome
+    failed = deployment.attempt.failed_services.get(service.name)
+    return failed.outcome if failed else None
 
 
 def _state(

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from stager.domain.deployment import UNRESPONSIVE, Deployment, Phase, degraded, phase_of
+from stager.domain.attempt import UNRESPONSIVE, degraded
+from stager.domain.deployment import Deployment, Phase, phase_of
 from stager.domain.environment import BY_POLICY, Environment, Suspension
 from stager.domain.errors import Outcome
 from stager.domain.route import Page, PageState

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from stager.helper.builder.builder import Builder
+from stager.helper.data.data import Data
 from stager.helper.firewall.firewall import Firewall
 from stager.helper.protocol import DEFAULT_SOCKET, HelperError
 from stager.helper.server import CONNECTIONS, TICK, Server
@@ -26,7 +27,7 @@ from stager.version import __version__
 
 log = logging.getLogger("stager-helper")
 
-FEATURES: tuple[type[Feature], ...] = (Firewall, Builder)
+FEATURES: tuple[type[Feature], ...] = (Firewall, Builder, Data)
 """Each is created from the command line with `Feature.of(arguments)`."""
 
 
@@ -83,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--socket", type=Path, default=Path(DEFAULT_SOCKET), help="default: %(default)s")
     parser.add_argument(
         "--check-every", type=float, default=TICK, metavar="SECONDS",
-        help="interval of the checks that the firewall and the builder are in order; default: %(default)s",
+        help="interval of the checks of firewall, builder and data pool; default: %(default)s",
     )  # fmt: skip
     for feature in FEATURES:
         feature.add_arguments(parser)

@@ -25,6 +25,17 @@ def integer(low: int, high: int) -> Shape:
     return read
 
 
+def boolean() -> Shape:
+    """`true` or `false`."""
+
+    def read(value: object, where: str) -> bool:
+        if not isinstance(value, bool):
+            raise refused(f"{where} must be true or false.")
+        return value
+
+    return read
+
+
 def text(pattern: str, meaning: str) -> Shape:
     """A string that matches the whole pattern.
 

@@ -36,6 +36,20 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
+class Clone:
+    """What a volume starts as.
+
+    Args:
+        part: the volume's name in the snapshot.
+        without: paths of files that are left out, relative to the volume.
+    """
+
+    snapshot: str
+    part: str
+    without: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class InstanceSpec:
     """An instance to be created.
 
@@ -56,6 +70,9 @@ class InstanceSpec:
         network: 0 for the environment's network, where an instance may outlive its generation; the
             generation's number for the network of its generation.
         fresh_volumes: the named volumes that belong to its generation instead of the environment.
+        clones: by the name of the volume, for those of `fresh_volumes` that start as a copy of a snapshot's.
+        volume_epoch: of the other named volumes: the generation at which the environment's were reset last;
+            0 for never. Those of another epoch are other volumes.
         content: files of the commit.
         dependencies: the digests of the services that it depends on and that may outlive its generation.
     """
@@ -70,6 +87,8 @@ class InstanceSpec:
     aliases: tuple[str, ...] = ()
     network: int = 0
     fresh_volumes: frozenset[str] = frozenset()
+    clones: Mapping[str, Clone] = field(default_factory=dict)
+    volume_epoch: int = 0
     content: tuple[Content, ...] = ()
     dependencies: tuple[str, ...] = ()
     image_content: str = ""
@@ -79,7 +98,7 @@ class InstanceSpec:
         """A digest of everything that the instance is created from except labels, network and
         `per_commit`."""
         profile = asdict(replace(self.profile, egress=Egress()))  # the firewall applies egress to what runs
-        inputs = [
+        inputs: list[object] = [
             self.image_content or self.image,
             asdict(self.container),
             profile,
@@ -90,8 +109,21 @@ class InstanceSpec:
             [(each.target, each.digest) for each in self.content],
             self.dependencies,
         ]
+        if self.clones or self._kept_epoch:  # the digest of others is the one of earlier versions
+            cloned = sorted((name, clone.snapshot) for name, clone in self.clones.items())
+            inputs += [cloned, self._kept_epoch]
         text = json.dumps(inputs, sort_keys=True, default=_plain)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def _kept_epoch(self) -> int:
+        """The epoch, for a service that has volumes of the environment; a reset doesn't concern others."""
+        kept = {mount.volume for mount in self.container.mounts} - self.fresh_volumes - {""}
+        return self.volume_epoch if kept else 0
+
+    def number_of(self, volume: str) -> int:
+        """The number in the name of a volume: the generation that it belongs to, or the epoch."""
+        return self.labels.generation if volume in self.fresh_volumes else self.volume_epoch
 
 
 def _plain(value: object) -> object:
@@ -124,7 +156,8 @@ class Volume:
 
     Args:
         name: as declared.
-        generation: the generation that it belongs to; 0 for the environment.
+        generation: the generation that it belongs to, or the epoch of an environment's volume; see
+            `InstanceSpec.volume_epoch`.
         size: bytes on disk; None when it is unknown.
     """
 
@@ -235,7 +268,8 @@ class Instances(Protocol):
         environment's network joins its own generation.
 
         Raises:
-            Fault: the engine rejects these parameters; `volume-invalid`, `volume-foreign`, `content-refused`.
+            Fault: the engine rejects these parameters; `volume-invalid`, `volume-foreign`, `content-refused`;
+                `snapshot-missing`: the snapshot of a clone isn't there; `pool-full`.
         """
 
     async def join(self, instance: str, generation: int) -> Instance:
@@ -251,6 +285,14 @@ class Instances(Protocol):
 
         Raises:
             Fault: it can't be started, for example because the command isn't in the image.
+        """
+
+    async def stop(self, instance: str) -> int:
+        """Stop it with its own stop signal, and with SIGKILL after its grace period; no effect when it
+        doesn't run. Returns the exit code of its last run, 0 if it was never started.
+
+        Raises:
+            Retry: `instance-gone`: it was removed.
         """
 
     async def remove(self, instance: str) -> None:
@@ -302,7 +344,7 @@ class Instances(Protocol):
     async def volumes(self, environment: str) -> list[Volume]:
         """The named volumes of an environment, with their sizes. Expensive: it may take seconds."""
 
-    async def sweep(self, present: Collection[str] | None = None) -> int:
+    async def sweep(self, present: Mapping[str, Collection[int]] | None = None) -> int:
         """Remove what no instance uses, such as networks and named volumes, and the containers of Stager
         versions with other labels. Returns how many resources were removed.
 
@@ -311,8 +353,8 @@ class Instances(Protocol):
         instance.
 
         Args:
-            present: the ids of the environments that keep their volumes although they have no instance; None
-                for all.
+            present: the epochs by the id of the environment, of those that keep their volumes although they
+                have no instance; None for all.
         """
 
     def events(self) -> AsyncIterator[str]:

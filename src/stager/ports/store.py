@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.pull_requests.events import Delivery
+from stager.domain.snapshot import Snapshot
 from stager.domain.source import Change, Repository
 from stager.ports.accounts import AccountRecords
 
@@ -32,8 +33,12 @@ class StateKind(StrEnum):
     """The commit status that was reported last."""
     DEPLOYMENT = "deployment"
     """The forge's deployment that was reported last."""
+    SNAPSHOT = "snapshot"
+    """Its generation and the id of the snapshot that the generation's volumes are cloned from."""
     HANDLERS = "handlers"
     """Which lifecycle handlers have run for its generation."""
+    EXTERNAL = "external"
+    """Its external resources. While there are any, the environment isn't deleted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +165,9 @@ class Transaction(AccountRecords, Protocol):
     def save_environment_state(self, environment_id: str, kind: StateKind, value: str) -> None:
         """Insert or replace; an empty value deletes. No effect when there is no such environment."""
 
+    def environment_states(self, kind: StateKind) -> dict[str, str]:
+        """The state of this kind of all environments that have any, by their ids."""
+
     def deployment(self, deployment_id: str) -> Deployment | None:
         """The deployment with this id."""
 
@@ -230,6 +238,18 @@ class Transaction(AccountRecords, Protocol):
     def save_repository(self, app: str, repository: Repository) -> None:
         """Insert or replace, by application and repository id."""
 
+    def snapshot(self, snapshot_id: str) -> Snapshot | None:
+        """The snapshot with this id."""
+
+    def snapshots(self, app: str | None = None) -> list[Snapshot]:
+        """The snapshots of an application, newest first; None for those of all applications."""
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        """Insert or replace, by id. Raises ValueError when another one of the application has the number."""
+
+    def delete_snapshot(self, snapshot_id: str) -> None:
+        """Delete its record; no effect when there is none."""
+
     def fact(self, name: str) -> str:
         """A fact about this installation, such as its domain; empty when there is none."""
 
@@ -243,9 +263,10 @@ class Transaction(AccountRecords, Protocol):
         deliveries_before: datetime | None = None,
         max_deliveries: int = MAX_DELIVERIES,
     ) -> int:
-        """Delete absent environments that last changed before this time with all that belongs to them,
-        sessions and share links that expired before it, and finished or refused deliveries and processed
-        events that are older. Returns the number of these; what belongs to an environment isn't counted.
+        """Delete absent environments that last changed before this time with all that belongs to them, unless
+        they have external resources; sessions and share links that expired before it, and finished or refused
+        deliveries and processed events that are older. Returns the number of these; what belongs to an
+        environment isn't counted.
 
         Args:
             deliveries_before: the limit for deliveries and events, where it differs.

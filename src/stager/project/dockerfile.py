@@ -25,6 +25,7 @@ _HERE_DOCUMENT = re.compile(r"(?<!<)<<(-?)(['\"]?)([A-Za-z_][A-Za-z0-9_]*)\2")
 _TAKES_HERE_DOCUMENTS = ("RUN", "COPY", "ADD")
 _FROM = re.compile(r"(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?", re.IGNORECASE)
 _VARIABLE = re.compile(r"\\(\$)|\$(?:(\w+)|\{(\w+)(?:(:?[-+?])([^{}]*))?\})")
+_ONE_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)(?::?-[^{}]*)?\})")
 _PORT = re.compile(r"(\d{1,5})(?:-\d{1,5})?(?:/(\w+))?")
 
 
@@ -73,6 +74,26 @@ def declared(text: str) -> frozenset[str]:
     """The names of all build arguments of the Dockerfile, in any stage."""
     lines = (rest for keyword, rest in instructions(text) if keyword == "ARG")
     return frozenset(word.partition("=")[0] for rest in lines for word in _words(rest))
+
+
+def base_arguments(text: str, arguments: Mapping[str, str]) -> Mapping[str, str]:
+    """The base images that a build argument chooses, with the argument's name: those of lines such as
+    `FROM ${BASE}`.
+
+    Args:
+        arguments: the values of build arguments.
+    """
+    shared: dict[str, str] = {}
+    chosen: dict[str, str] = {}
+    has_stage = False
+    for keyword, rest in instructions(text):
+        if keyword == "ARG" and not has_stage:
+            shared |= _arguments(rest, shared, arguments, {})
+        elif keyword == "FROM" and (found := _FROM.match(rest)):
+            has_stage = True
+            if name := _ONE_VARIABLE.fullmatch(found[1]):
+                chosen[_replaced(found[1], shared, keep=False)] = name[1] or name[2]
+    return chosen
 
 
 def first_port(words: Iterable[str], variables: Mapping[str, str]) -> int | None:

@@ -26,6 +26,7 @@ LONGEST_COMMAND = 100
 _POLICIES = {
     VolumePolicy.KEEP: "kept for the preview's life",
     VolumePolicy.FRESH: "empty at each push",
+    VolumePolicy.CLONE: "a copy of the current snapshot at each push",
 }
 
 

@@ -8,6 +8,7 @@ from stager.domain.application import Applications
 from stager.settings.sections.access import PreviewAccess
 from stager.settings.sections.applications import App
 from stager.settings.sections.builds import ImagesAndBuilds
+from stager.settings.sections.data import PreviewData
 from stager.settings.sections.defaults import Defaults
 from stager.settings.sections.foreign_keys import FOREIGN_KEYS
 from stager.settings.sections.forks import ForksAndIsolation
@@ -30,6 +31,7 @@ class Settings(
     SignIn,
     PreviewAccess,
     PullRequestSources,
+    PreviewData,
     Services,
     ImagesAndBuilds,
     GettingStarted,

@@ -31,7 +31,7 @@ services:
 
 ## What a service runs
 
-- `image`: an image from elsewhere. A text is short for it: `database: postgres:16`.
+- `image`: an image from elsewhere. Text is a short form of it: `database: postgres:16`.
 - `build`: an image that is built from the commit. The same build is done once for all services.
 - Neither: the application's own image, with another `command`.
 
@@ -68,8 +68,9 @@ set beside `services`, such as `command` and `env`.
   itself is always replaced, and jobs always run.
 - An image from elsewhere with a named volume, such as a database, is stopped before its successor starts;
   the preview's pages may fail in between. All others are replaced after their successor is healthy.
-- Named volumes belong to the preview: kept for its life (`keep`), or empty at each push (`fresh`), as
-  `volumes` beside `services` says. They are removed with the preview.
+- Named volumes belong to the preview: kept for its life (`keep`), empty at each push (`fresh`), or at each
+  push a copy of the application's current snapshot (`clone`), as `volumes` beside `services` says; see
+  [Previews with real data](../how-to/real-data.md). They are removed with the preview.
 - `./file:/path` mounts a copy of a file or folder of the commit. Nothing of the server's machine can be
   mounted.
 
@@ -95,7 +96,8 @@ recognised by their names, with or without registry and tag; a short name such a
 image on Docker Hub. Everything that the service declares itself has precedence.
 
 - The data is in the volume `SERVICE-data`, kept for the preview's life.
-- Passwords are generated for each preview and stay the same for its life. They are stored nowhere.
+- Passwords are generated for each preview and stay the same for its life. They are stored nowhere. With a
+  cloned volume, they are those of the snapshot, because the data contains them.
 - Other services get the variables below, and `SERVICE_URL`: `CACHE_URL` for the service `cache`. With two
   databases, `DATABASE_URL` is that of the service called `database`, or else of the first one.
 """

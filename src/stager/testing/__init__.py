@@ -6,6 +6,7 @@ drivers.
 
 from stager.testing.fakes.builder import FakeBuilder, Result
 from stager.testing.fakes.clock import FakeClock, SequentialIds
+from stager.testing.fakes.data import FakeData
 from stager.testing.fakes.edge_proxy import FakeEdgeProxy
 from stager.testing.fakes.engine import FakeEngine
 from stager.testing.fakes.faults import FaultMode
@@ -19,6 +20,7 @@ from stager.testing.fakes.store import MemoryStore
 __all__ = [
     "FakeBuilder",
     "FakeClock",
+    "FakeData",
     "FakeEdgeProxy",
     "FakeEngine",
     "FakeFirewall",

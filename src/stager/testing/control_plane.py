@@ -18,12 +18,14 @@ from stager.ports.clock import Clock, SystemClock
 from stager.ports.forge import Webhooks
 from stager.testing.fakes.builder import FakeBuilder
 from stager.testing.fakes.clock import SequentialIds
+from stager.testing.fakes.data import FakeData
 from stager.testing.fakes.engine import FakeEngine
 from stager.testing.fakes.firewall import FakeFirewall
 from stager.testing.fakes.forge import FORGE, FakeForge, as_forge
 from stager.testing.fakes.logs import MemoryLogs
 from stager.testing.fakes.router import FakeRouter
 from stager.testing.fakes.secret_box import FakeSecretBox
+from stager.testing.fakes.server_commands import FakeServerCommands
 from stager.testing.fakes.sources import FakeSources
 from stager.testing.fakes.store import MemoryStore
 
@@ -52,10 +54,12 @@ class Fakes:
     ids: SequentialIds = field(default_factory=SequentialIds)
     sources: FakeSources = field(default_factory=lambda: FakeSources({"Dockerfile": "FROM scratch"}))
     logs: MemoryLogs = field(default_factory=MemoryLogs)
+    server_commands: FakeServerCommands = field(default_factory=FakeServerCommands)
 
     def __post_init__(self) -> None:
         self.engine.firewall = self.firewall
         self.builder = FakeBuilder(self.engine)
+        self.data = FakeData(self.engine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,7 @@ def control_plane(fakes: Fakes, configuration: Configuration, around: Around | N
 
 
 def _ports(fakes: Fakes, configuration: Configuration, around: Around) -> Ports:
-    forge, engine = around(fakes.forge), around(fakes.engine)
+    forge, engine, data = around(fakes.forge), around(fakes.engine), around(fakes.data)
     return Ports(
         store=around(fakes.store),
         images=engine,
@@ -115,7 +119,10 @@ def _ports(fakes: Fakes, configuration: Configuration, around: Around) -> Ports:
         clock=fakes.clock,
         ids=fakes.ids,
         secret_box=FakeSecretBox(),
+        server_commands=around(fakes.server_commands),
         firewall=fakes.firewall,
+        data=data,
+        workbench=data,
         webhooks={FORGE: forge, **configuration.webhooks},
         forges=Forges([as_forge(forge)] if configuration.has_credentials else []),
         builds=BuildPorts(

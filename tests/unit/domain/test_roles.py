@@ -18,6 +18,9 @@ DECIDES = {
     Action.READ_SECRET_NAMES,
     Action.EXEC,
     Action.SHARE,
+    Action.RESET,
+    Action.MANAGE_SNAPSHOTS,
+    Action.DOWNLOAD_SNAPSHOT,
 }
 ADMINISTERS = {Action.READ_AUDIT, Action.READ_DELIVERIES, Action.SET_UP}
 ALLOWED = {

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from stager.domain.attempt import Attempt, ServiceFailure
 from stager.domain.deployment import DeployedService, Deployment
-from stager.domain.environment import Attempt, Environment, ServiceFailure, Suspension, SuspensionReason
+from stager.domain.environment import Environment, Suspension, SuspensionReason
 from stager.domain.errors import Outcome
 from stager.domain.service import Condition, ServiceSpec
 from stager.domain.service_status import ServiceState, ServiceStatus, service_statuses
@@ -63,8 +64,13 @@ class TestService:
 
     def test_the_failure_of_another_isnt_the_main_ones(self) -> None:
         failed = {"worker": ServiceFailure(1, outcome=EXITED, final=True)}
-        broken = deployment(outcome=EXITED, final=True, failed_services=failed)
+        broken = deployment(outcome=replace(EXITED, service="worker"), final=True, failed_services=failed)
         assert states(broken) == {"web": "stopped", "db": "stopped", "worker": "failed", "seed": "stopped"}
+
+    def test_the_same_failure_of_both(self) -> None:
+        failed = {"worker": ServiceFailure(1, outcome=EXITED, final=True)}
+        found = states(deployment(outcome=EXITED, final=True, failed_services=failed))
+        assert (found["web"], found["worker"]) == ("failed", "failed")
 
     def test_the_main_ones_own(self) -> None:
         own = replace(EXITED, message="The application exited.")

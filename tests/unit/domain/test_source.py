@@ -7,18 +7,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from stager.domain.attempt import Attempt
 from stager.domain.environment import (
-    Attempt,
     Desired,
     EnvironmentKey,
     Instance,
     InstanceState,
-    Observed,
     RunState,
     Suspension,
     SuspensionReason,
 )
 from stager.domain.identity.actor import Actor
+from stager.domain.observed import Observed
 from stager.domain.route import Endpoint
 from stager.domain.source import Change, Repository, Trust, forge_of, repository_id
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from stager.project.dockerfile import declared, exposed, first_port
+from stager.project.dockerfile import base_arguments, declared, exposed, first_port
 
 RANGED = "FROM x\nEXPOSE 8000-8005 22"
 
@@ -56,6 +56,23 @@ def test_words_in_their_order(dockerfile: str, words: str) -> None:
 def test_declared_arguments() -> None:
     text = "ARG A=1\nFROM x\narg B C=2\nRUN <<EOF\nARG D\nEOF\n# ARG E\nENV F=1\nFROM y\nARG G='a b'"
     assert declared(text) == {"A", "B", "C", "G"}
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "chosen"),
+    [
+        ("ARG PYTHON_BASE=python:3\nFROM ${PYTHON_BASE}", {"python:3": "PYTHON_BASE"}),
+        ("ARG A=a\nARG B=b\nFROM $A AS x\nFROM --platform=linux/amd64 $B", {"a": "A", "b": "B"}),
+        ("ARG A=a\nFROM ${A:-c}", {"a": "A"}),
+        ("FROM ${A:-c}", {"c": "A"}),
+        ("ARG GIVEN\nFROM $GIVEN", {"mine:1": "GIVEN"}),
+        ("ARG TAG=1\nFROM python:$TAG", {}),
+        ("FROM x\nARG A=a\nFROM $A", {"": "A"}),
+        ("FROM x", {}),
+    ],
+)
+def test_base_images_that_an_argument_chooses(dockerfile: str, chosen: dict[str, str]) -> None:
+    assert base_arguments(dockerfile, {"GIVEN": "mine:1"}) == chosen
 
 
 def test_build_arguments_go_before_defaults() -> None:

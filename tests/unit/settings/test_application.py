@@ -35,7 +35,7 @@ WHOLE = (
     " memory: 1g, cpus: 2, pids: 9, log_size: 1m, egress: internet, egress_allow: ['10.0.0.5:1'],"
     " container_create_params: {Tty: true}, build: {context: web, timeout: 5m}, image_timeout: 6m,"
     " hooks: {after_launch: go}, repository_file: x.yml, repository_file_keys: [port], forks: open,"
-    " pull_requests: {labels: a}, private: sign-in, index: true,"
+    " pull_requests: {labels: a}, private: {methods: sign-in, max_age: 1d}, data: {keep: 2}, index: true,"
     " services: {search: {image: 'elastic:8', env: {X: '${TOKEN}'}}}"
 )
 

@@ -220,7 +220,7 @@ ERRORS = [
     Mistake(app("port: 80", "web: My App"), 4, "should be a name of a service", 'such as "app"'),
     Mistake(app("port: 80", "volumes: [data:/data]"), 4, "should be a mapping", "{uploads: fresh}"),
     Mistake(app("port: 80", "volumes: {data: fresh}"), 4, "isn't mounted by any service", "[data:/data]"),
-    Mistake(app("port: 80", "volumes: {data: forever}"), 4, 'not "forever"', '"keep" or "fresh"'),
+    Mistake(app("port: 80", "volumes: {data: forever}"), 4, 'not "forever"', '"fresh" or "clone"'),
     Mistake(
         app("image: x", "port: 80", "compose: true"), 5, "needs the repository's code", "with `build: .`"
     ),

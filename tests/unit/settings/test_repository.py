@@ -233,6 +233,7 @@ class TestForbidden:
             "forks",
             "container_create_params",
             "repository_file_keys",
+            "server_hooks",
         ],
     )
     def test_what_only_the_configuration_has(self, key: str) -> None:

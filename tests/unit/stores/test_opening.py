@@ -18,6 +18,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import NullPool, create_engine, insert
 
 from stager.domain.deployment import DeployedService
+from stager.domain.environment import Environment
 from stager.domain.errors import Fault, Retry
 from stager.domain.service import ServiceSpec
 from stager.stores.sqlite import migrations, schema
@@ -52,6 +53,12 @@ def declarations(path: Path) -> set[tuple[object, ...]]:
                 ).fetchall()
                 found.add((table, "index", unique, origin, partial, order, sql))
     return found
+
+
+def before_v5(saved: Environment) -> dict[str, object]:
+    """The columns of an environment that there were before v5."""
+    row = environment_row(saved)._asdict()
+    return {name: value for name, value in row.items() if name not in {"volume_epoch", "has_cloned_data"}}
 
 
 class TestMigrations:
@@ -105,7 +112,7 @@ class TestMigrations:
             config = migrations._config()
             config.attributes["connection"] = connection
             command.upgrade(config, "v3")
-            connection.execute(insert(schema.environments).values(**environment_row(saved)._asdict()))
+            connection.execute(insert(schema.environments).values(**before_v5(saved)).inline())
             for number, image in ((1, "sha256:1"), (2, "")):
                 row = deployment_row(deployment(number, image=image))._asdict()
                 del row["services"], row["failed_services"]
@@ -120,6 +127,23 @@ class TestMigrations:
         web = DeployedService(ServiceSpec("web"), "sha256:1", build="b1", is_main=True, has_healthcheck=True)
         assert first.services == (web,)
         assert second.services == ()
+
+    async def test_v5_knows_that_no_earlier_preview_has_cloned_data(self, path: Path) -> None:
+        path.parent.mkdir(parents=True)
+        saved = environment(volume_epoch=0, has_cloned_data=False)
+        engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
+        with engine.begin() as connection:
+            config = migrations._config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "v4")
+            connection.execute(insert(schema.environments).values(**before_v5(saved)).inline())
+            connection.execute(insert(schema.deployments).values(**deployment_row(deployment())._asdict()))
+        store = await open_store(path)
+
+        assert await store.read(lambda tx: tx.environments()) == [saved]
+        assert await store.read(lambda tx: tx.deployment("dep1")) == deployment()
+        assert await store.read(lambda tx: tx.snapshots()) == []
+        await store.close()
 
     def test_are_undone_whole_when_one_fails(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def fail(connection: object) -> None:

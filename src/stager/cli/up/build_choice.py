@@ -6,6 +6,7 @@ import posixpath
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from stager.cli.up.options import BuildOptions
 from stager.cli.up.terminal import Terminal, choose, listed
 from stager.domain.errors import Refused
 from stager.domain.service import ServiceSpec
@@ -47,14 +48,6 @@ class BuildChoice:
             path = posixpath.join(self.context, "Dockerfile")
             return self.detected.context, posixpath.relpath(path, self.detected.context)
         return self.context, "Dockerfile"
-
-
-@dataclass(frozen=True, slots=True)
-class BuildOptions:
-    """The options that choose the build; empty for those that aren't given."""
-
-    dockerfile: str = ""
-    context: str = ""
 
 
 class BuildChooser:

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
-from stager.cli.up.build_choice import BuildOptions
-from stager.cli.up.preparation import Options
-from stager.cli.up.session import Session, Settings
-from stager.cli.up.terminal import StandardTerminal
-from stager.cli.up.variables import Given
-from stager.domain.errors import StagerError
+from stager.cli.up.options import BuildOptions, Given, Options, Place
+from stager.cli.up.reporting import fail, reported
+from stager.cli.up.session import Session
 from stager.domain.names import slugify
-from stager.settings.loading.problems import ConfigurationError
 
 
 def mount(app: typer.Typer) -> None:
@@ -48,6 +43,13 @@ def up(  # noqa: PLR0913 (one parameter per option)
         list[Path] | None,
         typer.Option(metavar="FILE", help="Set the variables of a file, such as .env; repeatable."),
     ] = None,
+    build_arg: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Set a build argument, such as PYTHON_BASE for another base image; repeatable.",
+        ),
+    ] = None,
     name: Annotated[
         str, typer.Option(metavar="NAME", help="The preview's name; by default the folder's.")
     ] = "",
@@ -64,24 +66,13 @@ def up(  # noqa: PLR0913 (one parameter per option)
     """
     path = folder.absolute().resolve()
     if not path.is_dir():
-        _fail(f"There is no folder {path}.")
+        fail(f"There is no folder {path}.")
     if name and not slugify(name):
-        _fail("--name: expected letters or digits, such as --name shop.")
-    settings = Settings(path, slugify(name or path.name) or "up", port, opens=open_)
+        fail("--name: expected letters or digits, such as --name shop.")
+    place = Place(path, slugify(name or path.name) or "up", port, opens=open_)
+    files = tuple(file.absolute() for file in env_file or ())
     options = Options(
-        BuildOptions(dockerfile, context),
-        app_port,
-        Given(tuple(env or ()), tuple(file.absolute() for file in env_file or ())),
+        BuildOptions(dockerfile, context), app_port, Given(tuple(env or ()), files, tuple(build_arg or ()))
     )
-    try:
-        asyncio.run(Session(settings, StandardTerminal()).run(options))
-    except (StagerError, ConfigurationError) as error:
-        detail = getattr(error, "detail", "")
-        _fail("\n".join(filter(None, (str(error), detail))))
-    except (KeyboardInterrupt, typer.Abort):
-        raise typer.Exit(130) from None
-
-
-def _fail(sentence: str) -> NoReturn:
-    typer.echo(f"stager: {sentence}", err=True)
-    raise typer.Exit(1)
+    with reported():
+        Session(place).run(options)

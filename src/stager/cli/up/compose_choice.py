@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from stager.cli.up.build_choice import BuildOptions
+from stager.cli.up.options import BuildOptions
 from stager.cli.up.terminal import Terminal, choose
 from stager.domain.service import ServiceSpec
 from stager.project.compose import Options, Reading, read

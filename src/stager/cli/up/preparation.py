@@ -6,18 +6,17 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
-import yaml
-
 from stager.cli.up.base_image import inspect
-from stager.cli.up.build_choice import BuildChoice, BuildChooser, BuildOptions
+from stager.cli.up.build_choice import BuildChoice, BuildChooser
 from stager.cli.up.compose_choice import ComposeChoice, choose_compose
+from stager.cli.up.options import BuildOptions, Options
+from stager.cli.up.prepared import Prepared, repository_file
 from stager.cli.up.run_choice import RunChoice, RunChooser
 from stager.cli.up.terminal import Terminal, listed
-from stager.cli.up.variables import Given, SecretGenerator, Variables, completed, given_variables
+from stager.cli.up.variables import SecretGenerator, Variables, completed, given_variables
 from stager.project.compose import Reading
 from stager.project.detected import IN_PAGES
 from stager.project.dockerfile import declared
@@ -25,10 +24,9 @@ from stager.project.last_stage import read_last_stage
 from stager.project.survey import Project, survey
 from stager.project.tree import Tree
 from stager.project.variables import Variable, read_variables
-from stager.settings.repository_file import ParsedFile, names_of, read_file
+from stager.settings.repository_file import ParsedFile, read_file
 from stager.settings.sections.applications import RepositoryKey
 
-REPOSITORY_FILE = ".stager.yml"
 KEYS = frozenset(get_args(RepositoryKey))
 
 MOST_REFUSALS = 3
@@ -38,47 +36,6 @@ WORD = re.compile(r"\w+")
 
 VALUE = "STAGER_UP_VALUE_{}"
 """The name under which the configuration refers to a variable's value, which no file has."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """The options of the command."""
-
-    build: BuildOptions
-    port: int | None
-    given: Given
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """What is built and run.
-
-    Args:
-        application: the entry under `images:`.
-        environ: the values that it refers to.
-        forced: what replaces keys of the repository file, because an option says so.
-        generated: files that are generated, by their path.
-        notes: what to tell the user, one sentence each.
-        default_command: see `RunChoice`.
-    """
-
-    application: Mapping[str, Any]
-    environ: Mapping[str, str] = field(repr=False)
-    forced: Mapping[str, Any]
-    generated: Mapping[str, bytes]
-    notes: tuple[str, ...]
-    default_command: str = ""
-
-    def overlay(self, folder: Path) -> dict[str, bytes]:
-        """Return the files that replace those of the folder."""
-        files = {path: text for path, text in self.generated.items() if not (folder / path).exists()}
-        if self.forced:
-            name, content = repository_file(folder)
-            with suppress(yaml.YAMLError, ValueError):  # the server reports it
-                data = yaml.safe_load(content) or {}
-                if isinstance(data, dict):
-                    files[name or REPOSITORY_FILE] = yaml.safe_dump(_merged(data, self.forced)).encode()
-        return files
 
 
 def prepare(
@@ -101,20 +58,25 @@ def prepare(
     compose = choose_compose(tree, project.compose, file, options.build, terminal)
     if isinstance(compose, ComposeChoice):
         given = given_variables(options.given, folder, terminal, is_tracked=is_env_tracked)
-        return _with_services(compose, BuildChooser(folder, project, file, terminal), options, given)
+        chooser = BuildChooser(folder, project, file, terminal)
+        return _with_services(compose, chooser, file, options, given)
     build = BuildChooser(folder, project, file, terminal).choose(options.build)
     missing = () if file.declared.services else _missing_services(project.compose, build)
     given = given_variables(options.given, folder, terminal, is_tracked=is_env_tracked)
     known = _declared(project, tree, build, file)
     variables = completed(given, known, missing, SecretGenerator(key), terminal)
     text = _dockerfile(tree, build, variables, given)
-    arguments = {**(file.build.args if file.build else {}), **variables.values}
+    arguments = {
+        **(file.build.args if file.build else {}),
+        **variables.values,
+        **variables.build_arguments,
+    }
     run = RunChooser(tree, project, file, terminal, inspect).choose(build, options.port, arguments)
     application, environ = _application(build, run, text, variables, variables.confidential(known))
     return Prepared(
         application,
         environ,
-        _forced(options, application),
+        _forced(options, application, file, variables),
         _generated(tree, build, text),
         tuple(_notes(build, run, missing, project.compose, tree, variables)),
         run.default_command,
@@ -122,7 +84,7 @@ def prepare(
 
 
 def _with_services(
-    compose: ComposeChoice, chooser: BuildChooser, options: Options, given: Variables
+    compose: ComposeChoice, chooser: BuildChooser, file: ParsedFile, options: Options, given: Variables
 ) -> Prepared:
     """What is built and run of a Compose file. Its main service's own settings are left to the server, which
     reads the same file.
@@ -138,21 +100,18 @@ def _with_services(
     run = RunChoice(options.port)
     entry, environ = _application(build or BuildChoice(".", ""), run, text, given, given.confidential(()))
     if main.build is not None or main.image:
-        entry["build"] = {"auto": True, "secrets": entry["build"]["secrets"]}
+        own = {name: _literal(value) for name, value in given.build_arguments.items()}
+        entry["build"] = {"auto": True, "secrets": entry["build"]["secrets"]} | ({"args": own} if own else {})
     entry["env"] = entry.pop("secrets")
     entry |= compose.entry
     notes = (*compose.notes, *given.notes)
     return Prepared(
-        entry, environ, _forced(options, entry), _generated(tree, build, text) if build else {}, notes
+        entry,
+        environ,
+        _forced(options, entry, file, given),
+        _generated(tree, build, text) if build else {},
+        notes,
     )
-
-
-def repository_file(folder: Path) -> tuple[str, bytes]:
-    """Return the name and the content of the folder's repository file; empty without one."""
-    for name in names_of(REPOSITORY_FILE):
-        with suppress(OSError):
-            return name, (folder / name).read_bytes()
-    return "", b""
 
 
 def _declared(project: Project, tree: Tree, build: BuildChoice, file: ParsedFile) -> tuple[Variable, ...]:
@@ -184,6 +143,7 @@ def _application(
     environ = {reference: variables.values[name] for name, reference in references.items()}
     values = {name: f"${{{reference}}}" for name, reference in references.items()}
     arguments = {name: values[name] for name in values.keys() & declared(text)}
+    own = {name: _literal(value) for name, value in variables.build_arguments.items()}
     # A secret is masked in the build's log, also where it is passed as an argument.
     wanted = read_last_stage(text, {}).secrets | (arguments.keys() & confidential)
     context, dockerfile = build.built
@@ -191,7 +151,7 @@ def _application(
         "context": _literal(context),
         "dockerfile": _literal(dockerfile),
         "target": build.target,
-        "args": arguments,
+        "args": {**arguments, **own},
         "secrets": {name: values[name] for name in values.keys() & wanted},
     }
     given = {
@@ -211,18 +171,20 @@ def _literal(text: str) -> str:
     return text.replace("${", "$${")
 
 
-def _forced(options: Options, application: Mapping[str, Any]) -> dict[str, Any]:
+def _forced(
+    options: Options, application: Mapping[str, Any], file: ParsedFile, given: Variables
+) -> dict[str, Any]:
+    """The keys of the repository file that options override. Its build arguments would take precedence over
+    those of the configuration."""
     forced: dict[str, Any] = {"port": options.port} if options.port else {}
     if options.build != BuildOptions():
         build = application["build"]
         forced["build"] = {"auto": False, **{key: build[key] for key in ("context", "dockerfile", "target")}}
+    arguments = file.build.args if file.build else {}
+    if arguments.keys() & given.build_arguments.keys():
+        own = {name: given.build_arguments.get(name, value) for name, value in arguments.items()}
+        forced["build"] = {**forced.get("build", {}), "args": own}
     return forced
-
-
-def _merged(data: dict[Any, Any], forced: Mapping[str, Any]) -> dict[Any, Any]:
-    build = data.get("build")
-    old = build if isinstance(build, dict) else {}
-    return {**data, **forced, **({"build": {**old, **forced["build"]}} if "build" in forced else {})}
 
 
 def _dockerfile(tree: Tree, build: BuildChoice, variables: Variables, given: Variables) -> str:
@@ -233,7 +195,7 @@ def _dockerfile(tree: Tree, build: BuildChoice, variables: Variables, given: Var
     if build.detected is None:
         return ""
     names = [name for name in variables.values if name in given.values or name.startswith(IN_PAGES)]
-    return build.detected.with_arguments(names).dockerfile
+    return build.detected.with_arguments([*names, *given.build_arguments]).dockerfile
 
 
 def _generated(tree: Tree, build: BuildChoice, text: str) -> dict[str, bytes]:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
 
-import httpx
 import typer
 
 from stager.cli.up.terminal import Terminal
+from stager.domain.status import State, Status
 
-POLL_INTERVAL, IDLE_INTERVAL = 0.03, 0.3
-"""Seconds between two looks at the state, over a Unix socket: while something is in progress, and else."""
+POLL_INTERVAL = 0.3
+"""Seconds between two looks at the state, if no change is published before."""
 MAX_LOG = 4_000
 """Characters of a log that are shown after a failure."""
 BUILDING = "building: The preview is being built."
-IN_PROGRESS = ("starting", "building", "updating")
-FAILED = ("failed", "failed-update")
+FAILED = (State.FAILED, State.FAILED_UPDATE)
 
 HINTS = {
     "port-unknown": "Add --app-port with the port, such as --app-port 8000.",
@@ -32,59 +32,52 @@ NOT_FOUND = "Choose the folder that is built with --context, and another Dockerf
 VALUES = "If a variable is missing, set it with --env NAME=VALUE or --env-file."
 
 
-def option_for(environment: Mapping[str, Any]) -> str:
+def option_for(status: Status) -> str:
     """Return the sentence with the option that helps with a failure; empty for none."""
-    slug = environment["reason"]
-    if slug == "build-failed" and "not found" in environment["message"]:
+    slug, hint = status.reason, status.hint
+    if slug == "build-failed" and "not found" in status.message:
         return NOT_FOUND
     # Without a hint of the server, the cause is unknown.
-    if slug in ("build-failed", "exited") and not environment["hint"]:
+    if slug in ("build-failed", "exited") and not hint:
         return VALUES
-    if slug == "exited" and environment["hint"].startswith("Check the last lines"):
+    if slug == "exited" and hint.startswith("Check the last lines"):
         return VALUES
     return HINTS.get(slug, "")
 
 
-class ApplicationApi:
-    """The server's API, for the only preview of an application.
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A preview's current state.
 
     Args:
-        client: connected and authenticated.
-        name: the application's.
+        id: of its environment.
+        generation: the desired one.
+        deployment: the id of the desired generation's deployment; empty before there is one.
+        has_build: whether the build of the desired generation has begun, or is over.
     """
 
-    def __init__(self, client: httpx.AsyncClient, name: str) -> None:
-        self._client = client
-        self._name = name
+    id: str
+    generation: int
+    url: str
+    status: Status
+    deployment: str = ""
+    has_build: bool = False
 
-    async def environment(self) -> dict[str, Any] | None:
-        """Return the preview's current state; None when there is none."""
-        answer = await self._client.get("/api/v1/environments", params={"app": self._name})
-        found: list[dict[str, Any]] = answer.json() if answer.is_success else []
-        return next(iter(found), None)
 
-    async def newest_deployment(self, environment: str) -> dict[str, Any] | None:
-        """Return the newest deployment; None when there is none."""
-        answer = await self._client.get(f"{_path(environment)}/deployments")
-        found: list[dict[str, Any]] = answer.json() if answer.is_success else []
-        return next(iter(found), None)
+class Previews(Protocol):
+    """Reads the only preview of an application."""
 
-    async def build_log(self, environment: str) -> AsyncIterator[str]:
+    async def changed(self, seconds: float) -> None:
+        """Wait until it may have changed, or the time is over."""
+
+    async def preview(self) -> Preview | None:
+        """Return its current state; None when there is none."""
+
+    def build_log(self, preview: Preview) -> AsyncIterator[str]:
         """Yield the lines of the newest build's log until the build ends."""
-        path = f"{_path(environment)}/build-log"
-        async with self._client.stream("GET", path, params={"follow": True}, timeout=None) as answer:
-            if answer.is_success:
-                async for line in answer.aiter_lines():
-                    yield line
 
-    async def log(self, environment: str, deployment: str) -> str:
-        """Return the log of a deployment: its build log or the log of its instance."""
-        answer = await self._client.get(f"{_path(environment)}/log", params={"deployment": deployment})
-        return answer.text if answer.is_success else ""
-
-
-def _path(environment: str) -> str:
-    return f"/api/v1/environments/{environment}"
+    async def log(self, preview: Preview) -> str:
+        """Return the log of the deployment: its build log or the log of its instance."""
 
 
 class Progress:
@@ -95,71 +88,62 @@ class Progress:
         opens: whether to open the preview in the browser, once it is live.
     """
 
-    def __init__(self, api: ApplicationApi, terminal: Terminal, default_command: str, *, opens: bool) -> None:
-        self._api = api
+    def __init__(self, previews: Previews, terminal: Terminal, default_command: str, *, opens: bool) -> None:
+        self._previews = previews
         self._terminal = terminal
         self._default_command = default_command
         self._opens = opens
         self._shown = ""
         self._streamed = ""
 
-    async def follow(self) -> None:
-        """Show the progress until the task is cancelled."""
-        while True:
-            environment = await self._api.environment()
-            if environment is not None:
-                await self._show(environment)
-            is_idle = environment is not None and environment["state"] not in IN_PROGRESS
-            await asyncio.sleep(IDLE_INTERVAL if is_idle else POLL_INTERVAL)
+    async def follow(self, is_settled: asyncio.Event) -> None:
+        """Show the progress until the task is cancelled.
 
-    async def _show(self, environment: dict[str, Any]) -> None:
-        state = environment["state"]
-        generation = f"{environment['id']} {environment['generation']}"
-        if state in IN_PROGRESS:
-            self._say(f"{state}: {environment['message']}")
-        if self._streamed != generation and await self._has_build(environment):
+        Args:
+            is_settled: set once the preview is live or has failed.
+        """
+        while True:
+            preview = await self._previews.preview()
+            if preview is not None:
+                await self._show(preview)
+                if preview.status.settled:
+                    is_settled.set()
+            await self._previews.changed(POLL_INTERVAL)
+
+    async def _show(self, preview: Preview) -> None:
+        status = preview.status
+        generation = f"{preview.id} {preview.generation}"
+        if not status.settled:
+            self._say(f"{status.state}: {status.message}")
+        # A build from the cache may be over before the first look.
+        if self._streamed != generation and preview.has_build:
             self._streamed = generation
             self._say(BUILDING)
-            await self._stream(environment["id"])
-        if state in IN_PROGRESS:
+            async for line in self._previews.build_log(preview):
+                self._terminal.say(f"  {line}")
+        if not status.settled:
             return
-        lines = [f"{state}: {environment['message']}", environment["hint"]]
-        if state in FAILED:
-            lines += await self._failure(environment, has_build_log=self._streamed == generation)
+        lines = [f"{status.state}: {status.message}", status.hint]
+        if status.state in FAILED:
+            lines += await self._failure(preview, has_build_log=self._streamed == generation)
         else:
-            lines.append(environment["url"])
+            lines.append(preview.url)
         self._say("\n".join(filter(None, lines)))
-        if state == "live" and self._opens:
+        if status.state is State.LIVE and self._opens:
             self._opens = False
-            typer.launch(environment["url"])
-
-    async def _has_build(self, environment: dict[str, Any]) -> bool:
-        """Whether the build of the wanted generation has begun, or is over: one from the cache may be over
-        before the server answers the first request."""
-        newest = await self._api.newest_deployment(environment["id"])
-        return bool(newest and newest["generation"] == environment["generation"] and newest["building_at"])
+            typer.launch(preview.url)
 
     def _say(self, text: str) -> None:
         if text != self._shown:
             self._shown = text
             self._terminal.say(text)
 
-    async def _stream(self, environment: str) -> None:
-        """Print the build's log until the build ends."""
-        async for line in self._api.build_log(environment):
-            self._terminal.say(f"  {line}")
-
-    async def _failure(self, environment: dict[str, Any], *, has_build_log: bool) -> list[str]:
+    async def _failure(self, preview: Preview, *, has_build_log: bool) -> list[str]:
         """Return what helps with a failure: the option, what was run, and the end of the log, unless it has
         been streamed."""
-        slug = environment["reason"]
+        slug = preview.status.reason
         ran = self._default_command if slug in ("exited", "start-failed") else ""
         what = f"The Dockerfile has no CMD, so the base image's command ran: {ran}" if ran else ""
         is_streamed = has_build_log and slug == "build-failed"
-        log = "" if is_streamed else await self._log_tail(environment["id"])
-        return [option_for(environment), what, log]
-
-    async def _log_tail(self, environment: str) -> str:
-        """Return the end of the log of the failed deployment."""
-        newest = await self._api.newest_deployment(environment)
-        return (await self._api.log(environment, newest["id"]))[-MAX_LOG:] if newest else ""
+        log = "" if is_streamed else (await self._previews.log(preview))[-MAX_LOG:]
+        return [option_for(preview.status), what, log]

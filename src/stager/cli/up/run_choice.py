@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -69,6 +70,10 @@ class RunChoice:
 Inspect = Callable[[str], BaseImage | None]
 """Returns the base image of this name; None if it isn't on this machine."""
 
+Base = Callable[[], BaseImage | None]
+"""Returns the base image of the Dockerfile. It takes the time of a `docker` command, so only where nothing
+else says what is needed."""
+
 
 class RunChooser:
     """Chooses port and command.
@@ -101,7 +106,7 @@ class RunChooser:
         if dockerfile is None:
             return RunChoice(port, "--app-port" if port else "")
         stage = read_last_stage(self._tree.text(dockerfile.path), arguments)
-        base = self._inspect(stage.base) if stage.base else None
+        base = functools.cache(lambda: self._inspect(stage.base) if stage.base else None)
         command, why, runs = self._command(build, dockerfile, stage, base)
         found, found_why = (
             (port, "--app-port") if port else self._port(build, dockerfile, stage, base, " ".join(command))
@@ -109,7 +114,7 @@ class RunChooser:
         return RunChoice(found, found_why, command, why, runs, stage.secrets)
 
     def _command(
-        self, build: BuildChoice, dockerfile: Dockerfile, stage: LastStage, base: BaseImage | None
+        self, build: BuildChoice, dockerfile: Dockerfile, stage: LastStage, base: Base
     ) -> tuple[tuple[str, ...], str, str]:
         """Return the command, where it is from, and what runs without one."""
         if dockerfile.has_command or self._file.manifest.command or _is_server(stage.base):
@@ -119,14 +124,15 @@ class RunChooser:
             return with_port(web, build.detected.port if build.detected else USUAL_PORT), "Procfile", ""
         if build.detected and build.detected.command != STATIC_COMMAND:
             return _of_framework(build.detected), build.detected.framework, ""
-        return (), "", " ".join(base.command) if base else ""
+        found = base()
+        return (), "", " ".join(found.command) if found else ""
 
     def _port(
         self,
         build: BuildChoice,
         dockerfile: Dockerfile,
         stage: LastStage,
-        base: BaseImage | None,
+        base: Base,
         command: str,
     ) -> tuple[int | None, str]:
         """Return the port and where it is from. None leaves it to the image."""
@@ -135,7 +141,8 @@ class RunChooser:
         known = self._named_port(build, stage, command)
         if known is not None:
             return known
-        if (base.has_port if base else not WITHOUT_PORT.search(stage.base)) or _is_server(stage.base):
+        found = base()
+        if (found.has_port if found else not WITHOUT_PORT.search(stage.base)) or _is_server(stage.base):
             return None, ""
         return self._asked(dockerfile.path), "your answer"
 

@@ -10,9 +10,10 @@ import os
 import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from stager.cli.up.options import Given
 from stager.cli.up.terminal import Terminal, listed
 from stager.domain.errors import Refused
 from stager.project.variables import Variable, parse_env
@@ -30,29 +31,18 @@ _SERVERS_OWN = frozenset({"PORT"})
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """The options with variables.
-
-    Args:
-        assignments: `NAME=value`, or `NAME` for this process's own value.
-        files: the paths of files with variables; those of later ones replace those of earlier ones.
-    """
-
-    assignments: Sequence[str] = ()
-    files: Sequence[Path] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Variables:
     """The variables.
 
     Args:
         values: by name.
         notes: what to tell the user, one sentence each. Without values.
+        build_arguments: those of `--build-arg`, by name. They aren't secret: they are stored in the image.
     """
 
     values: Mapping[str, str]
     notes: tuple[str, ...]
+    build_arguments: Mapping[str, str] = field(default_factory=dict)
 
     def confidential(self, declared: Iterable[Variable]) -> frozenset[str]:
         """Return the names of those whose value isn't in the repository anyway."""
@@ -83,10 +73,9 @@ def given_variables(given: Given, folder: Path, terminal: Terminal, *, is_tracke
     values: dict[str, str] = {}
     for path in files:
         values |= _of_file(path)
-    for assignment in given.assignments:
-        name, value = _assignment(assignment)
-        values[name] = value
-    return Variables(values, tuple(notes))
+    values |= dict(_assignment("--env", each) for each in given.assignments)
+    build_arguments = dict(_assignment("--build-arg", each) for each in given.build_arguments)
+    return Variables(values, tuple(notes), build_arguments)
 
 
 def completed(
@@ -107,7 +96,8 @@ def completed(
     for variable in declared:
         if variable.name not in given.values and variable.name not in _SERVERS_OWN:
             proposal.add(variable)
-    return Variables({**proposal.values, **given.values}, (*given.notes, *proposal.notes))
+    values = {**proposal.values, **given.values}
+    return Variables(values, (*given.notes, *proposal.notes), given.build_arguments)
 
 
 class _Proposal:
@@ -208,14 +198,14 @@ def _of_file(path: Path) -> dict[str, str]:
         raise _invalid(f"--env-file: {path} isn't text in UTF-8.") from error
 
 
-def _assignment(text: str) -> tuple[str, str]:
+def _assignment(option: str, text: str) -> tuple[str, str]:
     name, has_value, value = text.partition("=")
     if not _NAME.fullmatch(name):
-        raise _invalid("--env: expected NAME=VALUE, or NAME for the value in this shell.")
+        raise _invalid(f"{option}: expected NAME=VALUE, or NAME for the value in this shell.")
     if has_value:
         return name, value
     if name not in os.environ:
-        raise _invalid(f"--env: {name} isn't set in this shell. Give it a value: --env {name}=VALUE.")
+        raise _invalid(f"{option}: {name} isn't set in this shell. Give it a value: {option} {name}=VALUE.")
     return name, os.environ[name]
 
 

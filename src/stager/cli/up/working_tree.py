@@ -88,6 +88,11 @@ class WorkingTree:
         self._head, self._tree = sha, tree
         return update
 
+    @property
+    def head(self) -> str:
+        """The id of the last commit."""
+        return self._head
+
     async def end(self) -> str:
         """Delete the branch. Returns the change as a line of a post-receive hook."""
         await self._git("update-ref", "-d", self.ref)

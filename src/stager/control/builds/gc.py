@@ -26,9 +26,12 @@ class GarbageCollection:
             Retry: the engine or the store doesn't answer.
         """
         fresh = set(self._queue.fresh())
-        images, logs, repositories = await self._store.read(_needed)
+        images, repositories = await self._store.read(_needed)
         removed = await self._ports.builder.sweep(images | fresh | await self._unrecorded())
-        removed += await self._ports.sources.sweep(repositories) + self._ports.logs.sweep(logs)
+        removed += await self._ports.sources.sweep(repositories)
+        # Read last: a build may have begun meanwhile.
+        logs = await self._store.read(_logs)
+        removed += self._ports.logs.sweep(logs | self._queue.keys())
         if removed:
             log.info("gc", removed=removed)
 
@@ -54,11 +57,17 @@ def _building(tx: Transaction) -> set[tuple[str, str]]:
     }
 
 
-def _needed(tx: Transaction) -> tuple[set[str], set[str], set[str]]:
-    """The images of deployments that run or should, the logs of all stored deployments, and the ids of the
-    repositories of both."""
-    images: set[str] = set()
+def _logs(tx: Transaction) -> set[str]:
+    """The builds of all stored deployments."""
     logs: set[str] = set()
+    for deployment in tx.all_deployments():
+        logs |= {deployment.build, *(service.build for service in deployment.services)}
+    return logs
+
+
+def _needed(tx: Transaction) -> tuple[set[str], set[str]]:
+    """The images of deployments that run or should, and the ids of repositories."""
+    images: set[str] = set()
     repositories = {seen.repository.id for seen in tx.repositories()}
     needed: set[tuple[str, int]] = set()
     for environment in tx.environments():
@@ -69,7 +78,6 @@ def _needed(tx: Transaction) -> tuple[set[str], set[str], set[str]]:
         if environment.change:
             repositories.add(environment.change.repository_id)
     for deployment in tx.all_deployments():
-        logs |= {deployment.build, *(service.build for service in deployment.services)}
         if (deployment.environment_id, deployment.generation) in needed:
             images |= deployment.images
-    return images, logs, repositories
+    return images, repositories

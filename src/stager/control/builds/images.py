@@ -112,7 +112,9 @@ class ImageResolver:
         is_main = spec.name == stack.main
         image, build = await self._image(job, spec, is_main=is_main)
         facts = ImageFacts() if is_main else await self._facts(image)
-        fresh = {name for name, policy in stack.volumes.items() if policy is VolumePolicy.FRESH}
+        own = {mount.volume for mount in spec.mounts}
+        fresh = {name for name in own if stack.volumes.get(name, VolumePolicy.KEEP) is not VolumePolicy.KEEP}
+        clones = {name for name in fresh if stack.volumes[name] is VolumePolicy.CLONE}
         return DeployedService(
             _storable(spec),
             image,
@@ -120,7 +122,8 @@ class ImageResolver:
             is_main=is_main,
             has_healthcheck=facts.has_healthcheck and spec.check is None,
             image_content=facts.content if build else "",
-            fresh_volumes=frozenset(fresh & {mount.volume for mount in spec.mounts}),
+            fresh_volumes=frozenset(fresh),
+            clones=dict.fromkeys(sorted(clones), ""),
         )
 
     async def _image(self, job: _Job, spec: ServiceSpec, *, is_main: bool) -> tuple[str, str]:

@@ -114,8 +114,6 @@ class BuildQueue:
         self._queue: dict[_Build, asyncio.Future[None]] = {}
         self._builds: dict[str, _Build] = {}
         self._resolved_at: dict[str, float] = {}
-        self.first_build = asyncio.Event()
-        """Set once the builder has been called."""
 
     def fresh(self) -> set[str]:
         """Recently resolved images: their deployments may not be stored yet."""
@@ -144,6 +142,10 @@ class BuildQueue:
             self._leave(build)
         self._resolved_at[image] = asyncio.get_running_loop().time()
         return image
+
+    def keys(self) -> set[str]:
+        """The keys of queued and running builds."""
+        return set(self._builds)
 
     def progress(self, key: str) -> BuildProgress | None:
         """The progress of this key's build; None if it isn't queued or running."""
@@ -237,7 +239,6 @@ class BuildQueue:
                 request.timeout,
                 request.origin.untrusted,
             )
-            self.first_build.set()
             image = await self._builder.build(order, lambda line: self._log_line(build, line))
         bound.info("built", image=image)
         return image

@@ -157,13 +157,14 @@ def _has_content(service: ServiceSpec) -> bool:
 
 def _completed(application: Application, completed: Application, file: ParsedFile, stack: Stack) -> Declared:
     """What a Compose file declares, where neither the configuration nor the repository file says otherwise.
-    A main service without image and build gets the repository's own image."""
+    A main service without image and build gets the repository's own image. Build arguments apply to all
+    services that are built."""
     main = stack.main_service
     configured = application.build or Recipe()
-    recipe = file.recipe(configured)
-    is_own = file.build is not None or replace(configured, auto=False, secrets={}) != Recipe()
+    recipe = given = file.recipe(configured)
+    is_own = _names_own_build(file) or replace(configured, auto=False, secrets={}, arguments={}) != Recipe()
     if not is_own and main.build is not None:
-        recipe = replace(main.build, secrets=configured.secrets)
+        recipe = replace(_with_arguments(main.build, given), secrets=configured.secrets)
     runs_own_image = is_own or not main.image
     main = replace(
         main,
@@ -172,15 +173,27 @@ def _completed(application: Application, completed: Application, file: ParsedFil
         command=completed.command or main.command,
         check=None if completed.health_path else main.check,
     )
-    services = tuple(main if each.name == main.name else each for each in stack.services)
+    services = (_with_build_arguments(each, given) for each in stack.services)
     port = file.manifest.port or (None if application.port else main.port)
     return Declared(
         completed,
-        replace(stack, services=services),
+        replace(stack, services=tuple(main if each.name == main.name else each for each in services)),
         replace(file.manifest, port=port),
         recipe if runs_own_image else None,
         {},
     )
+
+
+def _names_own_build(file: ParsedFile) -> bool:
+    return file.build is not None and bool(file.build.model_fields_set - {"args"})
+
+
+def _with_build_arguments(service: ServiceSpec, given: Recipe) -> ServiceSpec:
+    return replace(service, build=_with_arguments(service.build, given)) if service.build else service
+
+
+def _with_arguments(recipe: Recipe, given: Recipe) -> Recipe:
+    return replace(recipe, arguments={**recipe.arguments, **given.arguments})
 
 
 def _refused(reading: Reading) -> Fault:

@@ -131,7 +131,11 @@ class Capacity:
 
 def _others(tx: Transaction, newest: Environment) -> list[tuple[Environment, Deployment | None]]:
     """All other previews that should run, the one that was started first comes first."""
-    present = [e for e in tx.environments(present=True) if e.desired.should_run and e.id != newest.id]
+    present = [
+        e
+        for e in tx.environments(present=True)
+        if e.desired.should_run and e.id != newest.id and not e.key.is_of_snapshot
+    ]
     pairs = [(e, tx.deployment_of(e.id, e.desired.generation)) for e in present]
     return sorted(pairs, key=lambda pair: _started_at(tx, *pair))
 

@@ -166,6 +166,36 @@ class Commands:
             await self._scheduler.show_and_schedule(environment)
         return environment
 
+    async def reset(self, environment_id: str, actor: Actor) -> Environment:
+        """Start a new deployment with new data: volumes that are kept start empty, and those with the policy
+        `clone` from the current snapshot. The earlier data stays until the new deployment serves.
+
+        Raises:
+            Refused: there is no environment of this id, or it may not run; `data-none`: it has no volumes.
+        """
+        async with self._acting(actor, Action.RESET, environment_id):
+            environment = await self._store.write(lambda tx: self._request_reset(tx, environment_id))
+            log.info("data_reset", environment=environment.id, name=environment.name)
+            await self._scheduler.show_and_schedule(environment)
+        return environment
+
+    def _request_reset(self, tx: Transaction, environment_id: str) -> Environment:
+        environment = existing(tx, environment_id)
+        deployments = tx.deployments(environment_id)
+        prepared = next((each for each in deployments if each.services), None)
+        mounts = [mount for each in prepared.services for mount in each.spec.mounts] if prepared else []
+        if prepared is not None and not any(mount.volume for mount in mounts):
+            raise Refused(
+                f'The preview "{environment.name}" has no volumes, so there is no data to reset.',
+                hint="Use `redeploy` for a new deployment.",
+                reason="data-none",
+                status=409,
+            )
+        requested = self._request_again(tx, environment_id)
+        reset = replace(requested, volume_epoch=requested.desired.generation)
+        tx.save_environment(reset)
+        return reset
+
     def _request_again(self, tx: Transaction, environment_id: str) -> Environment:
         environment = existing(tx, environment_id)
         application = self._applications.get(environment.app)

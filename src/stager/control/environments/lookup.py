@@ -26,7 +26,9 @@ def find_named(tx: Transaction, apps: Collection[str], name: str) -> Environment
     """
     # A fork's branch must not shadow a branch of the repository that has the same name.
     present = [
-        e for e in tx.environments(present=True) if e.name == name and e.app in apps and not is_unapproved(e)
+        e
+        for e in tx.environments(present=True)
+        if e.name == name and e.app in apps and not is_unapproved(e) and not e.key.is_of_snapshot
     ]
     manual = [e for e in present if e.change is None]
     candidates = manual or [e for e in present if e.desired.suspension is None] or present

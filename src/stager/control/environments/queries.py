@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stager.control.environments.attach import newest_of, service_name
 from stager.control.environments.lookup import existing, find_named, unknown
+from stager.control.environments.resource_records import problems_of
 from stager.control.identity.authorizer import Authorizer
 from stager.control.plugins.lifecycle import notes_of
 from stager.domain.deployment import Deployment
@@ -19,7 +20,7 @@ from stager.domain.service_status import ServiceStatus, service_statuses
 from stager.domain.status import status_of
 from stager.ports.engine import Instances, Volume
 from stager.ports.firewall import Blocked, Firewall
-from stager.ports.store import Store, Transaction
+from stager.ports.store import StateKind, Store, Transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Row:
         deployment: of its desired generation.
         serving: of the generation that visitors see, if that is another one.
         services: those of the deployment, or of the one that visitors see while it isn't prepared.
+        problems: why external resources aren't removed, a sentence each.
     """
 
     environment: Environment
@@ -51,10 +53,10 @@ class Row:
     visibility: Visibility
     serving: Deployment | None = None
     services: tuple[ServiceStatus, ...] = ()
+    problems: tuple[str, ...] = ()
 
 
-_Stored = tuple[Environment, Deployment | None, Deployment | None, tuple[ServiceStatus, ...]]
-"""An environment, the deployment of its desired generation, `Row.serving` and `Row.services`."""
+NOTHING = Visibility(any=False)
 
 
 class Queries:
@@ -76,20 +78,20 @@ class Queries:
             gone: include those that were removed.
         """
         found = await self._store.read(lambda tx: _all(tx, app=app, gone=gone))
-        apps = {environment.app for environment, *_ in found}
+        apps = {row.environment.app for row in found}
         visible = {each: await self.visibility(actor, each) for each in apps}
         return [
-            Row(environment, deployment, visible[environment.app], serving, services)
-            for environment, deployment, serving, services in found
-            if visible[environment.app]
+            replace(row, visibility=visible[row.environment.app])
+            for row in found
+            if visible[row.environment.app]
         ]
 
     async def row(self, environment_id: str, actor: Actor) -> Row:
         """One environment as in a listing. Raises `Refused` (404) unless the actor may see it."""
         found = await self.visible(environment_id, actor)
         visibility = await self.visibility(actor, found.app)
-        stored = await self._store.read(lambda tx: _one(tx, environment_id))
-        return Row(*stored[:2], visibility, *stored[2:])
+        row = await self._store.read(lambda tx: _with_deployments(tx, existing(tx, environment_id)))
+        return replace(row, visibility=visibility)
 
     async def unfiltered(self, environment_ids: Collection[str]) -> dict[str, Row]:
         """The environments of these ids, as far as they exist, by id. Not filtered by permission: the caller
@@ -97,8 +99,7 @@ class Queries:
 
         def read(tx: Transaction) -> dict[str, Row]:
             found = (tx.environment(each) for each in environment_ids)
-            rows = (_with_deployments(tx, each) for each in found if each is not None)
-            return {row[0].id: Row(*row[:2], Visibility(any=False), *row[2:]) for row in rows}
+            return {each.id: _with_deployments(tx, each) for each in found if each is not None}
 
         return await self._store.read(read)
 
@@ -233,24 +234,25 @@ def _stored_log(deployment: Deployment, service: str) -> str:
     return failed.outcome.detail if failed and failed.outcome else ""
 
 
-def _one(tx: Transaction, environment_id: str) -> _Stored:
-    return _with_deployments(tx, existing(tx, environment_id))
+def _with_deployments(tx: Transaction, environment: Environment) -> Row:
+    deployment = tx.deployment_of(environment.id, environment.desired.generation)
+    return _row(tx, environment, deployment, tx.environment_state(environment.id, StateKind.EXTERNAL))
 
 
-def _with_deployments(tx: Transaction, environment: Environment) -> _Stored:
-    return _row(tx, environment, tx.deployment_of(environment.id, environment.desired.generation))
-
-
-def _all(tx: Transaction, *, app: str, gone: bool) -> list[_Stored]:
+def _all(tx: Transaction, *, app: str, gone: bool) -> list[Row]:
     pairs = tx.environments_with_deployments(present=None if gone else True)
+    external = tx.environment_states(StateKind.EXTERNAL)
     return [
-        _row(tx, environment, deployment) for environment, deployment in pairs if app in ("", environment.app)
+        _row(tx, environment, deployment, external.get(environment.id, ""))
+        for environment, deployment in pairs
+        if app in ("", environment.app)
     ]
 
 
-def _row(tx: Transaction, environment: Environment, deployment: Deployment | None) -> _Stored:
+def _row(tx: Transaction, environment: Environment, deployment: Deployment | None, external: str) -> Row:
     serving = _serving(tx, environment)
-    return environment, deployment, serving, _services(tx, environment, deployment, serving)
+    services = _services(tx, environment, deployment, serving)
+    return Row(environment, deployment, NOTHING, serving, services, problems_of(external))
 
 
 def _services(

@@ -11,6 +11,7 @@ from stager.control.routing.urls import hosts_of
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.errors import Fault
+from stager.domain.snapshot import Snapshot, current_of
 from stager.domain.source import Repository
 from stager.ports.store import StateKind, Store, Transaction
 
@@ -49,6 +50,17 @@ class Records:
         """Change a deployment and return it."""
         return await self._store.write(lambda tx: _change(tx, deployment_id, change))
 
+    async def prepared(self, deployment_id: str, change: Callable[[Deployment], Deployment]) -> Deployment:
+        """Change a deployment to a prepared one and return it. What its volumes are cloned from stays decided
+        for its generation, and its environment is private from now on."""
+        return await self._store.write(lambda tx: _save_prepared(tx, deployment_id, change))
+
+    async def snapshot_for(self, environment: Environment) -> Snapshot | None:
+        """The snapshot for the clones of the desired generation: the one that was chosen for it, if it is
+        still there, else the application's current one. None for an environment that a snapshot is made
+        from."""
+        return await self._store.read(lambda tx: _snapshot_for(tx, environment))
+
     async def allot_hosts(
         self, environment_id: str, allot: Callable[[Transaction], Mapping[str, str]]
     ) -> Mapping[str, str]:
@@ -73,9 +85,9 @@ class Records:
 
         await self._store.write(work)
 
-    async def keeping_volumes(self) -> set[str]:
-        """The ids of the environments whose volumes stay while nothing of them runs."""
-        return await self._store.read(lambda tx: {e.id for e in tx.environments() if e.keeps_volumes})
+    async def volume_epochs(self) -> dict[str, frozenset[int]]:
+        """See `volume_epochs`."""
+        return await self._store.read(lambda tx: volume_epochs(tx, tx.environments()))
 
     async def serving(self, environment_id: str, generation: int | None) -> None:
         """Store which generation the front sends requests to."""
@@ -105,6 +117,20 @@ def _of_generations(tx: Transaction, environment_id: str, generations: set[int])
     return {deployment.generation: deployment for deployment in found if deployment}
 
 
+def volume_epochs(tx: Transaction, environments: Iterable[Environment]) -> dict[str, frozenset[int]]:
+    """The epochs (see `Environment.volume_epoch`) whose volumes stay while nothing of them runs, by the id of
+    the environment: that of the desired generation, and that of the one that visitors see."""
+    return {each.id: _epochs(tx, each) for each in environments if each.keeps_volumes}
+
+
+def _epochs(tx: Transaction, environment: Environment) -> frozenset[int]:
+    serving = None
+    if environment.serving not in (None, environment.desired.generation):
+        serving = tx.deployment_of(environment.id, environment.serving)
+    earlier = {service.volume_epoch for service in serving.services} if serving else set()
+    return frozenset({environment.volume_epoch, *earlier})
+
+
 def _change(tx: Transaction, deployment_id: str, change: Callable[[Deployment], Deployment]) -> Deployment:
     deployment = tx.deployment(deployment_id)
     if deployment is None:
@@ -118,9 +144,36 @@ def _change(tx: Transaction, deployment_id: str, change: Callable[[Deployment], 
     return changed
 
 
+def _save_prepared(
+    tx: Transaction, deployment_id: str, change: Callable[[Deployment], Deployment]
+) -> Deployment:
+    saved = _change(tx, deployment_id, change)
+    environment = tx.environment(saved.environment_id)
+    if environment is not None and saved.snapshot:
+        tx.save_environment(replace(environment, has_cloned_data=True))
+        save_chosen_snapshot(tx, environment.id, saved.generation, saved.snapshot)
+    return saved
+
+
+def save_chosen_snapshot(tx: Transaction, environment_id: str, generation: int, snapshot: str) -> None:
+    """Store which snapshot the volumes of a generation are cloned from."""
+    tx.save_environment_state(environment_id, StateKind.SNAPSHOT, f"{generation} {snapshot}")
+
+
+def _snapshot_for(tx: Transaction, environment: Environment) -> Snapshot | None:
+    if environment.key.is_of_snapshot:
+        return None
+    generation, _, chosen = tx.environment_state(environment.id, StateKind.SNAPSHOT).partition(" ")
+    before = tx.snapshot(chosen) if generation == str(environment.desired.generation) else None
+    return before if before and before.is_ready else current_of(tx.snapshots(environment.app))
+
+
 def _mark_live(tx: Transaction, environment_id: str, deployment_id: str, now: datetime) -> None:
     live = _change(tx, deployment_id, lambda d: replace(d, live_at=d.live_at or now, ended_at=None))
     _set_serving(tx, environment_id, live.generation)
+    environment = tx.environment(environment_id)
+    if environment is not None and environment.desired.generation == live.generation:
+        tx.save_environment(replace(environment, has_cloned_data=bool(live.snapshot)))
 
 
 def _set_serving(tx: Transaction, environment_id: str, generation: int | None) -> None:

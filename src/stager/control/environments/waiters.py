@@ -91,7 +91,7 @@ class Waiters:
                         changed.clear()
         except TimeoutError:
             raise Retry(
-                f"The preview isn't removed after {timeout:g} s. Stager continues to remove it.",
+                f"The preview wasn't removed within {timeout:g} s. Stager continues to remove it.",
                 reason="still-removing",
             ) from None
 

@@ -19,7 +19,8 @@ from stager.control.reconciler.retirement import Retirement
 from stager.control.reconciler.rollout import Rollout
 from stager.control.reconciler.status_page import StatusPage
 from stager.domain import plan as planning
-from stager.domain.deployment import Deployment, Ending, after_error, after_exit
+from stager.domain.attempt import Ending, after_error, after_exit
+from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, Instance
 from stager.domain.errors import StagerError
 from stager.domain.unexpected import ending_of
@@ -54,6 +55,7 @@ class Actions:
         environment, generation = state.environment, state.serving_generation
         if not environment.desired.should_run and not state.instances:
             await self._retirement.clear_networks(environment)
+            self._context.external.request_release(environment.id)
         deployment = state.deployments.get(generation) if generation is not None else None
         if deployment is not None and deployment.live_at is None:
             await self._context.records.live(environment.id, deployment.id, self.now())

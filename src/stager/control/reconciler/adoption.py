@@ -12,17 +12,11 @@ from datetime import datetime
 
 import structlog
 
+from stager.control.environments.records import save_chosen_snapshot
 from stager.control.pull_requests.repositories import remember_adopted
+from stager.domain.attempt import Attempt
 from stager.domain.deployment import DeployedService, Deployment
-from stager.domain.environment import (
-    Attempt,
-    Desired,
-    Environment,
-    EnvironmentKey,
-    Instance,
-    InstanceLabels,
-    RunState,
-)
+from stager.domain.environment import Desired, Environment, EnvironmentKey, Instance, InstanceLabels, RunState
 from stager.domain.service import ServiceSpec
 from stager.domain.source import Repository
 from stager.ports.store import Transaction
@@ -69,6 +63,8 @@ def _adopt(tx: Transaction, found: list[Labelled], now: datetime) -> bool:
         created_at=now,
         updated_at=now,
         change=newest.change,
+        volume_epoch=newest.volume_epoch,
+        has_cloned_data=any(labels.snapshot for _, labels in found),
     )
     try:
         tx.save_environment(environment)
@@ -79,6 +75,8 @@ def _adopt(tx: Transaction, found: list[Labelled], now: datetime) -> bool:
         link = newest.change
         remember_adopted(tx, newest.app, Repository(link.repository_id, link.owner, link.repository))
     _save_service_hosts(tx, environment, found)
+    if newest.snapshot:
+        save_chosen_snapshot(tx, environment.id, newest.generation, newest.snapshot)
     for generation in sorted({labels.generation for _, labels in found}):
         tx.save_deployment(_deployment(found, generation, now))
     log.info("environment_adopted", environment=newest.environment, app=newest.app, name=newest.name)

@@ -10,6 +10,7 @@ from stager.control.bursts import Burst
 from stager.control.diagnostics import UnexpectedErrors
 from stager.control.environments.change_feed import ChangeFeed
 from stager.control.environments.records import Records
+from stager.control.external.resources import ExternalResources
 from stager.control.metrics import Metrics
 from stager.control.plugins.lifecycle import Lifecycle
 from stager.control.routing.route_table import Routes
@@ -17,9 +18,10 @@ from stager.control.routing.urls import Urls
 from stager.control.routing.visitor_access import VisitorAccess
 from stager.domain.application import Application, Applications
 from stager.domain.deployment import Deployment
-from stager.domain.environment import WEB_SERVICE, Environment, Instance, Observed, Service
+from stager.domain.environment import WEB_SERVICE, Environment, Instance, Service
 from stager.domain.errors import Fault, StagerError
 from stager.domain.generation import Generation
+from stager.domain.observed import Observed
 from stager.domain.route import Endpoint
 from stager.ports.clock import Clock
 from stager.ports.engine import Instances, Prober
@@ -47,6 +49,7 @@ class WorkerContext:
     clock: Clock
     metrics: Metrics
     lifecycle: Lifecycle
+    external: ExternalResources
     unexpected_errors: UnexpectedErrors
     key: bytes = field(repr=False)
     burst: Burst

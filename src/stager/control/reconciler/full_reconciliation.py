@@ -11,6 +11,7 @@ import structlog
 
 from stager.control.diagnostics import Readiness
 from stager.control.environments.change_feed import ChangeFeed
+from stager.control.environments.records import volume_epochs
 from stager.control.ports import Ports
 from stager.control.reconciler.adoption import adopt
 from stager.control.reconciler.config_retries import ConfigRetries
@@ -70,7 +71,8 @@ class FullReconciliation:
                 environments = await self._store.read(lambda tx: tx.environments())
             hosts = await self._store.read(lambda tx: tx.all_service_hosts())
             await self._wake_changed(environments, hosts)
-            await self._instances.sweep({each.id for each in environments if each.keeps_volumes})
+            epochs = await self._store.read(lambda tx: volume_epochs(tx, environments))
+            await self._instances.sweep(epochs)
         except Retry as error:
             self._readiness.report("engine", error.message)
             raise

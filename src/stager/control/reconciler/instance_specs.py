@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from stager.control.reconciler.variables import Launch, of_service
+from stager.domain import catalogue
 from stager.domain.application import Container
 from stager.domain.deployment import DeployedService
 from stager.domain.environment import InstanceLabels
 from stager.domain.profile import Profile, profile_name
 from stager.domain.service import share_limits, with_generated
-from stager.ports.engine import Content, InstanceSpec
+from stager.ports.engine import Clone, Content, InstanceSpec
 
 
 def spec_of(launch: Launch, service: DeployedService, content: Sequence[Content] = ()) -> InstanceSpec:
@@ -37,10 +38,22 @@ def spec_of(launch: Launch, service: DeployedService, content: Sequence[Content]
         aliases=() if is_single else (service.name, *service.spec.aliases),
         network=0 if is_single or service.is_kept else launch.deployment.generation,
         fresh_volumes=service.fresh_volumes,
+        clones=_clones(service),
+        volume_epoch=service.volume_epoch,
         content=tuple(content),
         dependencies=_dependencies(launch, service),
         image_content=service.image_content,
     )
+
+
+def _clones(service: DeployedService) -> dict[str, Clone]:
+    """What its volumes start as, without the files that its server must not find in a copy."""
+    image = service.spec.image
+    return {
+        mount.volume: Clone(chosen, mount.volume, catalogue.left_out(image, mount.target))
+        for mount in service.spec.mounts
+        if (chosen := service.clones.get(mount.volume))
+    }
 
 
 def _dependencies(launch: Launch, service: DeployedService) -> tuple[str, ...]:
@@ -90,4 +103,6 @@ def _labels(launch: Launch, service: DeployedService) -> InstanceLabels:
         change=environment.change,
         parameters=environment.desired.parameters,
         service_host=service.host_in(environment),
+        snapshot=deployment.snapshot,
+        volume_epoch=service.volume_epoch,
     )

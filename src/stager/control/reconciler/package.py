@@ -10,6 +10,7 @@ from stager.control.builds.package import Builds
 from stager.control.bursts import Burst
 from stager.control.diagnostics import Readiness, UnexpectedErrors
 from stager.control.environments.package import Environments
+from stager.control.external.resources import ExternalResources
 from stager.control.loops import Loop
 from stager.control.metrics import Metrics
 from stager.control.plugins.package import Plugins
@@ -57,6 +58,7 @@ class Reconciler:
         plugins: Plugins,
         environments: Environments,
         builds: Builds,
+        external: ExternalResources,
         options: ReconcilerOptions,
     ) -> None:
         self._interval = options.interval
@@ -75,6 +77,7 @@ class Reconciler:
                 clock=ports.clock,
                 metrics=metrics,
                 lifecycle=plugins.lifecycle,
+                external=external,
                 unexpected_errors=self.unexpected_errors,
                 key=options.key,
                 burst=options.burst,

@@ -1,5 +1,5 @@
-"""Prepares a deployment: runs the pre-launch handlers, resolves its services with their images, and stores
-them with their hosts and the digests of their inputs."""
+"""Prepares a deployment: runs the pre-launch handlers and the server hook, resolves its services with their
+images, and stores them with their hosts and the digests of their inputs."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from stager.domain.environment import Environment
 from stager.domain.errors import Fault, Retry
 from stager.domain.profile import profile_name
 from stager.domain.service import MAIN_SERVICE, ServiceSpec
+from stager.domain.snapshot import with_clones
 from stager.ports.engine import Content
 
 PAGE_INTERVAL = 1.0
@@ -43,9 +44,10 @@ class Preparation:
             )
         application = self._context.application(environment)
         amended = await self._run_pre_launch(environment, deployment, application)
+        external = await self._context.external.create(environment, deployment, application)
         async with self._prepare_network(environment, deployment, application):
             resolved = await self._resolve(environment, deployment, application)
-        await self._save(environment, resolved, amended)
+        await self._save(environment, resolved, amended, external)
         await self._status_page.update(environment.id)
 
     async def launch(self, environment: Environment, deployment: Deployment) -> Launch:
@@ -55,7 +57,8 @@ class Preparation:
         known, amended = self._amended.get(environment.id, ("", {}))
         if known != deployment.id:
             amended = await self._run_pre_launch(environment, deployment, application)
-        return self._launch(environment, deployment, application, amended)
+        external = await self._context.external.create(environment, deployment, application)
+        return self._launch(environment, deployment, application, amended, external)
 
     def _launch(
         self,
@@ -63,13 +66,14 @@ class Preparation:
         deployment: Deployment,
         application: Application,
         amended: Mapping[str, str],
+        external: Mapping[str, str],
     ) -> Launch:
         urls = {
             each.name: self._context.urls.url(each.host_in(environment))
             for each in deployment.services
             if each.is_routed
         }
-        return Launch(environment, deployment, application, urls, self._context.key, amended)
+        return Launch(environment, deployment, application, urls, self._context.key, amended, external)
 
     async def _run_pre_launch(
         self, environment: Environment, deployment: Deployment, application: Application
@@ -81,7 +85,7 @@ class Preparation:
             deployment = replace(deployment, services=(main,))
 
         def variables(from_handlers: Mapping[str, str]) -> dict[str, str]:
-            launch = self._launch(environment, deployment, application, from_handlers)
+            launch = self._launch(environment, deployment, application, from_handlers, {})
             return of_service(launch, main).all
 
         amended = await self._context.lifecycle.prepare(environment, deployment, variables)
@@ -109,7 +113,7 @@ class Preparation:
             environment,
             deployment,
             application,
-            lambda name: secret_of(environment, name, key),
+            lambda name: secret_of(environment.id, name, key),
             lambda services: self._urls(environment, services),
             log_changed.set,
         )
@@ -131,20 +135,41 @@ class Preparation:
             await asyncio.gather(resolving, return_exceptions=True)
 
     async def _save(
-        self, environment: Environment, resolved: Resolved, amended: Mapping[str, str]
+        self,
+        environment: Environment,
+        resolved: Resolved,
+        amended: Mapping[str, str],
+        external: Mapping[str, str],
     ) -> Deployment:
         """Store the services with their hosts and inputs."""
         routed = [each.name for each in resolved.services if each.spec.port and not each.is_main]
         hosts = await self._allot(environment, routed)
-        services = with_kept(replace(each, host=hosts.get(each.name, "")) for each in resolved.services)
+        epoch = environment.volume_epoch
+        hosted = [
+            replace(each, host=hosts.get(each.name, ""), volume_epoch=epoch) for each in resolved.services
+        ]
+        services = with_kept(await self._cloned(environment, hosted))
         application = self._context.application(environment, resolved.deployment)
         deployment = replace(resolved.deployment, services=services)
-        launch = self._launch(environment, deployment, application, amended)
+        launch = self._launch(environment, deployment, application, amended, external)
         complete = _with_inputs(launch, resolved.contents)
         now = self._context.clock.now()
-        return await self._context.records.save(
+        return await self._context.records.prepared(
             deployment.id, lambda d: replace(d, services=complete, starting_at=d.starting_at or now)
         )
+
+    async def _cloned(
+        self, environment: Environment, services: Sequence[DeployedService]
+    ) -> Sequence[DeployedService]:
+        """The services with the snapshot that their `clone` volumes start from.
+
+        Raises:
+            Fault: see `with_clones`.
+        """
+        if not any(each.clones for each in services):
+            return services
+        snapshot = await self._context.records.snapshot_for(environment)
+        return with_clones(services, snapshot, environment.desired.trust)
 
     async def _allot(self, environment: Environment, routed: Sequence[str]) -> Mapping[str, str]:
         """Give hosts to these services."""

@@ -51,7 +51,7 @@ class Retirement:
         """Remove the networks and volumes that nothing uses. The full reconciliation repeats what fails
         here."""
         try:
-            await self._context.instances.sweep(await self._context.records.keeping_volumes())
+            await self._context.instances.sweep(await self._context.records.volume_epochs())
         except StagerError as error:
             log.warning("networks_left", environment=environment.id, reason=error.reason, error=error.message)
 

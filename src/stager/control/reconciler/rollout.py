@@ -14,9 +14,10 @@ from stager.control.reconciler.hooks import run_hooks
 from stager.control.reconciler.instance_specs import spec_of
 from stager.control.reconciler.preparation import Preparation
 from stager.control.reconciler.service_health import CheckedService, ServiceHealth
-from stager.control.reconciler.variables import secret_of
+from stager.control.reconciler.variables import secret_in
 from stager.domain import plan as planning
-from stager.domain.deployment import DeployedService, Deployment, after_answer, after_start
+from stager.domain.attempt import after_answer, after_start
+from stager.domain.deployment import DeployedService, Deployment
 from stager.domain.environment import Instance, Service
 from stager.domain.errors import Fault
 from stager.domain.service import ServiceSpec
@@ -121,7 +122,7 @@ class Rollout:
             instance,
             service.host or environment.host,
             application.start_timeout,
-            lambda name: secret_of(environment, name, key),
+            lambda name: secret_in(environment, deployment, name, key),
         )
         await self._service_health.wait(checked)
 

@@ -21,7 +21,7 @@ class Tried:
     """The result of one try.
 
     Args:
-        problem: the sentence's end after `The service "db"`; empty if the check passed.
+        problem: why the check failed, such as `it doesn't run`; empty if it passed.
         output: of the command.
     """
 
@@ -81,7 +81,7 @@ class ServiceHealth:
             return
         check = checked.service.spec.check
         interval, longest = FIRST_INTERVAL, check.interval if check else LONGEST_INTERVAL
-        latest = Tried("didn't answer")
+        latest = Tried("it didn't answer")
         try:
             async with asyncio.timeout(checked.timeout):
                 while (latest := await attempt()).problem:
@@ -117,11 +117,11 @@ class ServiceHealth:
 
     async def _request(self, instance: Instance, host: str, check: ServiceCheck) -> Tried:
         if instance.endpoint is None:
-            return Tried("doesn't run")
+            return Tried("it doesn't run")
         status = await self._prober.answers(instance.endpoint, host, check.path, check.timeout)
         if status is None:
-            return Tried(f"didn't answer GET {check.path} on port {instance.endpoint.port}")
-        return Tried(f"answered GET {check.path} with status {status}") if status >= 400 else Tried()
+            return Tried(f"it didn't answer GET {check.path} on port {instance.endpoint.port}")
+        return Tried(f"it answered GET {check.path} with status {status}") if status >= 400 else Tried()
 
     async def _connect(self, instance: Instance, port: int, *, is_endpoint: bool) -> Tried:
         """Args:
@@ -129,28 +129,28 @@ class ServiceHealth:
         """
         endpoint = instance.endpoint
         if endpoint is None:
-            return Tried("doesn't run")
+            return Tried("it doesn't run")
         accepts = await self._prober.accepts(endpoint if is_endpoint else replace(endpoint, port=port))
-        return Tried() if accepts else Tried(f"accepts no connection on port {port}")
+        return Tried() if accepts else Tried(f"it accepts no connection on port {port}")
 
     async def _command(self, instance: Instance, command: Sequence[str], timeout: float) -> Tried:
         ran = await self._instances.run(instance.id, command, timeout)
         if ran.exit_code == 0:
             return Tried()
         ended = f"took over {timeout:g} s" if ran.exit_code is None else f"exited with {ran.exit_code}"
-        return Tried(f"isn't healthy: the command of its health check {ended}", ran.output)
+        return Tried(f"the command of its health check {ended}", ran.output)
 
     async def _image_check(self, instance: Instance) -> Tried:
         checked = await self._instances.check(instance.id)
         if checked is None or checked.healthy is not False:
             return Tried()
-        return Tried("isn't healthy: the image's HEALTHCHECK failed", checked.output)
+        return Tried("the image's HEALTHCHECK failed", checked.output)
 
     async def _unhealthy(self, checked: CheckedService, latest: Tried) -> Fault:
         text = await self._instances.logs(checked.instance.id, LOG_LINES)
         printed = f"The check printed:\n{latest.output.rstrip()}" if latest.output.strip() else ""
         return Fault(
-            f'The service "{checked.name}" {latest.problem}, for {checked.timeout:g} s.',
+            f'The service "{checked.name}" isn\'t healthy after {checked.timeout:g} s: {latest.problem}.',
             hint="Check the last lines of its log, and its health check.",
             reason="service-unhealthy",
             detail="\n".join(filter(None, (text, printed))),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from stager.domain.application import Application
 from stager.domain.deployment import DeployedService, Deployment
 from stager.domain.environment import Environment
-from stager.domain.service import provided, with_generated
+from stager.domain.service import generated_names, provided, with_generated
 from stager.domain.source import Trust
 
 SECRET_LENGTH = 32
@@ -30,6 +30,7 @@ class Launch:
         urls: of the routed services, by the name of the service.
         key: of the installation; generated secrets are derived from it.
         amended: the variables that handlers set.
+        external: the variables that the server hook `before_launch` set.
     """
 
     environment: Environment
@@ -38,6 +39,7 @@ class Launch:
     urls: Mapping[str, str]
     key: bytes = field(repr=False)
     amended: Mapping[str, str] = field(default_factory=dict, repr=False)
+    external: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def is_ours(self) -> bool:
@@ -52,12 +54,24 @@ class Launch:
 
     def secret(self, name: str) -> str:
         """The generated secret of this name."""
-        return secret_of(self.environment, name, self.key)
+        return secret_in(self.environment, self.deployment, name, self.key)
 
 
-def secret_of(environment: Environment, name: str, key: bytes) -> str:
-    """The generated secret of a name. It stays the same for the environment's life, and isn't stored."""
-    message = f"generated secret\0{environment.id}\0{name}".encode()
+def secret_in(environment: Environment, deployment: Deployment, name: str, key: bytes) -> str:
+    """The generated secret of a name in a deployment. It is the environment's, except where a service that
+    has it runs on cloned data, which contains its password."""
+    users = (each for each in deployment.services if each.secrets_of and name in generated_names(each.spec))
+    owner = next((each.secrets_of for each in users), environment.id)
+    return secret_of(owner, name, key)
+
+
+def secret_of(owner: str, name: str, key: bytes) -> str:
+    """The generated secret of a name. It stays the same for the owner's life, and isn't stored.
+
+    Args:
+        owner: the id of an environment, or of the snapshot that was made without one.
+    """
+    message = f"generated secret\0{owner}\0{name}".encode()
     return hmac.new(key, message, hashlib.sha256).hexdigest()[:SECRET_LENGTH]
 
 
@@ -106,6 +120,7 @@ def _of_code(
             **fill(provided(each.spec for each in launch.deployment.services)),
             **({**own, **configured} if service.is_main else {**configured, **own}),
             **_secrets(launch, service),
+            **launch.external,
             **environment.desired.parameters,
             **launch.amended,
             **_documented(application, environment),

@@ -8,13 +8,14 @@ action runs, and cancels the action as soon as the plan changes.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 
 from stager.control.reconciler.actions import Actions
 from stager.control.reconciler.context import ObservedState
-from stager.domain.errors import StagerError
+from stager.domain.errors import Refused, StagerError
 from stager.domain.plan import Action, continues, plan
 
 log = structlog.get_logger(__name__)
@@ -136,6 +137,8 @@ class Workers:
         self._actions = actions
         self._running: dict[str, tuple[Worker, asyncio.Task[None]]] = {}
         self._restarts: dict[str, asyncio.TimerHandle] = {}
+        self._held: set[str] = set()
+        self._is_stopped = False
 
     def __contains__(self, environment_id: str) -> bool:
         return environment_id in self._running
@@ -145,6 +148,8 @@ class Workers:
 
     def wake(self, environment_id: str) -> None:
         """Have a worker reconcile this environment. It carries no payload; the worker re-reads state."""
+        if environment_id in self._held:
+            return  # it is woken at the end
         worker, task = self._running.get(environment_id, (None, None))
         if worker is not None and task is not None and not task.done():
             worker.wake()
@@ -155,6 +160,32 @@ class Workers:
         task = asyncio.get_running_loop().create_task(worker.run())
         self._running[environment_id] = worker, task
         task.add_done_callback(lambda task: self._ended(environment_id, task))
+
+    @asynccontextmanager
+    async def held(self, environment_id: str) -> AsyncIterator[None]:
+        """Have no worker act on an environment within the context. At its end, the environment is woken.
+
+        Raises:
+            Refused: `preview-busy`: it is held already.
+        """
+        if environment_id in self._held:
+            raise Refused(
+                "A snapshot is being made from this preview.",
+                hint="Try again when it is ready.",
+                reason="preview-busy",
+                status=409,
+            )
+        self._held.add(environment_id)
+        try:
+            if environment_id in self._running:
+                task = self._running[environment_id][1]
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            yield
+        finally:
+            self._held.discard(environment_id)
+            if not self._is_stopped:
+                self.wake(environment_id)
 
     def _ended(self, environment_id: str, task: asyncio.Task[None]) -> None:
         if self._running[environment_id][1] is task:  # else it was woken again just before it ended
@@ -168,6 +199,7 @@ class Workers:
 
     async def stop(self) -> None:
         """Cancel all workers where they are. Instances keep running."""
+        self._is_stopped = True
         for restart in self._restarts.values():
             restart.cancel()
         tasks = [task for _, task in self._running.values()]

@@ -79,7 +79,7 @@ class VisitorAccess:
     def privacy(self, environment: Environment) -> Privacy | None:
         """What visitors have to prove; None for a public preview."""
         application = self._applications.find(environment.app)
-        return application.privacy if application else None
+        return _privacy(application, environment) if application else None
 
     def grant_url(self, environment: Environment, host: str, way: Way, subject: str, to: str) -> str:
         """The URL that grants its visitor access to a private preview. Valid for one minute.
@@ -143,7 +143,7 @@ class VisitorAccess:
     def _guard(
         self, environment: Environment, application: Application, links: Sequence[ShareLink]
     ) -> Guard | None:
-        privacy = application.privacy
+        privacy = _privacy(application, environment)
         if privacy is None:
             return None
         return Guard(
@@ -154,3 +154,7 @@ class VisitorAccess:
             bypass=digest_of(privacy.bypass_token) if privacy.bypass_token else "",
             links=self._valid(environment, links) if "link" in privacy.ways else frozenset(),
         )
+
+
+def _privacy(application: Application, environment: Environment) -> Privacy | None:
+    return application.privacy_of_data if environment.has_cloned_data else application.privacy

@@ -53,6 +53,11 @@ class Action(StrEnum):
     READ_SECRET_NAMES = "read-secret-names"  # noqa: S105
     EXEC = "exec"
     """Run commands in an instance."""
+    RESET = "reset"
+    """Reset the data of a preview."""
+    MANAGE_SNAPSHOTS = "manage-snapshots"
+    """Create, choose and delete snapshots."""
+    DOWNLOAD_SNAPSHOT = "download-snapshot"
     SHARE = "share"
     """Create share links to a private preview."""
     READ_METRICS = "read-metrics"
@@ -74,6 +79,9 @@ NEEDED: Mapping[Action, Role] = MappingProxyType(
         Action.READ_LOGS: Role.DEVELOPER,
         Action.READ_SECRET_NAMES: Role.DEVELOPER,
         Action.EXEC: Role.DEVELOPER,
+        Action.RESET: Role.DEVELOPER,
+        Action.MANAGE_SNAPSHOTS: Role.DEVELOPER,
+        Action.DOWNLOAD_SNAPSHOT: Role.DEVELOPER,
         Action.SHARE: Role.DEVELOPER,
         Action.READ_METRICS: Role.VIEWER,
         Action.READ_AUDIT: Role.ADMINISTRATOR,

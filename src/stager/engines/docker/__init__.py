@@ -2,6 +2,7 @@
 
 from stager.engines.docker.build.builder import BuildxBuilder
 from stager.engines.docker.client import connect
+from stager.engines.docker.data import DockerData, DockerWorkbench
 from stager.engines.docker.images import DockerImages
 from stager.engines.docker.instances import DockerInstances
 from stager.engines.docker.network.firewall import HelperFirewall
@@ -9,8 +10,10 @@ from stager.engines.docker.network.pool import NetworkPool, check_pool
 
 __all__ = [
     "BuildxBuilder",
+    "DockerData",
     "DockerImages",
     "DockerInstances",
+    "DockerWorkbench",
     "HelperFirewall",
     "NetworkPool",
     "check_pool",

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import aiodocker
 
 from stager.domain.environment import Instance, InstanceState
 from stager.domain.errors import Fault, Retry, StagerError
-from stager.engines.docker import containers, labels, seccomp
+from stager.engines.docker import containers, labels
+from stager.engines.docker.bodies import CreateBodies
 from stager.engines.docker.client import engine_errors, list_containers, remove_container
 from stager.engines.docker.content import copy_content
-from stager.engines.docker.create_parameters import NO_CORE, OPEN_FILES, Storage, create_body, is_read_only
 from stager.engines.docker.named_volumes import NamedVolumes
 from stager.engines.docker.network.pool import Lease
-from stager.engines.docker.volumes import ImageVolumes
 from stager.ports.engine import InstanceSpec
 
 
@@ -25,24 +23,17 @@ class ContainerCreator:
 
     Args:
         installation: the id of the installation, which names and labels contain.
-        loopback: whether the port is published on 127.0.0.1.
-
-    Attributes:
-        limits_open_files: whether containers get `OPEN_FILES`. Some engines can't set it.
     """
 
     def __init__(
-        self, docker: aiodocker.Docker, installation: str, volumes: NamedVolumes, *, loopback: bool
+        self, docker: aiodocker.Docker, installation: str, volumes: NamedVolumes, bodies: CreateBodies
     ) -> None:
-        self.limits_open_files = True
         self._docker = docker
         self._installation = installation
         self._volumes = volumes
-        self._image_volumes = ImageVolumes(docker, installation)
-        self._loopback = loopback
+        self._bodies = bodies
         self._incomplete: set[str] = set()
         """The names of containers that get their content now."""
-        self._takes_profile: bool | None = None
 
     async def create(self, spec: InstanceSpec, lease: Lease) -> Instance:
         """Create the container of an instance, which is in the network of the lease.
@@ -66,10 +57,9 @@ class ContainerCreator:
         )
 
     async def _create(self, spec: InstanceSpec, lease: Lease, mounts: Sequence[Mapping[str, Any]]) -> str:
-        complete = await self._completed(spec)
         with engine_errors():
             try:
-                body = await self._body(complete, lease, spec.inputs, mounts)
+                body = await self._bodies.of(spec, lease, mounts)
                 return await self._create_with_content(body, spec)
             except aiodocker.DockerError as error:
                 if error.status >= 500:
@@ -102,47 +92,6 @@ class ContainerCreator:
         finally:
             self._incomplete.discard(incomplete)
         return container.id
-
-    async def _completed(self, spec: InstanceSpec) -> InstanceSpec:
-        """The spec with what depends on the image: the fallbacks that it doesn't set, and its entrypoint for
-        a service without a command, because Docker would add the image's."""
-        needs_entrypoint = spec.container.command == () and spec.container.entrypoint is None
-        if not spec.fallbacks and not needs_entrypoint:
-            return spec
-        with engine_errors():
-            try:
-                image = await self._docker.images.inspect(spec.image)
-            except aiodocker.DockerError as error:
-                if error.status != 404:
-                    raise
-                return spec  # the create call reports the missing image
-        named = {pair.partition("=")[0] for pair in image["Config"].get("Env") or ()}
-        fallbacks = {name: value for name, value in spec.fallbacks.items() if name not in named}
-        container = spec.container
-        if needs_entrypoint:
-            container = replace(container, entrypoint=tuple(image["Config"].get("Entrypoint") or ()))
-        return replace(spec, variables={**fallbacks, **spec.variables}, container=container)
-
-    async def _body(
-        self, spec: InstanceSpec, lease: Lease, inputs: str, mounts: Sequence[Mapping[str, Any]]
-    ) -> dict[str, Any]:
-        return create_body(
-            spec,
-            {labels.INSTALLATION: self._installation, labels.INPUTS: inputs},
-            lease,
-            publish=self._loopback,
-            seccomp_profile=await self._profile(),
-            ulimits=(NO_CORE, OPEN_FILES) if self.limits_open_files else (NO_CORE,),
-            storage=Storage(
-                mounts, await self._image_volumes.options(spec.image) if is_read_only(spec) else {}
-            ),
-        )
-
-    async def _profile(self) -> str:
-        """The seccomp profile if Docker supports one, else empty. Docker is asked once."""
-        if self._takes_profile is None:
-            self._takes_profile = await seccomp.takes_profile(self._docker)
-        return seccomp.profile() if self._takes_profile else ""
 
     async def remove_incomplete(self) -> int:
         """Remove containers whose creation was interrupted before their content was complete; returns their

@@ -16,8 +16,10 @@ from stager.domain.environment import Instance, InstanceLabels
 from stager.domain.errors import Fault, Retry
 from stager.domain.profile import ProfileName
 from stager.engines.docker import containers, labels, output
+from stager.engines.docker.bodies import CreateBodies
 from stager.engines.docker.client import engine_errors, list_containers, remove_container
 from stager.engines.docker.creator import ContainerCreator
+from stager.engines.docker.data.volumes import Volumes
 from stager.engines.docker.events import changed_environments
 from stager.engines.docker.exec_in_container import check, run_inside
 from stager.engines.docker.inspections import Inspections
@@ -27,6 +29,7 @@ from stager.engines.docker.network.membership import Membership, Rows, network_o
 from stager.engines.docker.network.pool import NetworkKey, NetworkPool, Usage
 from stager.engines.docker.outdated import remove_outdated
 from stager.engines.docker.post_mortem import post_mortem
+from stager.engines.docker.stopping import stop_container
 from stager.engines.docker.terminal import open_terminal
 from stager.ports.engine import Checked, InstanceSpec, Listener, Ran, Size, Terminal, Volume
 from stager.ports.firewall import Firewall
@@ -50,6 +53,7 @@ class DockerInstances:
 
     Args:
         installation: the id of the installation, which names and labels contain.
+        volumes: creates named volumes; None if there are neither snapshots nor a pool.
         firewall: applies the network rules before a container starts; None for no rules.
         loopback: whether containers are reached by a port published on 127.0.0.1 instead of their own
             address, which some hosts can't connect to.
@@ -61,6 +65,7 @@ class DockerInstances:
         installation: str,
         networks: NetworkPool,
         *,
+        volumes: Volumes | None = None,
         firewall: Firewall | None = None,
         loopback: bool = False,
     ) -> None:
@@ -72,8 +77,9 @@ class DockerInstances:
         self._loopback = loopback
         self._created: dict[str, tuple[tuple[str, ...], InstanceLabels]] = {}
         """Networks and labels of containers that weren't started yet, which saves an inspect call."""
-        self._volumes = NamedVolumes(docker, installation)
-        self._creator = ContainerCreator(docker, installation, self._volumes, loopback=loopback)
+        self._volumes = NamedVolumes(docker, installation, volumes or Volumes(docker, installation))
+        self._bodies = CreateBodies(docker, installation, loopback=loopback)
+        self._creator = ContainerCreator(docker, installation, self._volumes, self._bodies)
         self._inspections = Inspections()
         self._is_cleaned = False
         """Whether the containers of other versions are removed."""
@@ -223,8 +229,8 @@ class DockerInstances:
                 f"Docker can no longer start the container, so it is created again: {error.message}",
                 reason="instance-stuck",
             )
-        if RLIMIT_REFUSED in error.message and self._creator.limits_open_files:
-            self._creator.limits_open_files = False
+        if RLIMIT_REFUSED in error.message and self._bodies.limits_open_files:
+            self._bodies.limits_open_files = False
             await self.remove(instance)
             return Retry(
                 "Docker's own limit of open files is below the container's, so it is created again without "
@@ -239,6 +245,14 @@ class DockerInstances:
             hint=cause or "Check that the image contains the command, which `images.NAME.command` sets.",
             reason="start-failed",
         )
+
+    async def stop(self, instance: str) -> int:
+        """See `ports.engine.Instances.stop`."""
+        self._inspections.forget(instance)
+        try:
+            return await stop_container(self._docker, instance)
+        finally:
+            self._inspections.forget(instance)
 
     async def remove(self, instance: str) -> None:
         """See `ports.engine.Instances.remove`."""
@@ -285,7 +299,7 @@ class DockerInstances:
         """See `ports.engine.Instances.volumes`."""
         return await self._volumes.sizes(environment)
 
-    async def sweep(self, present: Collection[str] | None = None) -> int:
+    async def sweep(self, present: Mapping[str, Collection[int]] | None = None) -> int:
         """See `ports.engine.Instances.sweep`."""
         outdated = 0 if self._is_cleaned else await remove_outdated(self._docker, self._installation)
         self._is_cleaned = True
@@ -297,8 +311,13 @@ class DockerInstances:
         return usage_of(await self._list(None))
 
     async def _volume_owners(self) -> Owners:
-        found = [containers.summary_of(row) for row in await self._list(None)]
-        return frozenset((i.environment, number) for i in found for number in (0, i.generation))
+        rows = await self._list(None)
+        found = [containers.summary_of(row) for row in rows]
+        epochs = (int(row["Labels"].get(labels.VOLUME_EPOCH, "0")) for row in rows)
+        return Owners(
+            frozenset((i.environment, i.generation) for i in found),
+            frozenset((i.environment, epoch) for i, epoch in zip(found, epochs, strict=True)),
+        )
 
     def events(self) -> AsyncIterator[str]:
         """See `ports.engine.Instances.events`."""

@@ -34,6 +34,12 @@ ALIASES = "stager.aliases"
 no such label."""
 VOLUME = "stager.volume"
 """Of a volume: its name within the environment."""
+FILLING = "stager.filling"
+"""Of an empty volume: the name of another one whose content is incomplete as long as this one exists."""
+ARCHIVE = "stager.archive"
+"""Of a container that is never started: the name of the volume that is read or written through it."""
+WORKBENCH = "stager.workbench"
+"""Of a container or a volume of a workbench: its id."""
 APP = "stager.app"
 SUBJECT = "stager.subject"
 NAME = "stager.name"
@@ -46,6 +52,11 @@ TRUST = "stager.trust"
 """Whose code it runs."""
 PROFILE = "stager.profile"
 """How it is confined."""
+CLONED_FROM = "stager.cloned-from"
+"""The snapshot that volumes of its generation were cloned from; missing if none was."""
+VOLUME_EPOCH = "stager.volume-epoch"
+"""The generation at which its environment's volumes were reset; missing if they never were. Of a volume: that
+it belongs to the environment, since this generation."""
 CHANGE = "stager.change"
 PARAMETERS = "stager.parameters"
 BUILD = "stager.build"
@@ -89,6 +100,8 @@ def encode(labels: InstanceLabels) -> dict[str, str]:
         PROFILE: labels.profile.value,
         CHANGE: json.dumps(asdict(labels.change)) if labels.change else "",
         PARAMETERS: json.dumps(dict(labels.parameters)),
+        **({CLONED_FROM: labels.snapshot} if labels.snapshot else {}),
+        **({VOLUME_EPOCH: str(labels.volume_epoch)} if labels.volume_epoch else {}),
     }
 
 
@@ -114,4 +127,6 @@ def decode(labels: Mapping[str, str]) -> InstanceLabels:
         change=ChangeLink(**json.loads(change)) if change else None,
         parameters=json.loads(labels[PARAMETERS]),
         service_host=labels.get(SERVICE_HOST, ""),
+        snapshot=labels.get(CLONED_FROM, ""),
+        volume_epoch=int(labels.get(VOLUME_EPOCH, "0")),
     )

@@ -1,9 +1,4 @@
-"""The named volumes of environments, which outlive their containers.
-
-A name has the installation, the environment, the generation (0: none) and the name within the environment, in
-this order. Environment and generation contain no dash, so no name within an environment makes it the name of
-another environment's volume.
-"""
+"""The named volumes of environments, which outlive their containers."""
 
 from __future__ import annotations
 
@@ -11,22 +6,32 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiodocker
 import structlog
 
-from stager.domain.errors import Fault
 from stager.domain.service import Mount
 from stager.engines.docker import labels
-from stager.engines.docker.client import engine_errors, request_json
+from stager.engines.docker.client import request_json
+from stager.engines.docker.data.volumes import Volumes
+from stager.ports.data import VolumeKey
 from stager.ports.engine import InstanceSpec, Volume, check_volume_names
 
 log = structlog.get_logger(__name__)
 
-DRIVER = "local"
-Owners = frozenset[tuple[str, int]]
-"""The environments and generations that have instances."""
+Epochs = Mapping[str, Collection[int]]
+
+
+class Owners(NamedTuple):
+    """What the instances that exist may use, each with the id of its environment.
+
+    Args:
+        epochs: see `InstanceSpec.volume_epoch`.
+    """
+
+    generations: frozenset[tuple[str, int]]
+    epochs: frozenset[tuple[str, int]]
 
 
 class NamedVolumes:
@@ -34,11 +39,13 @@ class NamedVolumes:
 
     Args:
         installation: the id of the installation.
+        volumes: creates them.
     """
 
-    def __init__(self, docker: aiodocker.Docker, installation: str) -> None:
+    def __init__(self, docker: aiodocker.Docker, installation: str, volumes: Volumes) -> None:
         self._docker = docker
         self._installation = installation
+        self._volumes = volumes
         self._reserved: Counter[str] = Counter()
         self._lock = asyncio.Lock()
         self._computing = asyncio.Lock()
@@ -50,7 +57,7 @@ class NamedVolumes:
 
         Raises:
             Fault: `volume-invalid`, `volume-foreign`: a volume has an impossible name, or exists already and
-                isn't this environment's.
+                isn't this environment's; see `Volumes.create`.
         """
         check_volume_names(spec)
         names = Counter(self._name(spec, mount) for mount in spec.container.mounts if mount.volume)
@@ -73,36 +80,25 @@ class NamedVolumes:
         return created
 
     def _name(self, spec: InstanceSpec, mount: Mount) -> str:
-        return (
-            f"stager-{self._installation}-{spec.labels.environment}-{_generation(spec, mount)}-{mount.volume}"
-        )
+        return self._volumes.name(_key(spec, mount))
 
     async def _create(self, spec: InstanceSpec, mount: Mount) -> None:
-        name = self._name(spec, mount)
         expected = {
-            labels.INSTALLATION: self._installation,
             labels.ENVIRONMENT: spec.labels.environment,
-            labels.GENERATION: str(_generation(spec, mount)),
+            labels.GENERATION: str(spec.number_of(mount.volume)),
             labels.VOLUME: mount.volume,
         }
-        with engine_errors():
-            await self._docker.volumes.create({"Name": name, "Driver": DRIVER, "Labels": expected})
-            found = await aiodocker.volumes.DockerVolume(self._docker, name).show()
-        # The create call returns an existing volume as it is. One with options may be a folder of the host.
-        is_ours = expected.items() <= (found["Labels"] or {}).items()
-        if not is_ours or found["Driver"] != DRIVER or found.get("Options"):
-            raise Fault(
-                f'There is a volume with the name "{name}" that Stager didn\'t create.',
-                hint=f"Check it, and remove it: `docker volume rm {name}`.",
-                reason="volume-foreign",
-            )
+        if spec.volume_epoch and mount.volume not in spec.fresh_volumes:
+            expected[labels.VOLUME_EPOCH] = str(spec.volume_epoch)
+        await self._volumes.create(_key(spec, mount), expected, spec.clones.get(mount.volume))
 
     async def sizes(self, environment: str) -> list[Volume]:
         """See `ports.engine.Instances.volumes`."""
-        with engine_errors():
-            listed = await self._list()
-        ours = [each for each in listed if each["Labels"][labels.ENVIRONMENT] == environment]
+        listed = await self._volumes.list_labelled(f"{labels.ENVIRONMENT}={environment}")
+        ours = [each for each in listed if labels.VOLUME in each["Labels"]]
         sizes = await self._sizes() if ours else {}
+        in_pool = await self._volumes.usage([each["Name"] for each in ours])
+        sizes |= {name: usage.size for name, usage in in_pool.items()}
         found = [
             Volume(
                 each["Labels"][labels.VOLUME], int(each["Labels"][labels.GENERATION]), sizes.get(each["Name"])
@@ -125,38 +121,27 @@ class NamedVolumes:
             name: usage.get("Size") if usage.get("Size", -1) >= 0 else None for name, usage in usages.items()
         }
 
-    async def sweep(self, owners: Callable[[], Awaitable[Owners]], present: Collection[str] | None) -> int:
+    async def sweep(self, owners: Callable[[], Awaitable[Owners]], present: Epochs | None) -> int:
         """Remove the volumes of environments and generations without instances; returns their number.
 
         Args:
-            owners: returns the environments and generations with instances.
+            owners: returns what instances may use.
             present: see `ports.engine.Instances.sweep`.
         """
         async with self._lock:
             # In this order: an instance that is created meanwhile is in at least one of the sets.
             reserved = set(self._reserved)
             owned = await owners()
-            with engine_errors():
-                unused = [
-                    each["Name"]
-                    for each in await self._list()
-                    if each["Name"] not in reserved and not _is_needed(each["Labels"], owned, present)
-                ]
-                return sum([await self._remove(name) for name in unused])
+            unused = [
+                each["Name"]
+                for each in await self._volumes.list_labelled(labels.VOLUME)
+                if each["Name"] not in reserved and not _is_needed(each["Labels"], owned, present)
+            ]
+            return sum([await self._volumes.remove(name) for name in unused])
 
-    async def _list(self) -> list[dict[str, Any]]:
-        wanted = {"label": [f"{labels.INSTALLATION}={self._installation}", labels.VOLUME]}
-        found = await self._docker.volumes.list(filters=wanted)
-        return list(found["Volumes"] or ())
 
-    async def _remove(self, name: str) -> bool:
-        try:
-            await aiodocker.volumes.DockerVolume(self._docker, name).delete()
-        except aiodocker.DockerError as error:
-            if error.status in (404, 409):  # it was removed already, or a container uses it
-                return False
-            raise
-        return True
+def _key(spec: InstanceSpec, mount: Mount) -> VolumeKey:
+    return VolumeKey(spec.labels.environment, mount.volume, spec.number_of(mount.volume))
 
 
 def _is_volume(spec: InstanceSpec, mount: Mount) -> bool:
@@ -165,12 +150,10 @@ def _is_volume(spec: InstanceSpec, mount: Mount) -> bool:
     return not mount.content or mount.target in folders
 
 
-def _generation(spec: InstanceSpec, mount: Mount) -> int:
-    return spec.labels.generation if mount.volume in spec.fresh_volumes else 0
-
-
-def _is_needed(volume: Mapping[str, str], owned: Owners, present: Collection[str] | None) -> bool:
-    environment, generation = volume[labels.ENVIRONMENT], int(volume[labels.GENERATION])
-    if (environment, generation) in owned:
+def _is_needed(volume: Mapping[str, str], owned: Owners, present: Epochs | None) -> bool:
+    environment, number = volume[labels.ENVIRONMENT], int(volume[labels.GENERATION])
+    if number and labels.VOLUME_EPOCH not in volume:
+        return (environment, number) in owned.generations
+    if present is None:
         return True
-    return not generation and (present is None or environment in present)
+    return number in present[environment] if environment in present else (environment, number) in owned.epochs

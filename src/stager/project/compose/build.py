@@ -35,7 +35,7 @@ def read_build(value: Value, tree: Tree, lookup: Lookup, findings: Findings) -> 
 def _check_network(given: dict[str, Value]) -> None:
     network = given["network"].text("`network`") if "network" in given else ""
     if network not in ("", "default", "none"):
-        raise given["network"].refuse("The build must not use a network of the machine.", "Remove `network`.")
+        raise given["network"].refuse("`network` of `build` must be `default` or `none`.", "Remove it.")
 
 
 def _context(given: dict[str, Value], value: Value) -> str:

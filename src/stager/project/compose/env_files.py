@@ -87,12 +87,13 @@ class EnvFile:
         lines = [text]
         while (end := _closing(lines[-1], quote)) < 0:
             if self._at >= len(self._lines):
-                raise Refused(place, "A quotation mark isn't closed.")
+                raise Refused(place, "A quotation mark isn't closed.", "Close it, or remove it.")
             lines.append(self._lines[self._at])
             self._at += 1
         rest = lines[-1][end + 1 :].strip()
         if rest and not rest.startswith("#"):
-            raise Refused(Place(self._file, self._at), "There is text after the closing quotation mark.")
+            text = "There is text after the closing quotation mark."
+            raise Refused(Place(self._file, self._at), text, "Remove it, or begin it with `#`.")
         return "\n".join((*lines[:-1], lines[-1][:end]))
 
 

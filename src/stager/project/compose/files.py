@@ -109,10 +109,10 @@ class Files:
         given = entry.data if isinstance(entry.data, dict) else {"path": entry}
         self.findings.check(INCLUDE, given)
         if "path" not in given:
-            raise entry.refuse("`include` needs a `path`.")
+            raise entry.refuse("`include` needs a `path`.", "Write it like `include: [other.yaml]`.")
         paths = tuple(item.path("The included file") for item in given["path"].items("`path`"))
         if not paths:
-            raise entry.refuse("`include` needs a `path`.")
+            raise entry.refuse("`include` needs a `path`.", "Write it like `include: [other.yaml]`.")
         folder = posixpath.dirname(paths[0]) or "."
         if "project_directory" in given:
             folder = given["project_directory"].path("`project_directory`")
@@ -139,7 +139,9 @@ class Files:
             return service
         extends = service.data["extends"]
         if not left:
-            raise extends.refuse("Services extend one another in a circle, or too many of them.")
+            raise extends.refuse(
+                f"Services extend one another in a circle, or more than {MAX_EXTENDS} in a row."
+            )
         given = extends.data if isinstance(extends.data, dict) else {"service": extends}
         name = given["service"].text("`service` of `extends`") if "service" in given else ""
         others = services
@@ -152,7 +154,7 @@ class Files:
         if base is None:
             raise extends.refuse(f"There is no service {name!r} to extend.")
         if (base.place.file, name) in self._broken:
-            raise extends.refuse(f"The service {name!r}, which this one extends, can't be read.")
+            raise extends.refuse(f"The service {name!r}, which this one extends, is refused.")
         whole = self._base(base, others, environment, left - 1)
         own = {key: value for key, value in service.data.items() if key != "extends"}
         return service.with_data(merge(whole, service.with_data(own)).data)

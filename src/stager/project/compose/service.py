@@ -210,7 +210,7 @@ class ServiceReader:
         if unknown := given.keys() - {"path", "required", "format"}:
             raise item.refuse(f"`{min(unknown)}` isn't a key of an `env_file`.")
         if "path" not in given:
-            raise item.refuse("An `env_file` needs a `path`.")
+            raise item.refuse("An `env_file` needs a `path`.", "Write it like `env_file: settings.env`.")
         if given["path"].data == NULL_FILE:
             return {}
         path = given["path"].path("`env_file`")

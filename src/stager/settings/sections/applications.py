@@ -11,15 +11,24 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 
 from stager.domain.application import LOCAL_OWNER, Application
 from stager.domain.catalogue import OFFICIAL
-from stager.domain.names import slugify
+from stager.domain.identity.access_policy import Privacy
+from stager.domain.names import did_you_mean, slugify
 from stager.settings.loading.refusals import InvalidValue, Path, refuse
-from stager.settings.sections.builds import HookCommands, OptionalBuild, nameable, required_port
+from stager.settings.sections.access import Private
+from stager.settings.sections.builds import (
+    HookCommands,
+    OptionalBuild,
+    ServerHookCommands,
+    nameable,
+    required_port,
+)
 from stager.settings.sections.create_params import (
     HOST_CONFIG,
     check_allowed,
     check_host_config,
     check_parameters,
 )
+from stager.settings.sections.data import Data
 from stager.settings.sections.defaults import Defaults
 from stager.settings.sections.foreign_keys import FOREIGN_KEYS
 from stager.settings.sections.forks import check_application_forks
@@ -115,6 +124,9 @@ class App(ServiceKeys, Defaults):
     hooks: HookCommands = HookCommands()
     """Commands that run inside an instance."""
 
+    server_hooks: ServerHookCommands = ServerHookCommands()
+    """Commands that run on the server, such as to create a database for each preview."""
+
     services: dict[
         str, Annotated[Service, BeforeValidator(as_service, json_schema_input_type=Service | str)]
     ] = Field(default_factory=dict, examples=["{database: postgres:16}"])
@@ -130,6 +142,9 @@ class App(ServiceKeys, Defaults):
 
     pull_requests: PullRequests = PullRequests()
     """Which pull requests get a preview; see [Pull requests](#pull-requests)."""
+
+    data: Data = Data()
+    """How snapshots of its volumes are made, and who may; see [Data of previews](#data-of-previews)."""
 
     forks: Annotated[Literal["off", "approve", "open"], BeforeValidator(check_application_forks)] = "approve"
     """Whether pull requests from forks get a preview: `off`: never; `approve`: after a user with push
@@ -231,6 +246,16 @@ class App(ServiceKeys, Defaults):
         return self
 
     @model_validator(mode="after")
+    def _masked_services(self) -> Self:
+        """A script for a service that doesn't exist would mask nothing. A commit may declare further ones."""
+        known = {self.main, *self.services}
+        unknown = [] if self.build else sorted(self.data.mask.keys() - known)
+        if unknown:
+            hint = did_you_mean(unknown[0], known) or "name one of `services`"
+            refuse((("data", "mask", unknown[0]), f"isn't a service of this application; {hint}"))
+        return self
+
+    @model_validator(mode="after")
     def _one_owner(self) -> Self:
         owner = self.repo.partition("/")[0]
         if self.repo and self.repo_owner and owner.lower() != self.repo_owner.lower():
@@ -281,14 +306,24 @@ class App(ServiceKeys, Defaults):
             "build": build.recipe if build else None,
             "build_timeout": build.timeout if build else 0.0,
             "hooks": self.hooks.hooks,
+            "server_hooks": self.server_hooks.hooks,
             "repository_file_keys": frozenset(self.repository_file_keys),
             "rules": self.pull_requests.rules,
             "privacy": self.private.privacy if self.private else None,
+            "privacy_of_data": self._privacy_of_data,
+            "data": self.data.rules,
             "declared": self.declared,
             "service_secrets": {
                 name: secrets for name, entry in self.services.items() if (secrets := entry.secrets())
             },
         }
+
+    @property
+    def _privacy_of_data(self) -> Privacy | None:
+        """With cloned data, previews are public only if `private` says so."""
+        if "private" in self.model_fields_set:
+            return self.private.privacy if self.private else None
+        return Private().privacy
 
     def _secrets(self) -> dict[str, str]:
         """`secrets`, and the entries of `env` that refer to a variable or a file."""

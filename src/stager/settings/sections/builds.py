@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import posixpath
 import re
-from pathlib import PurePosixPath
-from typing import Annotated, Any, ClassVar, Self, TypeVar
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, model_validator
 
+from stager.domain.external import ServerHooks
 from stager.domain.recipe import Hooks, Recipe
+from stager.settings.loading.context import FolderPath
 from stager.settings.loading.refusals import InvalidValue, refuse
 from stager.settings.values.scalars import NOT_BOOLEAN, POSITIVE, Duration, Form, Size, Words, one_or_many
 from stager.settings.values.secret import Secret
@@ -48,6 +50,10 @@ def _runnable(command: tuple[str, ...]) -> tuple[str, ...]:
     if not command or not command[0]:
         raise InvalidValue("should be a command with a program")
     return command
+
+
+def _runnable_if_any(command: tuple[str, ...]) -> tuple[str, ...]:
+    return _runnable(command) if command else command
 
 
 Commands = Annotated[
@@ -186,6 +192,36 @@ class HookCommands(Section):
         return Hooks(self.after_launch, self.before_kill)
 
 
+class ServerHookCommands(Section):
+    """Commands that run on the server, as Stager's user and without a shell, to create something outside of
+    Stager for each preview; see [A database elsewhere](../how-to/external-database.md). The repository file
+    can't have them."""
+
+    before_launch: Annotated[Words, AfterValidator(_runnable_if_any)] = ()
+    """Command to run once for each preview, before anything is built or started. It prints `{"variables":
+    {...}, "secrets": {...}}`: environment variables of the services that run the repository's code."""
+
+    before_kill: Annotated[Words, AfterValidator(_runnable_if_any)] = ()
+    """Command to run once the preview is removed or killed. It is repeated until it exits with 0."""
+
+    timeout: Annotated[Duration, POSITIVE] = 300.0
+    """Time limit of each run."""
+
+    folder: Annotated[FolderPath, Field(validate_default=True)] = Path()
+    """Working directory, relative to the configuration's folder, where a program with a relative path such
+    as `./database.sh` is."""
+
+    forks: Literal["deny", "allow"] = "deny"
+    """Whether the commands run for code from forks, which then gets the variables and secrets."""
+
+    @property
+    def hooks(self) -> ServerHooks:
+        """The commands as a domain value."""
+        return ServerHooks(
+            self.before_launch, self.before_kill, self.timeout, self.forks == "allow", str(self.folder)
+        )
+
+
 def required_port(port: int | None, build: Build | None) -> None:
     """Refuse an application without a port, unless a Dockerfile may declare it."""
     if port is None and build is None:
@@ -222,7 +258,7 @@ class ImagesAndBuilds(Task):
     """An application's image is prebuilt, or Stager builds it from the commit (`build`)."""
 
     title: ClassVar = "Images and builds"
-    nested: ClassVar[tuple[str, ...]] = ("", "build", "hooks")
+    nested: ClassVar[tuple[str, ...]] = ("", "build", "hooks", "server_hooks")
     example: ClassVar = """\
 images:
   shop:                      # built from the commit
@@ -237,6 +273,9 @@ images:
     env: {RAILS_ENV: staging}
     hooks:
       after_launch: bin/migrate
+    server_hooks:
+      before_launch: ./database.sh create
+      before_kill: ./database.sh drop
   docs:                      # built by CI and pushed to a registry
     image: registry.example.org/docs:{sha}
     port: 80

@@ -14,21 +14,21 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
+from stager.domain.attempt import Attempt, ServiceFailure
 from stager.domain.deployment import DeployedService, Deployment
 from stager.domain.environment import (
-    Attempt,
     ChangeLink,
     Desired,
     Environment,
     EnvironmentKey,
     RunState,
-    ServiceFailure,
     Suspension,
     SuspensionReason,
 )
 from stager.domain.errors import Outcome
 from stager.domain.pull_requests.events import Delivery
 from stager.domain.recipe import Hooks, Manifest
+from stager.domain.snapshot import Snapshot, SnapshotState, SnapshotVolume
 from stager.domain.source import Change, Repository, Revision, Trust
 from stager.ports.store import DeliveryRecord, RefusedDeliveries, SeenRepository
 
@@ -59,6 +59,8 @@ class EnvironmentRow(NamedTuple):
     comment_id: str
     serving: int | None
     approved_sha: str
+    volume_epoch: int
+    has_cloned_data: bool
 
 
 class DeploymentRow(NamedTuple):
@@ -132,6 +134,30 @@ class ChangeRow(NamedTuple):
     author_is_bot: bool
 
 
+class SnapshotRow(NamedTuple):
+    """A snapshot. Images, volumes, secrets' owners and problem are JSON."""
+
+    id: str
+    app: str
+    number: int
+    state: str
+    created_at: int
+    created_by: str
+    origin: str
+    name: str
+    sha: str
+    ref: str
+    images: str
+    volumes: str
+    is_masked: bool
+    forks_allowed: bool
+    storage: str
+    is_chosen: bool
+    secrets_of: str
+    progress: str
+    problem: str | None
+
+
 class RepositoryRow(NamedTuple):
     """A known repository."""
 
@@ -174,6 +200,8 @@ def environment_row(environment: Environment) -> EnvironmentRow:
         comment_id=environment.comment_id,
         serving=environment.serving,
         approved_sha=environment.approved_sha,
+        volume_epoch=environment.volume_epoch,
+        has_cloned_data=environment.has_cloned_data,
     )
 
 
@@ -191,6 +219,8 @@ def environment_of(columns: Sequence[Any]) -> Environment:
         comment_id=row.comment_id,
         serving=row.serving,
         approved_sha=row.approved_sha,
+        volume_epoch=row.volume_epoch,
+        has_cloned_data=bool(row.has_cloned_data),
     )
 
 
@@ -360,6 +390,54 @@ def change_of(columns: Sequence[Any]) -> Change:
         draft=row.draft,
         description=row.description,
         author_is_bot=row.author_is_bot,
+    )
+
+
+def snapshot_row(snapshot: Snapshot) -> SnapshotRow:
+    return SnapshotRow(
+        id=snapshot.id,
+        app=snapshot.app,
+        number=snapshot.number,
+        state=snapshot.state,
+        created_at=stamp(snapshot.created_at),
+        created_by=snapshot.created_by,
+        origin=snapshot.origin,
+        name=snapshot.name,
+        sha=snapshot.revision.sha,
+        ref=snapshot.revision.ref,
+        images=json.dumps(dict(snapshot.images)),
+        volumes=json.dumps([asdict(each) for each in snapshot.volumes]),
+        is_masked=snapshot.is_masked,
+        forks_allowed=snapshot.forks_allowed,
+        storage=snapshot.storage,
+        is_chosen=snapshot.is_chosen,
+        secrets_of=json.dumps(dict(snapshot.secrets_of)),
+        progress=snapshot.progress,
+        problem=json.dumps(asdict(snapshot.problem)) if snapshot.problem else None,
+    )
+
+
+def snapshot_of(columns: Sequence[Any]) -> Snapshot:
+    row = SnapshotRow._make(columns)
+    return Snapshot(
+        id=row.id,
+        app=row.app,
+        number=row.number,
+        state=SnapshotState(row.state),
+        created_at=moment(row.created_at),
+        created_by=row.created_by,
+        origin=row.origin,
+        name=row.name,
+        revision=Revision(row.sha, row.ref),
+        images=json.loads(row.images),
+        volumes=tuple(SnapshotVolume(**each) for each in json.loads(row.volumes)),
+        is_masked=bool(row.is_masked),
+        forks_allowed=bool(row.forks_allowed),
+        storage=row.storage,
+        is_chosen=bool(row.is_chosen),
+        secrets_of=json.loads(row.secrets_of),
+        progress=row.progress,
+        problem=Outcome(**json.loads(row.problem)) if row.problem else None,
     )
 
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "v4"
+VERSION = "v5"
 """The newest migration: it brings a database to these tables."""
 
 PRE_RELEASE = frozenset({"0001", "0002", "0003", "0004"})
@@ -58,6 +58,8 @@ environments = Table(
     Column("comment_id", Text, nullable=False),
     Column("serving", Integer),
     Column("approved_sha", Text, nullable=False),
+    Column("volume_epoch", Integer, nullable=False, server_default=text("0")),
+    Column("has_cloned_data", Boolean, nullable=False, server_default=text("0")),
     UniqueConstraint("app", "subject"),
     Index("ix_environments_host", "host", "updated_at"),
     Index("ix_environments_subject", "subject", "created_at"),
@@ -205,6 +207,31 @@ repositories = Table(
     Column("repository_id", Text, primary_key=True),
     Column("owner", Text, nullable=False),
     Column("name", Text, nullable=False),
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("app", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("sha", Text, nullable=False),
+    Column("ref", Text, nullable=False),
+    Column("images", Text, nullable=False),
+    Column("volumes", Text, nullable=False),
+    Column("is_masked", Boolean, nullable=False),
+    Column("forks_allowed", Boolean, nullable=False),
+    Column("storage", Text, nullable=False),
+    Column("is_chosen", Boolean, nullable=False),
+    Column("secrets_of", Text, nullable=False),
+    Column("progress", Text, nullable=False),
+    Column("problem", Text),
+    UniqueConstraint("app", "number"),
 )
 
 facts = Table(

@@ -31,6 +31,7 @@ from sqlalchemy.exc import IntegrityError
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey, RunState
 from stager.domain.pull_requests.events import Delivery
+from stager.domain.snapshot import Snapshot
 from stager.domain.source import Change, Repository
 from stager.ports.store import (
     MAX_DELIVERIES,
@@ -48,6 +49,7 @@ from stager.stores.sqlite.rows import (
     EnvironmentRow,
     RefusedRow,
     RepositoryRow,
+    SnapshotRow,
     change_of,
     change_row,
     delivery_of,
@@ -63,6 +65,8 @@ from stager.stores.sqlite.rows import (
     refused_row,
     repository_of,
     repository_row,
+    snapshot_of,
+    snapshot_row,
     stamp,
 )
 from stager.stores.sqlite.schema import (
@@ -79,6 +83,7 @@ from stager.stores.sqlite.schema import (
     service_hosts,
     sessions,
     share_links,
+    snapshots,
 )
 from stager.stores.sqlite.statements import upsert
 
@@ -142,6 +147,9 @@ _BEING_SERVED = _pairs(environments.c.serving).where(environments.c.serving.is_n
 _STATE = select(environment_state.c.value).where(
     environment_state.c.environment_id == bindparam("environment_id"),
     environment_state.c.kind == bindparam("kind"),
+)
+_STATES = select(environment_state.c.environment_id, environment_state.c.value).where(
+    environment_state.c.kind == bindparam("kind")
 )
 _insert_state = insert(environment_state).from_select(
     ["environment_id", "kind", "value"],
@@ -274,6 +282,12 @@ _REPOSITORIES = _rows_of(repositories, RepositoryRow).order_by(
 )
 _SAVE_REPOSITORY = upsert(repositories, "app", "repository_id")
 
+_SNAPSHOT = _rows_of(snapshots, SnapshotRow).where(snapshots.c.id == bindparam("id"))
+_ALL_SNAPSHOTS = _rows_of(snapshots, SnapshotRow).order_by(snapshots.c.app, snapshots.c.number.desc())
+_SNAPSHOTS = _ALL_SNAPSHOTS.where(snapshots.c.app == bindparam("app"))
+_SAVE_SNAPSHOT = upsert(snapshots, "id")
+_DELETE_SNAPSHOT = delete(snapshots).where(snapshots.c.id == bindparam("of_id"))
+
 _FACT = select(facts.c.value).where(facts.c.name == bindparam("name"))
 _SAVE_FACT = upsert(facts, "name")
 
@@ -287,7 +301,15 @@ _DELETE_EXPIRED: tuple[Delete, ...] = (
     ),
     delete(refused_deliveries).where(refused_deliveries.c.at < bindparam("deliveries_before")),
     delete(processed_events).where(processed_events.c.at < bindparam("deliveries_before")),
-    delete(environments).where(not_(_is_present), environments.c.updated_at < bindparam("before")),
+    delete(environments).where(
+        not_(_is_present),
+        environments.c.updated_at < bindparam("before"),
+        environments.c.id.not_in(
+            select(environment_state.c.environment_id).where(
+                environment_state.c.kind == StateKind.EXTERNAL.value
+            )
+        ),
+    ),
     delete(sessions).where(sessions.c.expires_at < bindparam("before")),
     delete(share_links).where(share_links.c.expires_at < bindparam("before")),
 )
@@ -343,6 +365,10 @@ class SqliteTransaction(SqliteAccountRecords):
         return self._all(_BEING_SERVED, pair_of)
 
     def save_environment(self, environment: Environment) -> None:
+        if environment.desired.is_present:
+            holder = self._first(_PRESENT_BY_SERVICE_HOST, environment_of, host=environment.host)
+            if holder is not None and holder.id != environment.id:
+                raise ValueError(f"another present environment has the host {environment.host}")
         try:
             self._change(_SAVE_ENVIRONMENT, environment_row(environment)._asdict())
         except IntegrityError as error:
@@ -357,6 +383,9 @@ class SqliteTransaction(SqliteAccountRecords):
             self._change(_SAVE_STATE, {**row, "of_value": value})
         else:
             self._change(_DELETE_STATE, row)
+
+    def environment_states(self, kind: StateKind) -> dict[str, str]:
+        return dict(self._all(_STATES, _pair_of, kind=kind.value))
 
     def deployment(self, deployment_id: str) -> Deployment | None:
         return self._first(_DEPLOYMENT, deployment_of, id=deployment_id)
@@ -441,6 +470,24 @@ class SqliteTransaction(SqliteAccountRecords):
     def save_repository(self, app: str, repository: Repository) -> None:
         self._change(_SAVE_REPOSITORY, repository_row(app, repository)._asdict())
 
+    def snapshot(self, snapshot_id: str) -> Snapshot | None:
+        return self._first(_SNAPSHOT, snapshot_of, id=snapshot_id)
+
+    def snapshots(self, app: str | None = None) -> list[Snapshot]:
+        if app is None:
+            return self._all(_ALL_SNAPSHOTS, snapshot_of)
+        return self._all(_SNAPSHOTS, snapshot_of, app=app)
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        try:
+            self._change(_SAVE_SNAPSHOT, snapshot_row(snapshot)._asdict())
+        except IntegrityError as error:
+            text = f"another snapshot of {snapshot.app} has the number {snapshot.number}"
+            raise ValueError(text) from error
+
+    def delete_snapshot(self, snapshot_id: str) -> None:
+        self._change(_DELETE_SNAPSHOT, {"of_id": snapshot_id})
+
     def fact(self, name: str) -> str:
         return self._first(_FACT, _text_of, name=name) or ""
 
@@ -468,6 +515,10 @@ def _key(delivery: Delivery) -> dict[str, object]:
 
 def _text_of(columns: Sequence[Any]) -> str:
     return str(columns[0])
+
+
+def _pair_of(columns: Sequence[Any]) -> tuple[str, str]:
+    return str(columns[0]), str(columns[1])
 
 
 def _set_aside_of(columns: Sequence[Any]) -> SetAsideDelivery:

@@ -4,7 +4,7 @@ answers the requests to the endpoints of its containers."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -14,12 +14,14 @@ from stager.domain.errors import Fault, Retry
 from stager.domain.profile import ProfileName
 from stager.domain.route import Endpoint
 from stager.ports.clock import Clock
+from stager.ports.data import VolumeKey
 from stager.ports.engine import Checked, InstanceSpec, Listener, Ran, Size, Volume, check_volume_names
 from stager.ports.firewall import Firewall
 from stager.testing.fakes.clock import FakeClock
 from stager.testing.fakes.feed import Feed
 from stager.testing.fakes.program import Inner, Program
 from stager.testing.fakes.terminal import FakeTerminal
+from stager.testing.fakes.volumes import FakeVolumes
 
 KILLED = 137
 """The exit code after SIGKILL: 128 + 9."""
@@ -52,6 +54,7 @@ class FakeEngine:
         delays: seconds that a method takes, by its name; 0 by default.
         asked: host and path of each health check's request, in order.
         ran: instance and command of each command that was run inside, in order.
+        stored: the contents of volumes, and the snapshots, which `FakeData` makes.
     """
 
     def __init__(self, clock: Clock | None = None, firewall: Firewall | None = None) -> None:
@@ -59,12 +62,15 @@ class FakeEngine:
         self.delays: dict[str, float] = {}
         self.asked: list[tuple[str, str]] = []
         self.ran: list[tuple[str, tuple[str, ...]]] = []
+        self.stored = FakeVolumes()
         self._clock = clock or FakeClock()
         self._images: dict[str, str] = {}
         self._programs: dict[str, Program] = {}
         self._containers: dict[str, _Container] = {}
         self._networks: set[str] = set()
         self._volumes: set[tuple[str, str, int]] = set()
+        self._kept: set[tuple[str, str, int]] = set()
+        """Those of `_volumes` that belong to their environment."""
         self._prepared: set[str] = set()
         self._feed = Feed()
         self._printed = Feed()
@@ -156,6 +162,21 @@ class FakeEngine:
         """What the instance was created from."""
         return self._containers[instance].spec
 
+    def program(self, image: str) -> Program:
+        """What the image with this id does."""
+        return self._programs[image]
+
+    def uses(self, volume: VolumeKey) -> bool:
+        """Whether a running instance has this volume."""
+        return any(
+            c.instance.environment == volume.environment
+            and c.instance.state is InstanceState.RUNNING
+            and mount.volume == volume.name
+            and c.spec.number_of(mount.volume) == volume.number
+            for c in self._containers.values()
+            for mount in c.spec.container.mounts
+        )
+
     def variables(self, instance: str) -> dict[str, str]:
         """All environment variables of the instance."""
         spec = self._containers[instance].spec
@@ -169,7 +190,8 @@ class FakeEngine:
 
     @property
     def volume_names(self) -> frozenset[tuple[str, str, int]]:
-        """Environment, name and generation (0: none) of the named volumes that weren't swept yet."""
+        """Environment, name and number (see `InstanceSpec.number_of`) of the named volumes that weren't swept
+        yet."""
         return frozenset(self._volumes)
 
     def reached(self, instance: str, name: str) -> frozenset[str]:
@@ -264,6 +286,15 @@ class FakeEngine:
                 self.end(instance, program.exit_code, hungry=program.hungry)
         return self._containers[instance].instance
 
+    async def stop(self, instance: str) -> int:
+        await self._turn("stop")
+        if instance not in self._containers:
+            raise Retry("The container was removed before it stopped.", reason="instance-gone")
+        container = self._containers[instance]
+        if container.instance.state is InstanceState.RUNNING:
+            self.end(instance, self._programs[container.spec.image].stop_code)
+        return self._containers[instance].instance.exit_code or 0
+
     async def remove(self, instance: str) -> None:
         await self._turn("remove")
         if instance in self._containers:
@@ -353,7 +384,7 @@ class FakeEngine:
             Volume(name, number, 0) for owner, name, number in sorted(self._volumes) if owner == environment
         ]
 
-    async def sweep(self, present: Collection[str] | None = None) -> int:
+    async def sweep(self, present: Mapping[str, Collection[int]] | None = None) -> int:
         await self._turn("sweep")
         there = [container.instance for container in self._containers.values()]
         newest = {
@@ -361,11 +392,12 @@ class FakeEngine:
         }
         ahead = {n for i in there for n in i.joined if _generation(n) >= newest[i.environment]}
         networks = self._networks - self._prepared - {i.network for i in there} - ahead
-        owners = {(i.environment, number) for i in there for number in (0, i.generation)}
-        kept = {each for each in self._volumes if not each[2] and (present is None or each[0] in present)}
-        volumes = {each for each in self._volumes - kept if (each[0], each[2]) not in owners}
+        volumes = {each for each in self._volumes if not self._is_needed(each, present)}
         self._networks -= networks
         self._volumes -= volumes
+        self._kept -= volumes
+        for environment, name, number in volumes:
+            self.stored.drop(VolumeKey(environment, name, number))
         for instance in there:
             gone = instance.joined & networks
             left = instance.generations - {_generation(network) for network in gone}
@@ -373,6 +405,19 @@ class FakeEngine:
             now = replace(instance, joined=instance.joined - gone, generations=left)
             self._containers[instance.id] = replace(container, instance=now)
         return len(networks) + len(volumes)
+
+    def _is_needed(self, volume: tuple[str, str, int], present: Mapping[str, Collection[int]] | None) -> bool:
+        environment, name, number = volume
+        specs = [c.spec for c in self._containers.values() if c.instance.environment == environment]
+        if any(name == m.volume and s.number_of(name) == number for s in specs for m in s.container.mounts):
+            return True
+        if volume not in self._kept:
+            return any(number == spec.labels.generation for spec in specs)
+        if present is None:
+            return True
+        if environment in present:
+            return number in present[environment]
+        return any(number == spec.volume_epoch for spec in specs)
 
     def events(self) -> AsyncIterator[str]:
         return self._feed.follow()
@@ -417,8 +462,11 @@ class FakeEngine:
         network = _network(labels.environment, spec.network)
         self._networks.add(network)
         for name in {mount.volume for mount in spec.container.mounts if mount.volume}:
-            generation = labels.generation if name in spec.fresh_volumes else 0
-            self._volumes.add((labels.environment, name, generation))
+            volume = (labels.environment, name, spec.number_of(name))
+            self.stored.create(VolumeKey(*volume), spec.clones.get(name))
+            self._volumes.add(volume)
+            if name not in spec.fresh_volumes:
+                self._kept.add(volume)
         instance = Instance(
             f"container{self._made:04}",
             labels.environment,

@@ -37,6 +37,7 @@ class Program:
         hungry: it exceeds its memory limit, and exits with `exit_code`.
         output: what it prints.
         starts: False if it can't be started at all, as with a command that isn't in the image.
+        stop_code: the exit code after a stop.
         healthy: the result of the image's own check; None if it has none.
         refusal: why its responses can't be passed on to visitors; it has no status then.
         checkable: False if its own check can't be run in it.
@@ -54,6 +55,7 @@ class Program:
     hungry: bool = False
     output: str = ""
     starts: bool = True
+    stop_code: int = 0
     healthy: bool | None = None
     refusal: str = ""
     checkable: bool = True

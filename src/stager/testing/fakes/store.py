@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from operator import attrgetter, itemgetter
@@ -13,6 +13,7 @@ from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.identity.accounts import ShareLink
 from stager.domain.pull_requests.events import Delivery
+from stager.domain.snapshot import Snapshot
 from stager.domain.source import Change, Repository
 from stager.ports.store import (
     MAX_DELIVERIES,
@@ -109,6 +110,7 @@ class _Tables(AccountTables):
     processed_events: dict[tuple[str, str], datetime] = field(default_factory=dict)
     state: dict[tuple[str, StateKind], str] = field(default_factory=dict)
     service_hosts: dict[str, tuple[str, str]] = field(default_factory=dict)
+    snapshots: dict[str, Snapshot] = field(default_factory=dict)
 
     def copy(self) -> _Tables:
         return _Tables(*(dict(getattr(self, f.name)) for f in fields(self)))
@@ -179,7 +181,9 @@ class MemoryTransaction(MemoryAccountRecords):
     def save_environment(self, environment: Environment) -> None:
         rows = self._to_write.environments
         others = [e for e in rows.values() if e.id != environment.id]
-        if environment.desired.is_present and _is_taken(environment.host, others):
+        owner, _ = self._to_write.service_hosts.get(environment.host, ("", ""))
+        holders = [e for e in others if environment.host == e.host or e.id == owner]
+        if environment.desired.is_present and any(e.desired.is_present for e in holders):
             raise ValueError(f"another present environment has the host {environment.host}")
         if any(e.key == environment.key for e in others):
             raise ValueError(f"another environment has the key {environment.key}")
@@ -197,6 +201,9 @@ class MemoryTransaction(MemoryAccountRecords):
             tables.state.pop((environment_id, kind), None)
         elif environment_id in tables.environments:
             tables.state[environment_id, kind] = value
+
+    def environment_states(self, kind: StateKind) -> dict[str, str]:
+        return {environment: value for (environment, of), value in self._tables.state.items() if of == kind}
 
     def deployment(self, deployment_id: str) -> Deployment | None:
         return self._tables.deployments.get(deployment_id)
@@ -305,6 +312,24 @@ class MemoryTransaction(MemoryAccountRecords):
     def save_repository(self, app: str, repository: Repository) -> None:
         self._to_write.repositories[app, repository.id] = SeenRepository(app, repository)
 
+    def snapshot(self, snapshot_id: str) -> Snapshot | None:
+        return self._tables.snapshots.get(snapshot_id)
+
+    def snapshots(self, app: str | None = None) -> list[Snapshot]:
+        found = (each for each in self._tables.snapshots.values() if app in (None, each.app))
+        by_number = sorted(found, key=attrgetter("number"), reverse=True)
+        return sorted(by_number, key=attrgetter("app"))
+
+    def save_snapshot(self, snapshot: Snapshot) -> None:
+        rows = self._to_write.snapshots
+        others = (each for each in rows.values() if each.id != snapshot.id)
+        if any((each.app, each.number) == (snapshot.app, snapshot.number) for each in others):
+            raise ValueError(f"another snapshot of {snapshot.app} has the number {snapshot.number}")
+        rows[snapshot.id] = snapshot
+
+    def delete_snapshot(self, snapshot_id: str) -> None:
+        self._to_write.snapshots.pop(snapshot_id, None)
+
     def fact(self, name: str) -> str:
         return self._tables.facts.get(name, "")
 
@@ -325,7 +350,9 @@ class MemoryTransaction(MemoryAccountRecords):
     ) -> int:
         finished_before = deliveries_before or before
         tables = self._to_write
-        environments = [e.id for e in self.environments(present=False) if e.updated_at < before]
+        kept = self.environment_states(StateKind.EXTERNAL)
+        absent = (e for e in self.environments(present=False) if e.id not in kept)
+        environments = [e.id for e in absent if e.updated_at < before]
         events = [key for key, at in tables.processed_events.items() if at < finished_before]
         surplus = list(tables.receipts)[: max(0, len(tables.receipts) - max_deliveries)]
         receipts = [
@@ -368,10 +395,6 @@ def _delete_environment(tables: _Tables, environment: str) -> None:
 def _drop_service_hosts(tables: _Tables, environment: str) -> None:
     hosts = [host for host, (holder, _) in tables.service_hosts.items() if holder == environment]
     _drop(tables.service_hosts, hosts)
-
-
-def _is_taken(host: str, environments: Iterable[Environment]) -> bool:
-    return any(e.desired.is_present and e.host == host for e in environments)
 
 
 def _drop(rows: dict[K, V], keys: Collection[K]) -> int:

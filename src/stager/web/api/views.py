@@ -154,7 +154,10 @@ def view_of(control: ControlPlane, row: Row, blocked: Sequence[Blocked] = ()) ->
         withheld=list(control.applications.withheld(environment.app, environment.desired.trust))
         if row.visibility.secret_names
         else [],
-        warnings=list(control.applications.warnings(environment.app, environment.desired.trust)),
+        warnings=[
+            *control.applications.warnings(environment.app, environment.desired.trust),
+            *(row.problems if row.visibility.logs else ()),
+        ],
         blocked=[_blocked_view_of(each) for each in blocked] if row.visibility.logs else [],
         services=[_service_view_of(control, environment, each) for each in row.services],
         change=ChangeView(

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from stager.cli.up.build_choice import BuildOptions
-from stager.cli.up.preparation import Options, Prepared, prepare
-from stager.cli.up.variables import Given
+from stager.cli.up.options import BuildOptions, Given, Options
+from stager.cli.up.preparation import prepare
+from stager.cli.up.prepared import Prepared
 from stager.domain.errors import Fault, Refused
 from tests.unit.cli.up.terminal import FakeTerminal
 
@@ -36,9 +36,10 @@ def prepared(
     port: int | None = None,
     env: tuple[str, ...] = (),
     files: tuple[Path, ...] = (),
+    build_args: tuple[str, ...] = (),
     terminal: FakeTerminal | None = None,
 ) -> Prepared:
-    options = Options(BuildOptions(dockerfile, context), port, Given(env, files))
+    options = Options(BuildOptions(dockerfile, context), port, Given(env, files, build_args))
     key = folder.parent / f"{folder.name}.key"
     return prepare(folder, key, options, terminal or FakeTerminal(), is_env_tracked=False)
 
@@ -189,6 +190,49 @@ class TestBuild:
         assert set(found.overlay(tmp_path)) == {"Dockerfile", ".dockerignore"}
         write(tmp_path, Dockerfile=ONE)
         assert set(found.overlay(tmp_path)) == {".dockerignore"}
+
+
+class TestBuildArguments:
+    def test_the_base_image_of_a_generated_dockerfile(self, tmp_path: Path) -> None:
+        write(tmp_path, requirements_dot_txt="flask\n", app_dot_py="import flask\napp = flask.Flask('x')\n")
+        found = prepared(tmp_path, build_args=("PYTHON_BASE=own/python:1", "PIP_INDEX_URL=https://a.example"))
+        assert build_of(found)["args"] == {
+            "PYTHON_BASE": "own/python:1",
+            "PIP_INDEX_URL": "https://a.example",
+        }
+        text = found.overlay(tmp_path)["Dockerfile"].decode()
+        assert text.count("ARG PYTHON_BASE") == 1
+        assert "\nARG PIP_INDEX_URL\n" in text
+        assert "PYTHON_BASE" not in found.application["secrets"], "it isn't a variable of the application"
+
+    def test_they_override_those_of_stager_yml(self, tmp_path: Path) -> None:
+        write(tmp_path, Dockerfile=f"{ONE}ARG A\nARG B\n")
+        (tmp_path / ".stager.yml").write_text("build: {args: {A: file, B: file}}\n")
+        found = prepared(tmp_path, build_args=("A=given",))
+        assert build_of(found)["args"] == {"A": "given"}
+        file = yaml.safe_load(found.overlay(tmp_path)[".stager.yml"])
+        assert file == {"build": {"args": {"A": "given", "B": "file"}}}
+
+    def test_a_value_is_taken_literally(self, tmp_path: Path) -> None:
+        found = prepared(write(tmp_path, Dockerfile=ONE), build_args=("A=${HOME}",))
+        assert build_of(found)["args"] == {"A": "$${HOME}"}
+
+    def test_a_name_alone_takes_the_value_of_the_shell(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        write(tmp_path, Dockerfile=ONE)
+        monkeypatch.setenv("A", "shell")
+        assert build_of(prepared(tmp_path, build_args=("A",)))["args"] == {"A": "shell"}
+        with pytest.raises(Refused, match="--build-arg: NOT_SET isn't set in this shell"):
+            prepared(tmp_path, build_args=("NOT_SET",))
+        with pytest.raises(Refused, match="--build-arg: expected NAME=VALUE"):
+            prepared(tmp_path, build_args=("A-B=1",))
+
+    def test_with_a_compose_file(self, tmp_path: Path) -> None:
+        write(tmp_path, Dockerfile=ONE, compose_dot_yaml="services: {web: {build: ., ports: ['3000']}}\n")
+        found = prepared(tmp_path, build_args=("BASE=own:1",))
+        assert found.application["compose"] is True
+        assert build_of(found) == {"auto": True, "args": {"BASE": "own:1"}, "secrets": {}}
 
 
 class TestVariables:

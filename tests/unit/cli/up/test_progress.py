@@ -1,66 +1,62 @@
-"""What `stager up` prints of a preview's progress, by the answers of the server's API."""
+"""What `stager up` prints of a preview's progress."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Any
 
-import httpx
 import pytest
 
-from stager.cli.up.progress import NOT_FOUND, VALUES, ApplicationApi, Progress, option_for
+from stager.cli.up.progress import NOT_FOUND, VALUES, Preview, Progress, option_for
+from stager.domain.status import State, Status
 from tests.unit.cli.up.terminal import FakeTerminal
 
-PREVIEW = {
-    "id": "e1", "app": "shop", "url": "http://shop.localhost:8000", "hint": "", "reason": "", "generation": 1,
-}  # fmt: skip
+BUILDING = Status(State.BUILDING, "The preview is being built.")
+LIVE = Status(State.LIVE, "The preview is live.")
 
 
-class Server:
-    """The API, with one answer after the other for the state of the preview `shop`."""
+class Statuses:
+    """The only preview, with one status after the other."""
 
-    def __init__(self, *states: Mapping[str, Any]) -> None:
-        self._states = [{**PREVIEW, **state} for state in states]
+    def __init__(self, *statuses: Status) -> None:
+        self._statuses = list(statuses)
         self.is_over = asyncio.Event()
 
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        path = request.url.path.removeprefix("/api/v1/environments")
-        match path:
-            case "":
-                assert request.url.params["app"] == "shop"
-                if not self._states:
-                    self.is_over.set()
-                    return httpx.Response(200, json=[])
-                return httpx.Response(200, json=[self._states.pop(0)])
-            case "/e1/deployments":
-                return httpx.Response(200, json=[{"id": "d1", "generation": 1, "building_at": "now"}])
-            case "/e1/build-log":
-                return httpx.Response(200, text="#1 a step\n#2 another\n")
-        assert path == "/e1/log"
-        assert request.url.params["deployment"] == "d1"
-        return httpx.Response(200, text="the last lines")
+    async def changed(self, seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    async def preview(self) -> Preview | None:
+        if not self._statuses:
+            self.is_over.set()
+            return None
+        status = self._statuses.pop(0)
+        return Preview("e1", 1, "http://shop.localhost:8000", status, "d1", has_build=True)
+
+    async def build_log(self, preview: Preview) -> AsyncIterator[str]:
+        assert preview.id == "e1"
+        yield "#1 a step"
+        yield "#2 another"
+
+    async def log(self, preview: Preview) -> str:
+        assert preview.deployment == "d1"
+        return "the last lines"
 
 
-async def printed(*states: Mapping[str, Any], default_command: str = "") -> list[str]:
-    server, terminal = Server(*states), FakeTerminal()
-    async with httpx.AsyncClient(
-        transport=httpx.MockTransport(server), base_url="http://localhost"
-    ) as client:
-        progress = Progress(ApplicationApi(client, "shop"), terminal, default_command, opens=False)
-        following = asyncio.create_task(progress.follow())
-        await asyncio.wait_for(server.is_over.wait(), 30)
-        following.cancel()
-        with suppress(asyncio.CancelledError):
-            await following
+async def printed(*statuses: Status, default_command: str = "") -> list[str]:
+    previews, terminal, is_settled = Statuses(*statuses), FakeTerminal(), asyncio.Event()
+    progress = Progress(previews, terminal, default_command, opens=False)
+    following = asyncio.create_task(progress.follow(is_settled))
+    await asyncio.wait_for(previews.is_over.wait(), 30)
+    following.cancel()
+    with suppress(asyncio.CancelledError):
+        await following
+    assert is_settled.is_set() == any(status.settled for status in statuses)
     return terminal.said
 
 
 async def test_the_build_is_streamed_once() -> None:
-    building = {"state": "building", "message": "The preview is being built."}
-    live = {"state": "live", "message": "The preview is live."}
-    assert await printed(building, building, live, live) == [
+    assert await printed(BUILDING, BUILDING, LIVE, LIVE) == [
         "building: The preview is being built.",
         "  #1 a step",
         "  #2 another",
@@ -69,8 +65,7 @@ async def test_the_build_is_streamed_once() -> None:
 
 
 async def test_a_build_that_is_over_at_the_first_look_is_shown() -> None:
-    live = {"state": "live", "message": "The preview is live."}
-    assert await printed(live, live) == [
+    assert await printed(LIVE, LIVE) == [
         "building: The preview is being built.",
         "  #1 a step",
         "  #2 another",
@@ -79,13 +74,12 @@ async def test_a_build_that_is_over_at_the_first_look_is_shown() -> None:
 
 
 async def test_a_failed_build_is_not_printed_twice() -> None:
-    building = {"state": "building", "message": "The preview is being built."}
-    failed = {"state": "failed", "message": "Step 2 failed.", "reason": "build-failed"}
-    assert (await printed(building, failed))[-1] == f"failed: Step 2 failed.\n{VALUES}"
+    failed = Status(State.FAILED, "Step 2 failed.", reason="build-failed")
+    assert (await printed(BUILDING, failed))[-1] == f"failed: Step 2 failed.\n{VALUES}"
 
 
 async def test_a_failure_has_its_log_and_what_ran() -> None:
-    failed = {"state": "failed", "message": "It exited.", "reason": "exited", "hint": "Check the last lines."}
+    failed = Status(State.FAILED, "It exited.", "Check the last lines.", "exited")
     *_, text = await printed(failed, default_command="sh")
     assert text.splitlines() == [
         "failed: It exited.",
@@ -107,4 +101,4 @@ async def test_a_failure_has_its_log_and_what_ran() -> None:
     ],
 )
 def test_the_option_that_helps(reason: str, message: str, hint: str, expected: str) -> None:
-    assert option_for({"reason": reason, "message": message, "hint": hint}) == expected
+    assert option_for(Status(State.FAILED, message, hint, reason)) == expected

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from stager.cli.up.base_image import BaseImage, inspect
-from stager.cli.up.build_choice import BuildChooser, BuildOptions
+from stager.cli.up.build_choice import BuildChooser
+from stager.cli.up.options import BuildOptions
 from stager.cli.up.run_choice import RunChoice, RunChooser
 from stager.domain.errors import Refused
 from stager.project.last_stage import port_in, read_last_stage

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from stager.cli.up.variables import Given, SecretGenerator, Variables, completed, given_variables
+from stager.cli.up.options import Given
+from stager.cli.up.variables import SecretGenerator, Variables, completed, given_variables
 from stager.domain.errors import Refused
 from stager.project.variables import Variable
 from tests.unit.cli.up.terminal import FakeTerminal

@@ -452,7 +452,7 @@ class TestWaiting:
         await harness.rest()
         killed = await harness.stop("x")
         assert killed
-        with pytest.raises(Retry, match="isn't removed after 10 s"):
+        with pytest.raises(Retry, match="wasn't removed within 10 s"):
             await harness.running.waiters.until_removed(killed, 10)
 
     async def test_for_the_removal_ends_when_it_is_launched_again(self, harness: Harness) -> None:

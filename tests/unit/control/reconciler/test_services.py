@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from stager.domain.application import Application
-from stager.domain.environment import Environment, Instance, InstanceState, ServiceFailure
+from stager.domain.attempt import ServiceFailure
+from stager.domain.environment import Environment, Instance, InstanceState
 from stager.domain.errors import Outcome
 from stager.domain.recipe import Recipe
 from stager.domain.route import Endpoint, Health, Page
@@ -370,6 +371,22 @@ class TestCompose:
         [content] = works.engine.spec(instances["db"].id).content
         assert content.target == "/docker-entrypoint-initdb.d/init.sql"
         assert b"create table t();" in content.archive
+
+    async def test_build_arguments_apply_to_all_services_that_are_built(self) -> None:
+        """And what the Compose file builds stays the same."""
+        recipe = replace(BUILT.build or Recipe(), arguments={"BASE": "given"})
+        app = replace(BUILT, build=recipe, declared=StackDeclaration(compose=USUAL_NAMES))
+        text = (
+            "services:\n"
+            "  app: {build: {context: web, args: {BASE: own, A: b}}, ports: ['8080:8080']}\n"
+            "  worker: {build: {context: jobs, args: {BASE: own}}}\n"
+        )
+        async with Works([app]).open() as works:
+            self.commit(works, "a1", text, **{"web/Dockerfile": "FROM x", "jobs/Dockerfile": "FROM x"})
+            await works.opened("a1")
+
+            recipes = {order.recipe.context: order.recipe.arguments for order in works.builder.orders}
+            assert recipes == {"web": {"BASE": "given", "A": "b"}, "jobs": {"BASE": "given"}}
 
     async def test_a_push_that_changes_a_mounted_file_replaces_its_service(self, works: Works) -> None:
         self.commit(works, "a1")

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from stager.control.reconciler.controller import MAX_PAUSE
-from stager.domain.deployment import INTERNAL_ERRORS_ALLOWED
+from stager.domain.attempt import INTERNAL_ERRORS_ALLOWED
 from stager.domain.route import Page
 from stager.domain.status import State
 from stager.domain.unexpected import INTERNAL_ERROR

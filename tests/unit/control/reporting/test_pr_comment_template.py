@@ -13,15 +13,14 @@ from markdown_it.token import Token
 from stager.control.environments.records import Note
 from stager.control.reporting.pr_comment_template import QUIET, comment_body, qr_lines
 from stager.control.reporting.reporter import ReportState
+from stager.domain.attempt import Attempt, ServiceFailure
 from stager.domain.deployment import Deployment
 from stager.domain.environment import (
-    Attempt,
     ChangeLink,
     Desired,
     Environment,
     EnvironmentKey,
     RunState,
-    ServiceFailure,
     Suspension,
     SuspensionReason,
 )

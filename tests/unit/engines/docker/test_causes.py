@@ -141,3 +141,13 @@ def test_a_base_image_that_isnt_here_is_no_trouble_of_the_network() -> None:
 
     assert "docker pull" in likely_cause(step, step.error)
     assert "Docker Hub" in likely_cause(step, step.error)
+
+
+def test_the_argument_that_chooses_a_missing_base_image() -> None:
+    step = Step("[internal] load metadata for docker.io/library/python:3", "dial tcp: no such host")
+    found = likely_cause(step, step.error, {"python:3": "PYTHON_BASE", "node": "NODE_BASE"})
+    assert "`stager up --build-arg PYTHON_BASE=IMAGE`" in found
+    assert "`build: {args: {PYTHON_BASE: IMAGE}}`" in found
+    other = Step("[internal] load metadata for docker.io/library/node:latest", "dial tcp: no such host")
+    assert "NODE_BASE=IMAGE" in likely_cause(other, other.error, {"node": "NODE_BASE"})
+    assert "--build-arg" not in likely_cause(other, other.error, {"python:3": "PYTHON_BASE"})

@@ -26,7 +26,7 @@ from stager.engines.docker.build.built_images import BuiltImages, facts
 from stager.engines.docker.build.progress import Progress
 from stager.engines.docker.client import engine_errors, request_json
 from stager.ports.builder import BuildOrder, ImageFacts, Say
-from stager.project.dockerfile import declared
+from stager.project.dockerfile import base_arguments, declared
 
 log = structlog.get_logger(__name__)
 
@@ -140,7 +140,7 @@ class BuildxBuilder:
             raise _builder_missing() from error
         progress.feed("", last=True)
         if code != 0:
-            raise await _failure(progress)
+            raise await _failure(progress, base_arguments(context.text, order.recipe.arguments))
         return id_file.read_text("ascii").strip()
 
     def _variables(self, recipe: Recipe, folder: Path) -> Mapping[str, str]:
@@ -241,7 +241,12 @@ def masking(recipe: Recipe) -> Callable[[str], str]:
     return lambda text: pattern.sub("***", text)
 
 
-async def _failure(progress: Progress) -> StagerError:
+async def _failure(progress: Progress, bases: Mapping[str, str]) -> StagerError:
+    """The error of a failed build.
+
+    Args:
+        bases: base images with the build arguments that choose them.
+    """
     step, complaint = progress.failed, progress.complaint
     if step is None and AWAY.search(complaint):
         return _engine_away(complaint)
@@ -252,7 +257,7 @@ async def _failure(progress: Progress) -> StagerError:
     words = f"{step.error if step else complaint}\n{progress.last_lines}"
     return Fault(
         failure_causes.sentence(step, complaint),
-        hint=failure_causes.likely_cause(step, words),
+        hint=failure_causes.likely_cause(step, words, bases),
         reason="build-failed",
         detail=progress.last_lines,
     )

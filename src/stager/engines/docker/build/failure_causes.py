@@ -5,6 +5,8 @@ in the table counts.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from stager.engines.docker.build.progress import Step, shortened
 
@@ -117,6 +119,8 @@ _CAUSES: tuple[tuple[str, str], ...] = (
     ),
 )
 
+NO_ARGUMENTS: Mapping[str, str] = MappingProxyType({})
+
 FRONTEND = re.compile(r"resolve image config for (?:docker-image://)?(\S+)")
 """The step in which BuildKit resolves the image of a `# syntax=` line."""
 BASE_IMAGE = re.compile(r"\[internal\] load metadata for (\S+)")
@@ -128,21 +132,28 @@ FRONTEND_HINT = (
 )
 BASE_IMAGE_HINT = (
     "Fetch it with `docker pull` on Stager's machine while it has network access, or use a local image "
-    "(`docker images`). " + _WITHOUT_HUB
+    "(`docker images`){}. " + _WITHOUT_HUB
+)
+BASE_ARGUMENT_HINT = (
+    ": the build argument {0} chooses it, by `build: {{args: {{{0}: IMAGE}}}}` or `stager up --build-arg "
+    "{0}=IMAGE`"
 )
 
 
-def likely_cause(step: Step | None, words: str) -> str:
+def likely_cause(step: Step | None, words: str, base_arguments: Mapping[str, str] = NO_ARGUMENTS) -> str:
     """The hint for a failed build; empty if no cause matches.
 
     Args:
         step: the step that failed, if one did.
         words: the error, and the log's last lines.
+        base_arguments: base images with the build arguments that choose them.
     """
     if step and FRONTEND.match(step.name):
         return FRONTEND_HINT
-    if step and BASE_IMAGE.match(step.name):
-        return BASE_IMAGE_HINT
+    if step and (found := BASE_IMAGE.match(step.name)):
+        names = {_familiar(image): name for image, name in base_arguments.items()}
+        name = names.get(_familiar(found[1]), "")
+        return BASE_IMAGE_HINT.format(BASE_ARGUMENT_HINT.format(name) if name else "")
     for pattern, hint in _CAUSES:
         if found := re.search(pattern, words, re.IGNORECASE):
             return hint.format(next((group for group in found.groups() if group), ""))
@@ -177,5 +188,5 @@ def _plain(error: str) -> str:
 
 
 def _familiar(reference: str) -> str:
-    """The short form of a reference: without the prefix of Docker Hub."""
-    return reference.removeprefix("docker.io/").removeprefix("library/")
+    """The short form of a reference: without the prefix of Docker Hub and the default tag."""
+    return reference.removeprefix("docker.io/").removeprefix("library/").removesuffix(":latest")

@@ -81,11 +81,11 @@ class ServiceKeys(Section):
     """Name of the main service, which answers at the preview's own host. If empty, `web`; with `compose`, the
     only service with ports once databases and tools are left out."""
 
-    volumes: Annotated[dict[str, Literal["keep", "fresh"]], Field(examples=["{uploads: fresh}"])] = Field(
-        default_factory=dict
+    volumes: Annotated[dict[str, Literal["keep", "fresh", "clone"]], Field(examples=["{uploads: fresh}"])] = (
+        Field(default_factory=dict)
     )
     """How long named volumes live, by name: `keep`: for the preview's life, the default; `fresh`: empty at
-    each push."""
+    each push; `clone`: at each push a copy of the application's current snapshot."""
 
     profiles: Annotated[tuple[str, ...], ONE_OR_MANY] = ()
     """Active profiles: services with one of them run, too."""

@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from stager.domain.deployment import (
+from stager.domain.attempt import (
     CRASHES_ALLOWED,
     LONG_RUN,
     LONGEST_PAUSE,
+    Attempt,
     Ending,
+    ServiceFailure,
     after_answer,
     after_error,
     after_exit,
@@ -20,7 +22,7 @@ from stager.domain.deployment import (
     degraded,
     pause,
 )
-from stager.domain.environment import WEB_SERVICE, Attempt, Instance, InstanceState, Service, ServiceFailure
+from stager.domain.environment import WEB_SERVICE, Instance, InstanceState, Service
 from stager.domain.errors import Fault, Outcome, Refused, Retry
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -217,8 +219,15 @@ class TestServices:
 
         assert (attempt.failures, attempt.retry_at, attempt.final) == (4, None, False)
         assert attempt.failed_services["cache"].failures == 1
-        assert attempt.outcome == Outcome.of(error)
+        assert attempt.outcome == replace(Outcome.of(error), service="cache")
+        assert attempt.own_outcome is None
         assert after_answer(attempt, of(CACHE), CACHE).outcome is None
+
+    def test_a_service_that_is_healthy_keeps_the_same_failure_of_the_main_one(self) -> None:
+        error = Retry("Not now.", reason="away")
+        attempt = after_error(after_error(Attempt(1), error, NOW, CACHE), error, NOW, WEB_SERVICE)
+
+        assert after_answer(attempt, of(CACHE), CACHE).outcome == Outcome.of(error)
 
     def test_a_job_is_done_once_it_exited_with_0(self) -> None:
         done = after_exit(Attempt(1), JOB, Ending(of(JOB, 0)), NOW)

@@ -1,0 +1,1 @@
+"""Snapshots of volumes: how they are made, kept and used."""

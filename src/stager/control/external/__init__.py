@@ -1,0 +1,1 @@
+"""External resources: what an application's server hooks create for its previews."""

@@ -1,0 +1,1 @@
+"""Runs commands on the server's machine: the hooks of the configuration."""
