@@ -77,6 +77,7 @@ async def _place(kind: str, folder: Path) -> AsyncIterator[Place]:
 def _own_pool(kind: str) -> Iterator[OwnPool]:
     """A helper that mounts its pool in this namespace, where the machine's Docker sees it."""
     pool = OwnPool(["--data-namespace", "0"])
+    pool.is_seen_by_others = True
     outer = pool.folder / "outer"
     try:
         pool.boot()
