@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stager.domain.deployment import degraded
+from stager.domain.attempt import degraded
 from stager.domain.environment import Environment
 from stager.domain.errors import Outcome
 from stager.domain.service import UNBOUNDED_VOLUMES, has_volumes
