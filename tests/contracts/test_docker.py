@@ -245,7 +245,7 @@ async def test_a_check_of_the_image_is_run_by_stager_or_by_docker(committed: str
 
 
 @pytest.mark.docker
-async def test_a_check_of_the_administrator_goes_before_that_of_the_image(committed: str) -> None:
+async def test_a_check_of_the_administrator_overrides_that_of_the_image(committed: str) -> None:
     async with docker_under_test() as engine:
         image = checked_image(committed, "HEALTHCHECK CMD exit 1")
         spec = with_settings(await engine.spec("runs", instance_labels()), has_healthcheck=True)
@@ -398,7 +398,7 @@ def made_by_an_earlier_release(installation: str) -> str:
 
 
 @pytest.mark.docker
-async def test_no_code_starts_in_a_network_whose_bridge_the_firewall_doesnt_know() -> None:
+async def test_no_code_starts_in_a_network_without_rules_for_its_bridge() -> None:
     async with docker_under_test() as engine:
         old, firewall = made_by_an_earlier_release(engine.installation), FakeFirewall()
         stale = LeasedAs(old)

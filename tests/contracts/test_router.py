@@ -170,7 +170,7 @@ class TestTable:
 
         assert await plane.router.current() == table(plane)
 
-    async def test_whole_means_that_what_isnt_in_it_goes(self, plane: Plane) -> None:
+    async def test_a_whole_table_removes_what_isnt_in_it(self, plane: Plane) -> None:
         await plane.router.apply(table(plane))
         await plane.router.apply(RouteTable({OTHER: PAGE}, "", None))
 

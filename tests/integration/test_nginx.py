@@ -189,7 +189,7 @@ def test_a_reload_that_fails_has_no_effect_on_others(
 
 
 @pytest.mark.parametrize("vhosts", [True, False])
-def test_nginx_may_die_and_come_back(nginx: NginxUnderTest, behind: Behind, vhosts: bool) -> None:
+def test_nginx_may_be_killed_and_restarted(nginx: NginxUnderTest, behind: Behind, vhosts: bool) -> None:
     stager = behind(vhosts=vhosts)
     first = stager.launched("first")
     nginx.kill9()

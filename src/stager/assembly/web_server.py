@@ -21,6 +21,7 @@ from stager.settings.loading.loader import Loaded
 from stager.state import StateDirectory
 from stager.web.app import create_app
 from stager.web.context import WebContext, WebOptions
+from stager.web.uploads import Uploads
 
 SHUTDOWN_SECONDS = 3
 EXTRA_WAIT = 60.0
@@ -91,7 +92,8 @@ def _web_context(
     control_plane: ControlPlane,
     reload: Callable[[], None] | None,
 ) -> WebContext:
-    urls = drivers.urls
+    urls, uploads = drivers.urls, Uploads(state.path / "uploads")
+    uploads.clear()
     checks = checks_for(
         loaded.settings, state, is_up=True, domain=lambda: urls.domain if urls.is_known else ""
     )
@@ -100,6 +102,7 @@ def _web_context(
         front_stats=drivers.front.stats,
         setup=drivers.setup,
         applications=BrowserSetup(loaded.path, state.path, reload) if reload else None,
+        uploads=uploads,
         checks=(
             *checks,
             control_plane.reconciler.unexpected_errors,

@@ -10,7 +10,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from stager.control.control_plane import ControlPlane
 from stager.version import __version__
 from stager.web import problems
-from stager.web.api import compat, device_login, diagnostics, environments, identity, share_links, terminal
+from stager.web.api import (
+    compat,
+    device_login,
+    diagnostics,
+    environments,
+    identity,
+    share_links,
+    snapshots,
+    terminal,
+)
 from stager.web.api import deliveries as deliveries_api
 from stager.web.api.openapi import described
 from stager.web.auth import cookies, preview_access
@@ -48,6 +57,7 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
     problems.install(app)
     for module in (
         environments,
+        snapshots,
         identity,
         device_login,
         diagnostics,

@@ -122,7 +122,7 @@ class TestRequestInspector:
 
 
 class TestEvergreen:
-    def test_the_oldest_goes_but_none_that_is_evergreen(self) -> None:
+    def test_the_oldest_is_removed_but_none_that_is_evergreen(self) -> None:
         with Harness(
             EvergreenExceptionsContainerRotationStrategy, max_previews=2, evergreen_containers=["master"]
         ) as stager:

@@ -173,7 +173,7 @@ class TestBuild:
             ("build: {args: {B: 3, C: 4}}", {"arguments": {"A": "1", "B": "3", "C": "4"}}),
         ],
     )
-    def test_what_it_says_goes_over_what_is_configured(self, text: str, wanted: dict[str, Any]) -> None:
+    def test_it_overrides_the_configuration(self, text: str, wanted: dict[str, Any]) -> None:
         whole: dict[str, Any] = {
             "context": "app",
             "dockerfile": "Dockerfile.prod",

@@ -32,6 +32,7 @@ class Visibility:
     logs: bool = False
     redeploy: bool = False
     kill: bool = False
+    reset: bool = False
 
     def __bool__(self) -> bool:
         return self.any
@@ -106,7 +107,10 @@ class Queries:
     async def visibility(self, actor: Actor, app: str) -> Visibility:
         """What the actor may see of this application's previews."""
         role = await self._authorizer.role(actor, app)
-        actions = (Action.SEE, Action.READ_SECRET_NAMES, Action.READ_LOGS, Action.REDEPLOY, Action.KILL)
+        actions = (
+            *(Action.SEE, Action.READ_SECRET_NAMES, Action.READ_LOGS),
+            *(Action.REDEPLOY, Action.KILL, Action.RESET),
+        )
         return Visibility(*(may(role, action) for action in actions))
 
     async def visible(self, environment_id: str, actor: Actor) -> Environment:

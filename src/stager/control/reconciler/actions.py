@@ -51,7 +51,6 @@ class Actions:
         environment, generation = state.environment, state.serving_generation
         if not environment.desired.should_run and not state.instances:
             await self._retirement.clear_networks(environment)
-            self._context.external.request_release(environment.id)
         deployment = state.deployments.get(generation) if generation is not None else None
         if deployment is not None and deployment.live_at is None:
             await self._context.records.live(environment.id, deployment.id, self.now())
@@ -60,6 +59,8 @@ class Actions:
         await self.status_page.update(environment.id)
         if not (environment.desired.should_run and state.current and state.current.attempt.final):
             self._context.unexpected_errors.forget(environment.id)
+        if not environment.desired.should_run or environment.volume_epoch:
+            self._context.external.request_release(environment.id)
 
     def unexpected(self, environment_id: str, error: Exception, of: Environment | None = None) -> StagerError:
         """Translate an exception that no driver raises on purpose, and note it for `doctor`.

@@ -2,7 +2,7 @@
 
 const FAST = 2_000;
 const SLOW = 15_000;
-const SECTIONS = ["status", "actions", "services", "volumes", "deployments", "blocked", "log"];
+const SECTIONS = ["status", "actions", "services", "data", "volumes", "deployments", "blocked", "log"];
 
 let following = "";
 

@@ -199,7 +199,7 @@ class TestChange:
         assert works.builds == ["a1"]
 
 
-class TestByHand:
+class TestManualLaunch:
     async def test_a_name_is_a_branch_whose_commit_is_looked_up(self, works: Works) -> None:
         works.sources.add(URL, "c3", {"Dockerfile": ""}, "refs/heads/main")
         await works.launch("main")

@@ -83,12 +83,12 @@ class TestWhatIsInIt:
 
         assert "live after 12.3 s (build: 10.0 s)" in body_of(ReportState(environment(), built, built))
 
-    def test_what_was_adopted_took_no_time_that_anybody_knows(self) -> None:
+    def test_an_adopted_preview_has_no_duration(self) -> None:
         adopted = replace(LIVE, starting_at=None)
 
         assert "live after" not in body_of(ReportState(environment(), adopted, adopted))
 
-    def test_which_commit_is_shown_while_another_is_wanted(self) -> None:
+    def test_the_served_commit_is_named_while_a_newer_one_starts(self) -> None:
         newer = environment(sha="beef000000", generation=2)
         body = body_of(ReportState(newer, None, LIVE))
 

@@ -16,6 +16,7 @@ from stager.cli.client.command import ClientCommand, EndpointOption, JsonOption,
 from stager.cli.client.commands.completion import images
 from stager.cli.client.lifetime import age
 from stager.cli.client.output import echo, echo_columns, echo_json, echo_table, local_time, note
+from stager.domain.text import binary_size
 
 SERVICES = "SERVICES"
 READY = ("healthy", "completed")
@@ -84,10 +85,11 @@ def show(which: Which, endpoint: EndpointOption = "", as_json: JsonOption = Fals
     with server(endpoint) as api:
         preview = find(api, which)
         deployments = api.deployments(preview.id)
+        data = api.data(preview.id) if any(each.get("volumes") for each in preview.services) else {}
     if as_json:
-        echo_json({**preview.data, "deployments": [d.data for d in deployments]})
+        echo_json({**preview.data, "deployments": [d.data for d in deployments], "data": data or None})
         return
-    for name, value in _facts(preview):
+    for name, value in (*_facts(preview), *_data(data)):
         if value:
             echo(f"{name + ':':<12} {value}")
     if len(preview.services) > 1:
@@ -178,6 +180,24 @@ def _facts(preview: Preview) -> Iterator[tuple[str, str]]:
         yield "blocked", _blocked(each)
     yield "withheld", ", ".join(str(name) for name in preview.data.get("withheld", []))
     yield "warning", " ".join(str(warning) for warning in preview.data.get("warnings", []))
+
+
+def _data(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What each cloned volume started from, and why others started empty."""
+    for volume in data.get("volumes", []):
+        if volume.get("snapshot"):
+            yield "data", f"{volume['volume']}: {_origin(volume)}"
+    for reason in data.get("notes", []):
+        yield "data", str(reason)
+
+
+def _origin(volume: Mapping[str, Any]) -> str:
+    if not volume.get("number"):
+        return "a snapshot that was deleted since"
+    name = f' "{volume["name"]}"' if volume.get("name") else ""
+    made = f"snapshot {volume['number']}{name}, {age(volume.get('snapshot_created_at'))} old"
+    changed = volume.get("changed")
+    return made if changed is None else f"{made}, {binary_size(int(changed))} changed since"
 
 
 def _blocked(attempt: dict[str, object]) -> str:
