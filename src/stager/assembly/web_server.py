@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from stager.assembly.application_setup import BrowserSetup
 from stager.assembly.drivers import Drivers
 from stager.checks.deliveries import DeliveryCheck
+from stager.checks.services import ServiceCheck, VolumeCheck
 from stager.control.control_plane import ControlPlane
 from stager.control.external.check import ExternalCheck
 from stager.domain.application import Application, Applications
@@ -108,6 +109,8 @@ def _web_context(
             control_plane.reconciler.unexpected_errors,
             control_plane.plugins.invoker.failures,
             DeliveryCheck(drivers.ports.store),
+            ServiceCheck(drivers.ports.store),
+            VolumeCheck(drivers.ports.store),
             ExternalCheck(drivers.ports.store),
         ),
     )

@@ -1,4 +1,4 @@
-"""What a bad ending means for an attempt."""
+"""What a failure means for an attempt."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ async def test_no_step_is_repeated_without_a_pause(harness: Harness, port: str, 
 
 
 @pytest.mark.parametrize("method", ["find", "logs", "remove"])
-async def test_what_is_to_go_goes_in_the_end(harness: Harness, method: str) -> None:
+async def test_the_removal_is_retried_until_it_succeeds(harness: Harness, method: str) -> None:
     await harness.launch()
     await harness.rest()
     broken = Broken(harness.engine, method, ValueError(SECRET))
