@@ -94,7 +94,7 @@ async def _front(folder: Path, ports: list[int]) -> AsyncIterator[Party]:
 
 
 def compiled(folder: Path) -> Path:
-    """A copy of the package with the front's hot modules compiled, as the wheel has them; the folder to import
+    """Copy the package, with the front's hot modules compiled as in the wheel. Returns the folder to import
     it from."""
     modules, packages = folder / "modules", folder / "packages"
     shutil.copytree(ROOT / hatch_build.SOURCE / "stager", packages / "stager")

@@ -10,7 +10,11 @@ from json.encoder import encode_basestring_ascii as quote
 from pathlib import Path
 from typing import IO
 
+from stager.front.http.lru_cache import LruCache
+
 _MAX_BUFFERED = 2000
+_VERBS = LruCache(lambda method: quote(method.decode("latin-1")))
+"""Methods as JSON."""
 
 
 class AccessLog:
@@ -49,7 +53,7 @@ class AccessLog:
         """
         if self._file is None:
             return
-        verb = quote(method.decode("latin-1"))
+        verb = _VERBS[method]
         path = quote(target.partition(b"?")[0].decode("utf-8", "replace"))
         request = quote(request_id.decode("latin-1"))
         more = f', "why": {quote(why)}' if why else ""
