@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from time import perf_counter
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import aiodocker
 import aiohttp
@@ -20,7 +21,7 @@ from stager.domain.environment import InstanceLabels
 from stager.domain.profile import Egress, Limits, ProfileName, profile_of
 from stager.domain.source import Revision, Trust
 from stager.engines.docker import labels
-from stager.engines.docker.create_parameters import create_body
+from stager.engines.docker.create_parameters import Storage, create_body
 from stager.engines.docker.labels import INSTALLATION
 from stager.engines.docker.network.pool import Lease
 from stager.ports.engine import InstanceSpec
@@ -57,16 +58,25 @@ class ByHand:
     async def launch(self, image: str) -> float:
         """Seconds from the first call to the first 200 of a container of this image."""
         begun = perf_counter()
+        address = await self.start(self._spec(self._count + 1, image))
+        await self._answers(f"http://{address}:{PORT}/")
+        return perf_counter() - begun
+
+    async def start(self, spec: InstanceSpec, mounts: Sequence[Mapping[str, Any]] = ()) -> str:
+        """Create and start a container on a network of its own; returns its address.
+
+        Args:
+            mounts: as Docker's create call has them.
+        """
         lease = await self._network()
         self._count += 1
         body = create_body(
-            self._spec(self._count, image), {INSTALLATION: self.installation}, lease, publish=False
+            spec, {INSTALLATION: self.installation}, lease, publish=False, storage=Storage(mounts)
         )
         container = await self._docker.containers.create(body, name=f"{self.installation}-{self._count}")
         self._made.append((container.id, lease.network))
         await container.start()
-        await self._answers(f"http://{lease.address}:{PORT}/")
-        return perf_counter() - begun
+        return lease.address
 
     @property
     def count(self) -> int:

@@ -17,8 +17,9 @@ from playwright.sync_api import Browser
 
 from stager.control.reporting.pr_comment_template import comment_body
 from stager.control.reporting.reporter import ReportState
+from stager.domain.attempt import Attempt
 from stager.domain.deployment import Deployment
-from stager.domain.environment import Attempt, ChangeLink, Desired, Environment, EnvironmentKey, RunState
+from stager.domain.environment import ChangeLink, Desired, Environment, EnvironmentKey, RunState
 from stager.domain.errors import Fault, Outcome
 from stager.domain.source import Revision
 

@@ -6,7 +6,9 @@ from bench.row import Row
 from bench.rows import (
     build,
     changes,
+    clones,
     crash,
+    databases,
     idle,
     launch,
     leftovers,
@@ -25,6 +27,8 @@ ROWS: tuple[Row, ...] = (
     up.ROW,
     changes.ROW,
     services.ROW,
+    databases.ROW,
+    clones.ROW,
     webhook.ROW,
     refresh.ROW,
     crash.ROW,

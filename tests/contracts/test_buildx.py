@@ -394,7 +394,7 @@ class TestEnding:
         assert not running(order.key)
         await until_gone("sleep 3643")
 
-    async def test_its_folder_for_notes_goes(
+    async def test_its_folder_for_metadata_is_removed(
         self, buildx: BuildxUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         temporary = tmp_path / "temporary"
@@ -462,7 +462,7 @@ class TestTheMachine:
         assert message in caught.value.message
         assert "docker-buildx" in caught.value.hint
 
-    async def test_docker_goes_away_in_the_middle(self, buildx: BuildxUnderTest, tmp_path: Path) -> None:
+    async def test_docker_stops_in_the_middle(self, buildx: BuildxUnderTest, tmp_path: Path) -> None:
         async with relay(tmp_path / "relay.sock") as cut:
             engine = f"unix://{tmp_path}/relay.sock"
             builder = BuildxBuilder(buildx.docker, engine, buildx.installation)
@@ -539,7 +539,7 @@ class TestImages:
             docker("rmi", committed, child, nameless)
         assert await buildx.builder.sweep([]) == 1
 
-    async def test_one_that_a_newer_one_replaced_goes(self, buildx: BuildxUnderTest) -> None:
+    async def test_one_that_a_newer_one_replaced_is_removed(self, buildx: BuildxUnderTest) -> None:
         old = await buildx.builder.build(buildx.order("serves", key="same"), nobody)
         new = await buildx.builder.build(buildx.order("silent", key="same"), nobody)
 

@@ -350,7 +350,7 @@ class TestVolumesOfImages:
         inspected = subprocess.run(["docker", "inspect", left], capture_output=True, check=False)
         assert inspected.returncode != 0
 
-    async def test_what_is_looked_at_never_counts_as_an_instance(
+    async def test_a_container_for_inspection_never_counts_as_an_instance(
         self, engine: DockerUnderTest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Whatever labels its image has: it would be started as one, without any of the bounds."""

@@ -127,7 +127,7 @@ class TestAudit:
             await store.read(lambda tx: tx.append_audit_record(entry()))
 
     @pytest.mark.parametrize("statement", ["UPDATE audit SET actor = 'eve'", "DELETE FROM audit"])
-    async def test_not_even_the_database_lets_it_be_edited(self, tmp_path: Path, statement: str) -> None:
+    async def test_the_database_prevents_edits(self, tmp_path: Path, statement: str) -> None:
         store = await open_store(tmp_path / "stager.db")
         await store.write(lambda tx: tx.append_audit_record(entry()))
         await store.close()

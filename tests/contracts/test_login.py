@@ -132,7 +132,7 @@ async def test_a_device_waits_for_the_approval(there: UnderTest) -> None:
         await there.accounts.poll(begun.secret)
 
 
-async def test_two_devices_dont_know_each_other(there: UnderTest) -> None:
+async def test_two_devices_are_independent(there: UnderTest) -> None:
     first, second = await there.accounts.begin(), await there.accounts.begin()
     there.people.agreed[second.user_code] = "octocat"
     assert isinstance(await there.accounts.poll(first.secret), Pending)

@@ -51,7 +51,7 @@ class TestRead:
 
         assert logs.read("a1")[0] == "#1 FROM base\n\n  indented\t\n#2 grün 🚀\n"
 
-    def test_goes_on_where_it_ended(self, logs: Logs) -> None:
+    def test_continues_where_it_ended(self, logs: Logs) -> None:
         logs.begin("a1")
         logs.add("a1", "grün")
         first, offset = logs.read("a1")
@@ -151,7 +151,7 @@ class TestTooLong:
 
 
 class TestSweep:
-    def test_what_isnt_kept_goes(self, logs: Logs) -> None:
+    def test_what_isnt_kept_is_removed(self, logs: Logs) -> None:
         for key in ("a1", "b2", "c3"):
             logs.begin(key)
             logs.add(key, key)

@@ -25,7 +25,17 @@ HOST, OTHER = f"a.{DOMAIN}", f"b.{DOMAIN}"
 HOME = Endpoint(path="/run/stager/control.sock")
 PAGE = Page("failed", "größer", "shop", "It failed.", "Look.", ("a <b>", "`c`"), "https://forge.test/7")
 GUARDED = AccessPolicy(
-    Guard(frozenset({"password", "link"}), "e", "http://x/", 60, "d", frozenset({"l1"})), index=True
+    Guard(
+        frozenset({"password", "link"}),
+        "e",
+        "http://x/",
+        60,
+        "d",
+        frozenset({"l1"}),
+        ("a.test", "admin--a.test"),
+        "test",
+    ),
+    index=True,
 )
 NOBODY = Endpoint("127.0.0.1", 9)
 
@@ -170,7 +180,7 @@ class TestTable:
 
         assert await plane.router.current() == table(plane)
 
-    async def test_whole_means_that_what_isnt_in_it_goes(self, plane: Plane) -> None:
+    async def test_a_whole_table_removes_what_isnt_in_it(self, plane: Plane) -> None:
         await plane.router.apply(table(plane))
         await plane.router.apply(RouteTable({OTHER: PAGE}, "", None))
 

@@ -596,7 +596,7 @@ class TestSnapshots:
 
 
 class TestForget:
-    async def test_what_belongs_to_an_environment_goes_with_it_uncounted(self, store: Store) -> None:
+    async def test_what_belongs_to_an_environment_is_deleted_with_it_uncounted(self, store: Store) -> None:
         await save(store, environment(1, present=False, updated_at=later(-1)), environment(2))
 
         def write(tx: Transaction) -> None:
@@ -708,7 +708,7 @@ class TestTransactions:
         assert await store.read(lambda tx: tx.change("github:10", 7)) is None
         assert await store.read(lambda tx: tx.fact("domain")) == ""
 
-    async def test_the_store_goes_on_after_work_that_raised(self, store: Store) -> None:
+    async def test_the_store_works_after_work_that_raised(self, store: Store) -> None:
         with pytest.raises(ZeroDivisionError):
             await store.write(lambda _: 1 // 0)
         with pytest.raises(ZeroDivisionError):

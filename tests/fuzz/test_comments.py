@@ -88,7 +88,7 @@ def test_a_command_is_recognised_by_all_steps(command: str, before: str) -> None
 
 @length(200)
 @given(COMMANDS, FRAMES)
-def test_what_is_only_shown_asks_for_nothing(command: str, frame: str) -> None:
+def test_quoted_commands_have_no_effect(command: str, frame: str) -> None:
     shown = frame.format(command)
     assert parse_command(shown) is None
     assert isinstance(event_of(shown), Ignored)

@@ -83,7 +83,7 @@ def test_the_client_reads_what_the_app_sent(data: bytes, method: bytes, cuts: li
 
 @LENGTH
 @given(RESPONSES, CUTS)
-def test_a_client_of_http_1_0_never_sees_a_chunk(data: bytes, cuts: list[int]) -> None:
+def test_a_client_of_http_1_0_never_gets_a_chunk(data: bytes, cuts: list[int]) -> None:
     wire, _ = passed_on(data, b"GET", 0, cuts)
     head, _, _ = wire.partition(b"\r\n\r\n")
     assert not any(line.startswith(b"transfer-encoding:") for line in head.lower().split(b"\r\n"))

@@ -251,7 +251,7 @@ def test_why_an_application_isnt_ready_is_found_out(make_rig: MakeRig, reason: s
     assert rig.stager.wait_for("feature", "failed")["reason"] == reason
 
 
-def test_a_commit_is_built_once_for_all_who_want_it(make_rig: MakeRig) -> None:
+def test_a_commit_is_built_once_for_all_previews(make_rig: MakeRig) -> None:
     rig: Rig = make_rig()
     rig.branch("one")
     rig.clone.git("branch", "two", "one")

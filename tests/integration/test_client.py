@@ -125,9 +125,7 @@ def test_waiting_for_what_isnt_there_yet(person: Person, stager: StagerUnderTest
     assert person.run("wait", "shop", "z").returncode == 1
 
 
-def test_the_server_goes_and_comes_back_in_the_middle_of_a_launch(
-    person: Person, stager: StagerUnderTest
-) -> None:
+def test_the_server_restarts_in_the_middle_of_a_launch(person: Person, stager: StagerUnderTest) -> None:
     person.sign_in(USER, PASSWORD)
     launching = person.sit("launch", "shop", "slow", "--set", "BOOT=4", "--no-open")
     launching.wait_for("Waiting for the health check")

@@ -154,7 +154,7 @@ def test_the_same_by_ipv6(namespaces: dict[str, Namespace], helper: Helper) -> N
     assert namespaces["preview"].reaches(INTERNET6)
 
 
-def test_the_machine_itself_goes_where_it_likes(namespaces: dict[str, Namespace], helper: Helper) -> None:
+def test_the_machine_itself_isnt_restricted(namespaces: dict[str, Namespace], helper: Helper) -> None:
     applied(helper)
     host = namespaces["host"]
     assert host.reaches("10.200.0.2", 3000), "the front reaches a preview"
@@ -243,7 +243,7 @@ def test_an_application_of_it_repairs_at_once(namespaces: dict[str, Namespace], 
         assert not namespaces["preview"].reaches(METADATA, 80)
 
 
-def test_the_rules_outlive_the_helper_and_the_next_one_knows_them(
+def test_the_rules_outlive_the_helper_and_the_next_one_reads_them(
     namespaces: dict[str, Namespace], helper: Helper
 ) -> None:
     applied(helper, group(PREVIEW, allow=((HOST, 80),)))

@@ -404,7 +404,7 @@ class TestPool:
 
 class TestNonsense:
     @pytest.mark.parametrize("seed", range(4))
-    async def test_whatever_is_sent_the_front_goes_on(self, front: Rig, seed: int) -> None:
+    async def test_the_front_survives_any_input(self, front: Rig, seed: int) -> None:
         """Requests with random damage, some cut off: no hang, and no traceback (the rig looks for one)."""
         dice = random.Random(seed)
         seeds = [

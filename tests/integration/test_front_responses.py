@@ -104,7 +104,7 @@ async def test_a_refusal_is_cleared_by_the_next_response() -> None:
     assert prober.refusal(endpoint) == "", "nothing came"
 
 
-async def test_the_check_asks_what_visitors_ask() -> None:
+async def test_the_check_sends_a_visitors_request() -> None:
     heads = []
 
     async def serve(reader: Reader, writer: Writer) -> None:

@@ -141,7 +141,7 @@ async def test_an_upload_without_an_end_is_cut(front: tuple[Rig, int]) -> None:
         assert 27 < time.monotonic() - began < 40
 
 
-async def test_a_client_that_goes_in_the_middle_takes_the_app_s_connection_along(
+async def test_a_client_that_disconnects_in_the_middle_closes_the_apps_connection(
     front: tuple[Rig, int], app: App
 ) -> None:
     running, _ = front

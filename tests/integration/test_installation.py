@@ -70,7 +70,7 @@ def test_launched_guarded_and_removed(make_stager: MakeStager, service: int) -> 
     until(lambda: not stager.containers() and not stager.networks(), "nothing is left")
 
 
-def test_a_pull_request_lives_and_goes(make_stager: MakeStager, github: Github) -> None:
+def test_a_pull_request_from_its_opening_to_its_end(make_stager: MakeStager, github: Github) -> None:
     stager = make_stager(github=github.settings, images={"shop": {"repo_owner": "acme"}})
     number = github.open(NAME, "a" * 40)
     assert stager.deliver(github.event("opened", number)).status_code == 202

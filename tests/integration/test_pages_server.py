@@ -95,7 +95,7 @@ def private(shell: Console) -> None:
     shell.run("stager serve --detach")
 
 
-def test_share_a_private_preview_and_let_tests_in(shell: Console) -> None:
+def test_share_a_private_preview_and_give_tests_access(shell: Console) -> None:
     """But for the environment's id, which each preview has its own of."""
     private(shell)
     shell.run(LAUNCH.format("my-branch"))

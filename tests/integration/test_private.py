@@ -205,7 +205,7 @@ def test_no_redirect_leads_to_another_host(private: StagerUnderTest, to: str) ->
     assert visitor.browse(home, "POST", data=form)[0] == visitor.url("a")
 
 
-def test_the_page_that_asks_knows_private_previews_alone(private: StagerUnderTest) -> None:
+def test_the_sign_in_page_exists_for_private_previews_only(private: StagerUnderTest) -> None:
     private.launched("b", "blog")
     home = f"http://localhost:{private.port}/preview-access"
     visitor = Visitor(private)

@@ -154,7 +154,7 @@ def test_r56_previews_survive_a_hard_kill_of_stager(stager: StagerUnderTest) -> 
     assert stager.get("test").status_code == 410
 
 
-def test_r3_anybody_sees_a_preview_and_states_are_pages(shared_stager: StagerUnderTest) -> None:
+def test_r3_a_preview_is_public_and_states_are_pages(shared_stager: StagerUnderTest) -> None:
     shared_stager.launched()
     assert shared_stager.get("test").status_code == 200
     unknown = shared_stager.get("never-heard-of", Accept="text/html")

@@ -80,7 +80,7 @@ class TestWait:
         ours = (push_client.WAIT, push_client.END, push_client.LONGEST_WAIT)
         assert ours == (push_progress.WAIT, push_progress.END, push_progress.LONGEST_WAIT)
 
-    async def test_asks_to_wait_only_with_the_option(self, clone: Clone, ear: Ear) -> None:
+    async def test_waits_only_with_the_option(self, clone: Clone, ear: Ear) -> None:
         clone.branch("x")
         clone.push("main", "x")
         clone.commit("y", "1")
@@ -301,7 +301,7 @@ def drip(server: socket.socket) -> None:
             time.sleep(0.02)
 
 
-class TestThatCantBeTold:
+class TestUnreported:
     async def test_because_stager_doesnt_run(self, clone: Clone, forge: LocalForge) -> None:
         await forge.open("http://127.0.0.1:9")
         clone.branch("x")
@@ -469,7 +469,7 @@ class TestOrigin:
         assert (origin.url, origin.refs, origin.authorization) == (str(bare), ("refs/pull/7/head",), "")
 
 
-def test_what_the_hook_needs_to_know_is_written_down(tmp_path: Path) -> None:
+def test_the_hooks_settings_are_stored(tmp_path: Path) -> None:
     repository, ours = LocalRepository(tmp_path), tmp_path / "stager"
     ours.mkdir()
     repository.introduce("shop")

@@ -356,7 +356,7 @@ class TestSubmodules:
         sources = GitSources(tmp_path / "sources", Limits(bytes=2_000_000))
         assert (await ending(sources, by_path(shop), sha)).reason == "source-too-large"
 
-    async def test_stay_empty_where_they_arent_wanted(self, tmp_path: Path, shop: BareRepository) -> None:
+    async def test_stay_empty_if_they_are_off(self, tmp_path: Path, shop: BareRepository) -> None:
         sha = self.with_module(shop, "../parts.git", "a" * 40)
         sources = GitSources(tmp_path / "sources", Limits(submodules=False))
         async with sources.checkout(KEY, by_path(shop), sha) as folder:
@@ -409,7 +409,7 @@ class TestLargeFileStorage:
         sha = shop.commit(files, "refs/heads/main")
         assert await files_of(sources, by_path(shop), sha) == files
 
-    async def test_that_isnt_wanted(self, shop: BareRepository, tmp_path: Path) -> None:
+    async def test_that_is_off(self, shop: BareRepository, tmp_path: Path) -> None:
         files = {".gitattributes": self.ATTRIBUTES, "a.bin": self.POINTER}
         sha = shop.commit(files, "refs/heads/main")
         sources = GitSources(tmp_path / "sources", Limits(lfs=False))

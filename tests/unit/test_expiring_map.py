@@ -44,7 +44,7 @@ def test_putting_again_replaces_value_and_time() -> None:
     assert entries.get("a") == 2
 
 
-def test_the_first_that_was_put_goes_at_the_limit() -> None:
+def test_the_oldest_is_removed_at_the_limit() -> None:
     entries: ExpiringMap[str, int, float] = ExpiringMap(Clock().now, 2)
     for key, value in (("a", 1), ("b", 2), ("a", 3), ("c", 4)):
         entries.put(key, value, 10.0)

@@ -162,7 +162,7 @@ def installed(*arguments: str, user: str = "") -> subprocess.CompletedProcess[st
 
 
 class TestInstall:
-    def test_knows_its_arguments(self) -> None:
+    def test_checks_its_arguments(self) -> None:
         done = installed("--wrong")
         assert done.returncode == 1
         assert "Unknown argument: --wrong" in done.stderr

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from stager.assembly.application_setup import BrowserSetup
 from stager.assembly.drivers import Drivers
 from stager.checks.deliveries import DeliveryCheck
+from stager.checks.services import ServiceCheck, VolumeCheck
 from stager.control.control_plane import ControlPlane
 from stager.control.external.check import ExternalCheck
 from stager.domain.application import Application, Applications
@@ -21,6 +22,7 @@ from stager.settings.loading.loader import Loaded
 from stager.state import StateDirectory
 from stager.web.app import create_app
 from stager.web.context import WebContext, WebOptions
+from stager.web.uploads import Uploads
 
 SHUTDOWN_SECONDS = 3
 EXTRA_WAIT = 60.0
@@ -91,7 +93,8 @@ def _web_context(
     control_plane: ControlPlane,
     reload: Callable[[], None] | None,
 ) -> WebContext:
-    urls = drivers.urls
+    urls, uploads = drivers.urls, Uploads(state.path / "uploads")
+    uploads.clear()
     checks = checks_for(
         loaded.settings, state, is_up=True, domain=lambda: urls.domain if urls.is_known else ""
     )
@@ -100,11 +103,14 @@ def _web_context(
         front_stats=drivers.front.stats,
         setup=drivers.setup,
         applications=BrowserSetup(loaded.path, state.path, reload) if reload else None,
+        uploads=uploads,
         checks=(
             *checks,
             control_plane.reconciler.unexpected_errors,
             control_plane.plugins.invoker.failures,
             DeliveryCheck(drivers.ports.store),
+            ServiceCheck(drivers.ports.store),
+            VolumeCheck(drivers.ports.store),
             ExternalCheck(drivers.ports.store),
         ),
     )

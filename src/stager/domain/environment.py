@@ -1,5 +1,5 @@
-"""An environment: one preview, for one pull request or one name given at a launch, with its desired and
-observed state."""
+"""An environment: one preview, for one pull request or one name given at a launch, with its desired state,
+its services and their instances."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from stager.domain.errors import Outcome
 from stager.domain.profile import ProfileName
 from stager.domain.route import Endpoint
 from stager.domain.service import Condition
@@ -324,132 +323,3 @@ class Instance:
     def has_run(self, run: str) -> bool:
         """Whether this run is the current or an earlier one of the instance."""
         return run.startswith(f"{self.id}@")
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceFailure:
-    """The failures of a service of one generation, other than the main one.
-
-    Args:
-        failures: how many times in a row an action for it failed or its instance ended.
-        retry_at: the earliest time of the next try; None if it is due, or isn't tried again.
-        outcome: the latest failure; None once the service is healthy again.
-        final: whether the service is given up in this generation.
-        run: the run (see `Instance.run`) that failed; empty if none did.
-    """
-
-    failures: int = 0
-    retry_at: datetime | None = None
-    outcome: Outcome | None = None
-    final: bool = False
-    run: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """The progress of one generation's deployment. Kept across restarts of Stager.
-
-    Args:
-        failures: how many times in a row an action for its main service or its preparation failed, or the
-            main service's instance ended.
-        retry_at: the earliest time of the next try of these; None if nothing failed.
-        outcome: the latest failure that keeps the generation from being live, None while there is none.
-        final: whether the generation is given up; only a new generation is tried again.
-        healthy_runs: by the name of the service, the run (see `Instance.run`) that passed its health check in
-            this generation; of a job, the run that exited with 0.
-        failed_services: by the name of the service, its failures; without the main service.
-    """
-
-    generation: int
-    failures: int = 0
-    retry_at: datetime | None = None
-    outcome: Outcome | None = None
-    final: bool = False
-    healthy_runs: Mapping[str, str] = field(default_factory=dict)
-    failed_services: Mapping[str, ServiceFailure] = field(default_factory=dict)
-
-    def has_been_healthy(self, instance: Instance) -> bool:
-        """Whether an instance of the same service has been healthy in this deployment."""
-        return instance.service in self.healthy_runs
-
-    def failure(self, service: Service | None) -> ServiceFailure:
-        """The failures of this service. Those of the main one, and of the whole generation, for which None
-        stands, are the attempt's own."""
-        if service is None or service.is_main:
-            return ServiceFailure(self.failures, self.retry_at, self.own_outcome, self.final)
-        return self.failed_services.get(service.name, ServiceFailure())
-
-    @property
-    def own_outcome(self) -> Outcome | None:
-        """The `outcome`, unless it is the failure of a service other than the main one."""
-        return self.outcome if self.outcome is not None and not self.outcome.service else None
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """The observed state of an environment.
-
-    Args:
-        instances: all instances of the environment that the engine has, in any order.
-        published: the endpoint to which the front sends requests, by the name of the service. A service that
-            isn't in it has a page instead.
-        attempts: of the desired generation, the one before it, and those that the instances belong to, as far
-            as they exist.
-        services: the services of each generation that is prepared.
-    """
-
-    instances: tuple[Instance, ...] = ()
-    published: Mapping[str, Endpoint] = field(default_factory=dict)
-    attempts: tuple[Attempt, ...] = ()
-    services: Mapping[int, tuple[Service, ...]] = field(default_factory=dict)
-
-    def attempt(self, generation: int) -> Attempt:
-        """The attempt of this generation, a new one before its first action."""
-        return next((a for a in self.attempts if a.generation == generation), Attempt(generation))
-
-    def services_of(self, generation: int) -> tuple[Service, ...]:
-        """The services of this generation. If it isn't prepared, those that its instances run: such as after
-        the database was lost."""
-        if generation in self.services:
-            return self.services[generation]
-        names = sorted({i.service for i in self.instances if i.generation == generation})
-        return tuple(self._assumed(name) for name in names)
-
-    def _assumed(self, name: str) -> Service:
-        """The main service, or one that is kept: a newer generation may use its instance, so the generation
-        doesn't count as serving only because the front sends requests to it."""
-        if name == WEB_SERVICE.name:
-            return WEB_SERVICE
-        return Service(name, is_routed=name in self.published, is_kept=True)
-
-    def service(self, generation: int, name: str) -> Service:
-        """The service of this name in this generation; one that isn't routed if there is none."""
-        known = {service.name: service for service in self.services_of(generation)}
-        return known.get(name, Service(name, is_routed=False))
-
-    def is_healthy(self, instance: Instance, generation: int) -> bool:
-        """Whether its current run passed the health check in this generation, and it can still be reached."""
-        healthy_run = self.attempt(generation).healthy_runs.get(instance.service)
-        return _is_reachable(instance) and healthy_run == instance.run
-
-    def has_been_healthy(self, instance: Instance) -> bool:
-        """Whether one of its runs passed the health check in any generation, or an earlier instance of the
-        service did in the generation that it was created for."""
-        runs = (attempt.healthy_runs.get(instance.service, "") for attempt in self.attempts)
-        own = self.attempt(instance.generation)
-        return own.has_been_healthy(instance) or any(map(instance.has_run, runs))
-
-    def is_serving(self, instance: Instance) -> bool:
-        """Whether it runs and the front sends requests to it."""
-        endpoint = self.published.get(instance.service)
-        return (
-            instance.state is InstanceState.RUNNING and endpoint is not None and instance.endpoint == endpoint
-        )
-
-    @property
-    def serving(self) -> tuple[Instance, ...]:
-        return tuple(i for i in self.instances if self.is_serving(i))
-
-
-def _is_reachable(instance: Instance) -> bool:
-    return instance.state is InstanceState.RUNNING and instance.endpoint is not None

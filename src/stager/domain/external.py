@@ -110,9 +110,19 @@ class ExternalResource:
     unreadable: str = field(default="", repr=False)
 
 
-def resource_for(resources: Iterable[ExternalResource], generation: int) -> ExternalResource | None:
-    """The resource that the deployment of this generation uses; None if there is none yet."""
-    usable = (r for r in resources if r.state is not ResourceState.REMOVING and r.generation <= generation)
+def resource_for(
+    resources: Iterable[ExternalResource], generation: int, epoch: int = 0
+) -> ExternalResource | None:
+    """The resource that the deployment of this generation uses; None if there is none yet.
+
+    Args:
+        epoch: the generation at which the preview's data was reset. It and later ones use no earlier
+            resource.
+    """
+    since = epoch if generation >= epoch else 0
+    usable = (
+        r for r in resources if r.state is not ResourceState.REMOVING and since <= r.generation <= generation
+    )
     return max(usable, key=lambda r: r.generation, default=None)
 
 

@@ -10,15 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from stager.domain.environment import (
-    Attempt,
-    Desired,
-    Instance,
-    InstanceState,
-    Observed,
-    Service,
-    ServiceFailure,
-)
+from stager.domain.attempt import Attempt, ServiceFailure
+from stager.domain.environment import Desired, Instance, InstanceState, Service
+from stager.domain.observed import Observed
 from stager.domain.service import Condition
 
 

@@ -27,8 +27,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from stager.domain.environment import Desired, Instance, InstanceState, Observed, Service
+from stager.domain.environment import Desired, Instance, InstanceState, Service
 from stager.domain.generation import Generation, generations_of, has_passed, in_order, is_usable
+from stager.domain.observed import Observed
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from stager.domain.deployment import UNRESPONSIVE, Deployment, Phase, degraded, phase_of
+from stager.domain.attempt import UNRESPONSIVE, degraded
+from stager.domain.deployment import Deployment, Phase, phase_of
 from stager.domain.environment import BY_POLICY, Environment, Suspension
 from stager.domain.errors import Outcome
 from stager.domain.route import Page, PageState
-from stager.domain.text import lines_on_screen
+from stager.domain.text import as_on_screen, lines_on_screen
 
 LINES_SHOWN = 30
 
@@ -59,6 +60,7 @@ class Status:
     Args:
         reason: the reason slug of a failure or a suspension, empty otherwise.
         lines: the last lines of the log if they explain the state.
+        findings: what may explain why it can't start; see `Manifest.findings`.
     """
 
     state: State
@@ -66,6 +68,7 @@ class Status:
     hint: str = ""
     reason: str = ""
     lines: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
 
     @property
     def settled(self) -> bool:
@@ -155,7 +158,7 @@ def page_of(environment: Environment, status: Status, log_url: str = "") -> Page
         app=environment.app,
         message=status.message,
         hint=status.hint,
-        lines=status.lines,
+        lines=(*status.findings, *([""] if status.findings and status.lines else []), *status.lines),
         url=environment.change.url if environment.change else "",
         log_url=log_url,
     )
@@ -183,6 +186,7 @@ def _failed(environment: Environment, deployment: Deployment) -> Status:
         outcome.hint,
         outcome.reason,
         tuple(lines_on_screen(text)[-LINES_SHOWN:]),
+        tuple(map(as_on_screen, deployment.manifest.findings)),
     )
 
 

@@ -31,7 +31,7 @@ services:
 
 ## What a service runs
 
-- `image`: an image from elsewhere. A text is short for it: `database: postgres:16`.
+- `image`: an image from elsewhere. Text is a short form of it: `database: postgres:16`.
 - `build`: an image that is built from the commit. The same build is done once for all services.
 - Neither: the application's own image, with another `command`.
 
@@ -61,6 +61,10 @@ set beside `services`, such as `command` and `env`.
 - `job: true`: it runs to its end, once for each push. With another exit code than 0, the deployment
   fails, and the previous one stays live.
 - `profiles: [cron]`: it runs only if the application's `profiles` has `cron`.
+
+- A hook may run in a service: `hooks: {after_launch: {service: database, command: createdb cache}}`. It runs
+  at each push once the service is healthy, also in one that was kept, and before services that wait for it
+  start.
 
 ## What a push does to them
 

@@ -10,7 +10,16 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from stager.control.control_plane import ControlPlane
 from stager.version import __version__
 from stager.web import problems
-from stager.web.api import compat, device_login, diagnostics, environments, identity, share_links, terminal
+from stager.web.api import (
+    compat,
+    device_login,
+    diagnostics,
+    environments,
+    identity,
+    share_links,
+    snapshots,
+    terminal,
+)
 from stager.web.api import deliveries as deliveries_api
 from stager.web.api.openapi import described
 from stager.web.auth import cookies, preview_access
@@ -47,13 +56,14 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
     app.openapi = lambda: app.openapi_schema or described(app)  # type: ignore[method-assign]
     problems.install(app)
     for module in (
+        local_push,
+        compat,  # early, because routes are tried in this order and deliveries come in bursts
         environments,
+        snapshots,
         identity,
         device_login,
         diagnostics,
         deliveries_api,
-        local_push,
-        compat,
         home,
         dashboard,
         preview,

@@ -14,6 +14,7 @@ from stager.web.context import address_of
 from stager.web.forges import git_http
 from stager.web.problems import BodyError
 from stager.web.request_body import FORM_LIMIT, WEBHOOK_LIMIT
+from stager.web.uploads import is_upload
 
 SMALL: Final = 64 * 1024
 """Bytes. uvicorn buffers as much of an unread body, so reading these costs nothing more."""
@@ -76,8 +77,11 @@ class BodyLimits:
         self._forms, self._deliveries = Slots(MAX_FORMS), Slots(MAX_DELIVERIES)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # git_http streams bodies and limits them itself.
-        if scope["type"] != "http" or scope["path"].startswith(f"{git_http.PREFIX}/"):
+        # git_http and uploads stream bodies and limit them themselves.
+        is_streamed = scope["type"] == "http" and (
+            scope["path"].startswith(f"{git_http.PREFIX}/") or is_upload(Request(scope))
+        )
+        if scope["type"] != "http" or is_streamed:
             await self._app(scope, receive, send)
             return
         body = _Body(Request(scope), receive, self._forms, self._deliveries)

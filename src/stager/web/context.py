@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import tempfile
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +27,7 @@ from stager.web.auth.oauth_state import OAuthStates
 from stager.web.pages.change_stream import OpenStreams
 from stager.web.pages.preview_items import ChangeEvents
 from stager.web.request_body import parameters_of
+from stager.web.uploads import Uploads
 
 TOTAL_FAILURES = 200
 """Wrong passwords per minute for one preview from all addresses: too few for guessing, enough for real
@@ -34,6 +37,10 @@ visitors."""
 def _password_throttles() -> tuple[Throttle, Throttle]:
     now = SystemClock().now
     return Throttle(now), Throttle(now, TOTAL_FAILURES)
+
+
+def _uploads() -> Uploads:
+    return Uploads(Path(tempfile.gettempdir()) / f"stager-{secrets.token_hex(8)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +80,7 @@ class WebContext:
             together.
         change_events: the rendered changes of previews.
         open_streams: the open streams of changes.
+        uploads: receives dumps.
     """
 
     options: WebOptions
@@ -84,6 +92,7 @@ class WebContext:
     password_throttles: tuple[Throttle, Throttle] = field(default_factory=_password_throttles)
     change_events: ChangeEvents = field(default_factory=ChangeEvents)
     open_streams: OpenStreams = field(default_factory=OpenStreams)
+    uploads: Uploads = field(default_factory=_uploads)
 
 
 def control_plane_of(connection: HTTPConnection) -> ControlPlane:

@@ -116,7 +116,7 @@ class TestWhoComesBack:
         rig.provider.more = {"sub": "0816", "preferred_username": "boss"}
         assert "different subjects" in await rig.refused()
 
-    async def test_our_secret_goes_where_the_provider_wants_it(self, rig: Rig) -> None:
+    async def test_our_secret_is_sent_as_the_provider_requires(self, rig: Rig) -> None:
         await rig.sign_in()
         assert "client_secret" not in rig.provider.forms[-1]
         rig.provider.says["token_endpoint_auth_methods_supported"] = ["client_secret_post"]

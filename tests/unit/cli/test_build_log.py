@@ -12,8 +12,9 @@ import typer
 from typer.testing import CliRunner
 
 from stager.cli import build_log
+from stager.domain.attempt import Attempt
 from stager.domain.deployment import Deployment
-from stager.domain.environment import Attempt, Desired, Environment, EnvironmentKey, RunState
+from stager.domain.environment import Desired, Environment, EnvironmentKey, RunState
 from stager.domain.names import slugify
 from stager.domain.source import Revision
 from stager.ports.store import Transaction

@@ -15,7 +15,7 @@ def made(typed: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, input=typed, capture_output=True, text=True, check=False)
 
 
-async def test_what_it_prints_lets_its_password_in() -> None:
+async def test_the_printed_hash_accepts_its_password() -> None:
     done = made("s e:cret\n")
     strategy = BasicAuthentication({"ann": done.stdout.strip()})
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from stager.domain.attempt import Attempt
 from stager.domain.deployment import Deployment
-from stager.domain.environment import Attempt, ChangeLink, Desired, Environment, EnvironmentKey, RunState
+from stager.domain.environment import ChangeLink, Desired, Environment, EnvironmentKey, RunState
 from stager.domain.source import Revision
 
 LIVE_SINCE = datetime(2026, 1, 5, 9, 30, tzinfo=UTC)

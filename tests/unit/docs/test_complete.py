@@ -17,7 +17,15 @@ from stager.domain.profile import Limits
 from stager.domain.service import ServiceSpec
 from stager.domain.status import State, status_of
 from stager.settings.plugins.available import NOT_YET, ROUTING, built_in
-from stager.web.api import compat, device_login, diagnostics, environments, identity, share_links
+from stager.web.api import (
+    compat,
+    device_login,
+    diagnostics,
+    environments,
+    identity,
+    share_links,
+    snapshots,
+)
 from stager.web.api.views import EnvironmentView
 from stager.web.app import create_app
 from stager.web.auth import preview_access
@@ -79,6 +87,7 @@ def _calls() -> set[tuple[str, str]]:
         preview,
         local_push,
         share_links,
+        snapshots,
         sign_in,
         preview_access,
     ):

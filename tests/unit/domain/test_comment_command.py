@@ -46,7 +46,7 @@ class TestVerbs:
         assert not ALIASES.keys() & {verb.value for verb in Verb}
 
     @pytest.mark.parametrize("text", ["/stager", " /stager \n", "/stager\r\nlaunch"])
-    def test_alone_it_asks_for_help(self, text: str) -> None:
+    def test_alone_it_is_the_help_command(self, text: str) -> None:
         assert parse_command(text) == CommentCommand(Verb.HELP, "help")
 
     def test_each_is_explained(self) -> None:
@@ -82,7 +82,7 @@ class TestNotForUs:
     def test_is_left_alone(self, text: str) -> None:
         assert parse_command(text) is None
 
-    def test_what_follows_the_first_line_asks_for_nothing(self) -> None:
+    def test_what_follows_the_first_line_is_ignored(self) -> None:
         assert parse_command("/stager logs\n/stager kill") == CommentCommand(Verb.LOGS, "logs")
 
 

@@ -88,6 +88,13 @@ class TestResources:
         assert resource_for([self.ONE, replace(two, state=ResourceState.REMOVING)], 4) == self.ONE
         assert resource_for([replace(self.ONE, state=ResourceState.REMOVING)], 4) is None
 
+    def test_a_deployment_after_a_reset_uses_no_earlier_one(self) -> None:
+        two = replace(self.ONE, id="r2", generation=3)
+
+        assert resource_for([self.ONE], 3, epoch=3) is None
+        assert resource_for([self.ONE, two], 4, epoch=3) == two
+        assert resource_for([self.ONE, two], 2, epoch=3) == self.ONE
+
     def test_the_pause_between_tries_doubles_up_to_five_minutes(self) -> None:
         pauses = [pause_after(failures) for failures in (1, 2, 3, 9, 2_000)]
 

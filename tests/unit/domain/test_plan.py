@@ -11,19 +11,17 @@ from typing import Any
 
 import pytest
 
-from stager.domain.deployment import degraded
+from stager.domain.attempt import Attempt, ServiceFailure, degraded
 from stager.domain.environment import (
-    Attempt,
     Desired,
     Instance,
     InstanceState,
-    Observed,
     RunState,
     Service,
-    ServiceFailure,
     Suspension,
     SuspensionReason,
 )
+from stager.domain.observed import Observed
 from stager.domain.plan import (
     Action,
     Check,

@@ -104,7 +104,7 @@ class TestSkipped:
 
 
 class TestBots:
-    def test_are_let_by_the_configuration(self) -> None:
+    def test_are_allowed_by_the_configuration(self) -> None:
         assert refused(change(author_is_bot=True), bots=True) == ""
 
     def test_are_none_by_their_name(self) -> None:
@@ -272,7 +272,7 @@ class TestPaths:
         assert refused(change(base_ref="a" * 4_000), bases=(pattern,)) != ""
         assert time.process_time() - began < 2
 
-    def test_says_what_was_looked_for(self) -> None:
+    def test_names_what_is_required(self) -> None:
         found = refusal_by_paths(Rules(paths=("web/*", "*.css")), ["README"])
         assert complaint(found) == 'this pull request changes no file that matches "web/*" or "*.css"'
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from stager.domain.attempt import Attempt, ServiceFailure
 from stager.domain.deployment import DeployedService, Deployment
-from stager.domain.environment import Attempt, Environment, ServiceFailure, Suspension, SuspensionReason
+from stager.domain.environment import Environment, Suspension, SuspensionReason
 from stager.domain.errors import Outcome
 from stager.domain.service import Condition, ServiceSpec
 from stager.domain.service_status import ServiceState, ServiceStatus, service_statuses

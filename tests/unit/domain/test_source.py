@@ -7,18 +7,18 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from stager.domain.attempt import Attempt
 from stager.domain.environment import (
-    Attempt,
     Desired,
     EnvironmentKey,
     Instance,
     InstanceState,
-    Observed,
     RunState,
     Suspension,
     SuspensionReason,
 )
 from stager.domain.identity.actor import Actor
+from stager.domain.observed import Observed
 from stager.domain.route import Endpoint
 from stager.domain.source import Change, Repository, Trust, forge_of, repository_id
 
@@ -112,7 +112,7 @@ class TestWords:
 class TestDesired:
     KILLED = Suspension(SuspensionReason.KILLED, "No.")
 
-    def test_a_suspension_comes_with_its_reason_and_goes_with_it(self) -> None:
+    def test_a_suspended_state_has_a_reason_and_others_have_none(self) -> None:
         running = Desired(RunState.RUNNING, 1)
         suspended = running.suspended(self.KILLED)
         assert (suspended.run, suspended.suspension) == (RunState.SUSPENDED, self.KILLED)

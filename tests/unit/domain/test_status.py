@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
+from stager.domain.attempt import Attempt
 from stager.domain.deployment import Deployment, Phase, phase_of
 from stager.domain.environment import (
-    Attempt,
     ChangeLink,
     Desired,
     Environment,

@@ -7,8 +7,7 @@ import tempfile
 
 import pytest
 
-from stager.domain.deployment import INTERNAL_ERRORS_ALLOWED, after_error
-from stager.domain.environment import Attempt
+from stager.domain.attempt import INTERNAL_ERRORS_ALLOWED, Attempt, after_error
 from stager.domain.errors import Fault, Retry
 from stager.domain.unexpected import INTERNAL_ERROR, NO_TEMPORARY_FOLDER, ending_of
 from stager.testing.fakes.clock import START as NOW

@@ -10,17 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from stager.domain import plan as planning
-from stager.domain.deployment import Ending, after_answer, after_error, after_exit, after_start
-from stager.domain.environment import (
-    WEB_SERVICE,
-    Attempt,
-    Desired,
-    Instance,
-    InstanceState,
-    Observed,
-    Service,
-)
+from stager.domain.attempt import Attempt, Ending, after_answer, after_error, after_exit, after_start
+from stager.domain.environment import WEB_SERVICE, Desired, Instance, InstanceState, Service
 from stager.domain.errors import Fault, Outcome
+from stager.domain.observed import Observed
 from stager.domain.route import Endpoint
 from stager.domain.service import Condition
 

@@ -48,7 +48,7 @@ def test_all_others_pass_byte_for_byte(sent: bytes) -> None:
     assert without_access_cookies(sent) is sent
 
 
-def test_several_of_one_name_are_all_looked_at_but_not_any_number() -> None:
+def test_several_of_one_name_are_all_read_up_to_a_limit() -> None:
     assert access_tokens_in([b"stager-access=1; a=2", b"stager-access=3"], PLAIN_NAME) == ["1", "3"]
     assert access_tokens_in([b"stager-access=1"], SECURE_NAME) == []
     assert access_tokens_in([], PLAIN_NAME) == []
@@ -98,7 +98,7 @@ def test_many_spaces_cost_no_time() -> None:
     assert time.process_time() - began < 1
 
 
-def test_every_domain_goes_when_one_of_them_reaches_too_far() -> None:
+def test_all_domains_are_removed_if_one_of_them_is_too_wide() -> None:
     assert allowed_cookies([b"a=1; Domain=a.stage.test; Domain=stage.test"], b"stage.test") == [b"a=1"]
 
 

@@ -354,7 +354,7 @@ class TestResponses:
         assert read_response(data[: end - 1]) is None
         assert read_response(data[:end]) is not None
 
-    def test_a_fold_goes_on_with_one_blank(self) -> None:
+    def test_a_fold_becomes_one_space(self) -> None:
         read = read_response(b"HTTP/1.1 200 OK\r\nX: a \r\n\t b\r\n  c\r\nY: d\r\n\r\n")
         assert read is not None
         assert read[0].lines == [b"X: a b c", b"Y: d"]

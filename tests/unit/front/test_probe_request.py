@@ -11,7 +11,7 @@ from stager.front.proxy.probe_request import ask
 HEAD = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 
 
-async def test_the_application_sees_an_end_and_no_reset() -> None:
+async def test_the_connection_ends_without_a_reset() -> None:
     seen: asyncio.Future[bytes | OSError] = asyncio.get_running_loop().create_future()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

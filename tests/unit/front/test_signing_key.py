@@ -18,7 +18,7 @@ def test_is_created_once_and_unreadable_for_others(tmp_path: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_is_the_same_for_all_who_want_it_at_once(tmp_path: Path) -> None:
+def test_is_the_same_for_concurrent_callers(tmp_path: Path) -> None:
     with ThreadPoolExecutor(16) as pool:
         keys = set(pool.map(load_key, [tmp_path] * 64))
     assert len(keys) == 1

@@ -90,7 +90,7 @@ class TestEngine:
         (folder / "dockerd").write_text(f"#!/bin/sh\necho 'Docker version {version}, build 1'\n")
         (folder / "dockerd").chmod(0o755)
 
-    def test_its_own_goes_first(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_engines_own_has_precedence(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.program(tmp_path / "own", "26.1.5+dfsg1")
         self.program(tmp_path / "system", "27.0.1")
         monkeypatch.setenv("PATH", f"{tmp_path / 'system'}:{os.environ['PATH']}")

@@ -44,7 +44,7 @@ def saved(chains: Chains) -> str:
 
 
 @given(policies, st.lists(addresses, max_size=3), st.sampled_from(FAMILIES))
-def test_whatever_is_wanted_nothing_falls_through(policy: Policy, resolvers: list[str], family: int) -> None:
+def test_any_rules_are_applied_completely(policy: Policy, resolvers: list[str], family: int) -> None:
     options = FirewallOptions(log_group=717)
     chains = chains_of(options, [policy], resolvers, family)
     for rules in chains.values():

@@ -80,7 +80,7 @@ async def test_hello_returns_the_version_and_what_is_missing(tmp_path: Path) -> 
     assert answer == {"version": "1.2.3", "protocol": 1, "features": {"adding": "No paper is left."}}
 
 
-async def test_the_socket_is_its_users_alone_and_goes_in_the_end(tmp_path: Path) -> None:
+async def test_the_socket_is_its_users_alone_and_is_removed_in_the_end(tmp_path: Path) -> None:
     feature = Adding()
     async with served(tmp_path, feature) as path:
         facts = path.stat()

@@ -103,6 +103,7 @@ class TestStatusReport:
                     "container_name": "x",
                     "url": preview.url,
                     "started_at": preview.started_at.isoformat(),
+                    "services": [{"name": "web", "state": "healthy", "url": preview.url}],
                 }
             ]
             assert stager.call("status", image_name="other") == Reply("[]", "application/json")
@@ -122,7 +123,7 @@ class TestRequestInspector:
 
 
 class TestEvergreen:
-    def test_the_oldest_goes_but_none_that_is_evergreen(self) -> None:
+    def test_the_oldest_is_removed_but_none_that_is_evergreen(self) -> None:
         with Harness(
             EvergreenExceptionsContainerRotationStrategy, max_previews=2, evergreen_containers=["master"]
         ) as stager:

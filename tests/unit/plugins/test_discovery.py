@@ -40,7 +40,7 @@ def names(found: PluginRegistry, *, strangers: bool = True) -> set[str]:
 
 
 class TestBuiltIns:
-    def test_every_module_of_ours_that_has_one_is_looked_at(self) -> None:
+    def test_all_of_our_modules_with_one_are_searched(self) -> None:
         source = Path(sys.modules["stager.ports.plugins"].__file__ or "").parents[1]
         modules = {
             f"stager.{path.parent.name}.{path.stem}"

@@ -180,7 +180,7 @@ class RefusesSecond(PreLaunchHandler):
             raise Refused("Once is enough.", reason="twice")
 
 
-class Tells(PostLaunchHandler, PreKillHandler):
+class Records(PostLaunchHandler, PreKillHandler):
     """Is called at both ends."""
 
     def launched(self, preview: Preview) -> None:
@@ -212,7 +212,7 @@ class Hangs(PostLaunchHandler, PreKillHandler):
 
 class TestPostLaunchHandler:
     def test_is_called_once_for_each_launch_and_refresh(self) -> None:
-        with Harness(Tells) as stager:
+        with Harness(Records) as stager:
             stager.launch("x")
             stager.launch("x")
             stager.open_pull_request("y")
@@ -220,7 +220,7 @@ class TestPostLaunchHandler:
         assert heard == ["up x 1", "up x 2", "up y 1", "up y 2"]
 
     def test_one_that_fails_or_hangs_is_noted_and_the_others_are_called(self) -> None:
-        with Harness(Hangs, Fails, Tells, seconds=0.05) as stager:
+        with Harness(Hangs, Fails, Records, seconds=0.05) as stager:
             preview = stager.launch("x")
             assert stager.running == [preview]
             assert stager.notes(preview) == (
@@ -232,7 +232,7 @@ class TestPostLaunchHandler:
 
 class TestPreKillHandler:
     def test_is_called_for_the_end_but_not_for_a_refresh(self) -> None:
-        with Harness(Tells) as stager:
+        with Harness(Records) as stager:
             stager.launch("x")
             stager.launch("x")
             stager.kill("x")
@@ -276,7 +276,7 @@ class Password(AuthenticationStrategy):
 
 
 class TestAuthenticationStrategy:
-    def test_knows_or_does_not_know(self) -> None:
+    def test_identifies_a_user_or_not(self) -> None:
         with Harness(Password) as stager:
             assert str(stager.authenticate(word="sesame")) == "anybody (Password)"
             with pytest.raises(Refused, match="Unauthorized"):
@@ -298,7 +298,7 @@ class Newest(ContainerRotationStrategy):
 
 
 class TestContainerRotationStrategy:
-    def test_without_one_the_oldest_goes(self) -> None:
+    def test_without_one_the_oldest_is_removed(self) -> None:
         assert self.after("a", "b", "c") == {"b", "c"}
 
     def test_a_refresh_makes_young_and_removes_none(self) -> None:

@@ -8,7 +8,7 @@ from stager.domain.profile import Destination, Egress
 from tests.unit.settings.conftest import LoadText, ProblemsOf
 
 
-def test_an_application_goes_before_the_defaults(load_text: LoadText) -> None:
+def test_an_application_overrides_the_defaults(load_text: LoadText) -> None:
     images = load_text(
         "defaults: {egress: internet, egress_allow: ['10.0.0.5:5432']}\n"
         "images:\n"

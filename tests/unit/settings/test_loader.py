@@ -244,7 +244,7 @@ class TestPlaces:
             ("xn--bcher-kva.example", "xn--bcher-kva.example"),
         ],
     )
-    def test_a_domain_is_kept_as_browsers_know_it(self, load_text: LoadText, given: str, domain: str) -> None:
+    def test_a_domain_is_kept_as_browsers_send_it(self, load_text: LoadText, given: str, domain: str) -> None:
         settings = load_text(f"domain: {given}").settings
         assert (settings.domain, settings.previews) == (domain, domain)
 

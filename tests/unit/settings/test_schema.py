@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 import yaml
 
+from stager.domain.recipe import Hook
 from stager.settings.loading.loader import load
 from stager.settings.model import Settings
 from stager.settings.plugins.available import built_in
@@ -36,7 +37,7 @@ def test_its_example_can_be_used() -> None:
     example = repository_reference().partition("```yaml\n")[2].partition("```")[0]
     said = read_file(example.encode(), ".stager.yml", get_args(RepositoryKey))
     assert said.manifest.port == 8000
-    assert said.manifest.hooks.after_launch == (("bin/migrate",), ("bin/seed", "--small"))
+    assert said.manifest.hooks.after_launch == (Hook(("bin/migrate",)), Hook(("bin/seed", "--small")))
 
 
 def test_every_setting_is_described() -> None:
@@ -92,7 +93,7 @@ def test_secrets_are_starred_in_what_is_in_force(load_text: LoadText) -> None:
 
 
 class TestSchema:
-    def test_it_knows_every_key_and_no_other(self) -> None:
+    def test_it_has_every_key_and_no_other(self) -> None:
         schema = json_schema()
         assert (
             set(schema["properties"]) == set(model_for(built_in()).model_fields) > set(Settings.model_fields)
@@ -112,5 +113,5 @@ class TestSchema:
     def test_it_takes_the_walkthrough_s_form_of_nginx(self) -> None:
         assert "array" in [form.get("type") for form in json_schema()["properties"]["nginx"]["anyOf"]]
 
-    def test_its_defaults_are_of_the_form_that_it_wants(self) -> None:
+    def test_its_defaults_are_valid(self) -> None:
         assert json_schema()["properties"]["listen"]["default"] == "127.0.0.1:8000"

@@ -57,7 +57,7 @@ def test_the_first_block_has_a_user_and_is_warned_of_plain_text() -> None:
 
 @pytest.mark.requirement("R62", "R63", "R80")
 @pytest.mark.parametrize("number", [2, 3])
-def test_the_later_blocks_know_github_and_have_no_users(number: int) -> None:
+def test_the_later_blocks_have_github_and_no_users(number: int) -> None:
     loaded = block(number)
     github = loaded.settings.github
 

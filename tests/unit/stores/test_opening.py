@@ -104,7 +104,7 @@ class TestMigrations:
             rows = connection.execute(query).fetchall()
         assert rows == [("done", "launched", "", ""), ("waits", "launched", "", "{}")]
 
-    async def test_v4_knows_the_service_of_earlier_deployments(self, path: Path) -> None:
+    async def test_v4_adds_the_service_of_earlier_deployments(self, path: Path) -> None:
         path.parent.mkdir(parents=True)
         saved = environment()
         engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)

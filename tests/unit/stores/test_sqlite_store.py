@@ -68,7 +68,7 @@ class Gate:
 
 
 class TestThreads:
-    async def test_a_read_sees_one_picture_while_others_write(self, store: SqliteStore) -> None:
+    async def test_a_read_is_consistent_while_others_write(self, store: SqliteStore) -> None:
         gate = Gate()
 
         def look_twice(tx: Transaction) -> tuple[str, str]:

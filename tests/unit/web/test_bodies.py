@@ -238,7 +238,7 @@ class TestSlots:
         assert (await web.post("/kill", container_name="x")).text == "ok"
         await asyncio.gather(*tasks)
 
-    async def test_one_whose_client_goes_away_gives_its_turn_back(self, web: WebHarness) -> None:
+    async def test_a_client_that_disconnects_frees_its_slot(self, web: WebHarness) -> None:
         for _ in range(3 * MAX_DELIVERIES):
             assert await gone_in_the_middle(web) == []
         assert (await send(web, Body(2))).status_code == 401

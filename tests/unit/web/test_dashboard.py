@@ -285,7 +285,7 @@ class TestStream:
         assert last["event"] == "preview"
         assert markup(last["data"]) in markup(await page(people, cookie))
 
-    async def test_goes_on_after_the_last_event(self, people: WebHarness) -> None:
+    async def test_continues_after_the_last_event(self, people: WebHarness) -> None:
         cookie = await session_of(people)
         async with streaming(people, cookie) as stream:
             await people.harness.launch("x")

@@ -212,7 +212,7 @@ class TestPagesOfOthers:
         assert (await rig.client.get(API)).status_code == 200
         assert (await rig.client.get(f"{API}?github_token=x")).status_code == 200, "a good session is first"
 
-    async def test_a_session_is_good_where_others_have_guessed(
+    async def test_a_session_is_valid_while_its_address_is_throttled(
         self, rig: WebHarness, accounts: FakeAccounts
     ) -> None:
         await sign_in(rig, accounts)

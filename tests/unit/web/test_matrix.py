@@ -24,9 +24,11 @@ from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Action, Role, may
 from stager.domain.pull_requests.comment_command import Verb
 from stager.domain.pull_requests.events import Call, ChangeEvent
+from stager.domain.snapshot import Snapshot, SnapshotState, SnapshotVolume
 from stager.domain.source import Access
 from stager.ports.handlers import EventListener
 from stager.testing.fakes.setup import CODE
+from tests.unit.control.data.test_snapshots import DataHarness, shop
 from tests.unit.control.harness import SHOP, Harness
 from tests.unit.web.harness import HOST, WebHarness, basic, web
 
@@ -101,6 +103,14 @@ async def open_a_terminal(web: WebHarness, environment: str) -> httpx.Response:
     return httpx.Response(status)
 
 
+SNAPSHOT, IN_PATH = "/api/v1/snapshots/s1", "/api/v1/snapshots/{snapshot}"
+RESTORE = "/api/v1/snapshots/restore"
+
+
+async def ask_for_a_snapshot(web: WebHarness, environment: str) -> httpx.Response:
+    return await web.client.post("/api/v1/snapshots", json={"app": "shop", "preview": environment})
+
+
 SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
     ("POST", "/launch"): (Action.LAUNCH, asking("POST", "/launch", data={**BY_NAME, "wait": "0"})),
     ("POST", "/kill"): (Action.KILL, asking("POST", "/kill", data={**BY_NAME, "wait": "0"})),
@@ -156,12 +166,36 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
     ),
     ("GET", "/setup/github"): (Action.SET_UP, asking("GET", "/setup/github")),
     ("GET", "/setup/github/callback"): (Action.SET_UP, come_back_from_the_forge),
+    ("GET", IN_PATH): (Action.SEE, asking("GET", SNAPSHOT)),
+    ("POST", "/api/v1/snapshots"): (Action.MANAGE_SNAPSHOTS, ask_for_a_snapshot),
+    ("POST", RESTORE): (
+        Action.MANAGE_SNAPSHOTS,
+        asking(
+            "POST",
+            f"{RESTORE}?app=shop",
+            content=b"SELECT 1;",  # of no known type: 415
+        ),
+    ),
+    ("POST", f"{IN_PATH}/use"): (Action.MANAGE_SNAPSHOTS, asking("POST", f"{SNAPSHOT}/use")),
+    ("DELETE", f"{IN_PATH}/use"): (Action.MANAGE_SNAPSHOTS, asking("DELETE", f"{SNAPSHOT}/use")),
+    ("DELETE", IN_PATH): (Action.MANAGE_SNAPSHOTS, asking("DELETE", SNAPSHOT)),
+    ("GET", f"{IN_PATH}/volumes/{{volume}}"): (
+        Action.DOWNLOAD_SNAPSHOT,
+        asking("GET", f"{SNAPSHOT}/volumes/data"),
+    ),
+    ("GET", f"{ID_IN_PATH}/data"): (Action.SEE, asking("GET", f"{ID}/data")),
+    ("POST", f"{ID_IN_PATH}/reset"): (Action.RESET, asking("POST", f"{ID}/reset")),
+    ("POST", "/previews/{environment}/reset"): (
+        Action.RESET,
+        asking("POST", "/previews/{id}/reset", headers=OURS),
+    ),
     ("POST", "/event_receiver"): (Action.LAUNCH, asking("POST", "/event_receiver", data={"action": "go"})),
 }
 """What each call takes."""
 
 FOR_WHOEVER_IS_KNOWN = {
     ("GET", "/api/v1/environments"),  # says only what they may see: see below
+    ("GET", "/api/v1/snapshots"),  # the same
     ("GET", "/api/v1/whoami"),
     ("DELETE", "/api/v1/session"),  # one's own
     ("GET", "/api/v1/tokens"),  # one's own
@@ -209,6 +243,22 @@ class Go(EventListener):
         return Launch("shop", "x", {"wait": "0"}) if isinstance(event, Call) else None
 
 
+async def save_snapshot(harness: Harness) -> None:
+    """Save a snapshot of the application, with its files."""
+    snapshot = Snapshot(
+        "s1",
+        "shop",
+        1,
+        SnapshotState.READY,
+        harness.running.clock.now(),
+        "ann",
+        "preview x",
+        volumes=(SnapshotVolume("db", "data", 4),),
+    )
+    harness.engine.stored.snapshots["s1"] = {"data": {"rows": "real"}}
+    await harness.store.write(lambda tx: tx.save_snapshot(snapshot))
+
+
 @asynccontextmanager
 async def opened(role: Role | None) -> AsyncIterator[tuple[WebHarness, str]]:
     """A web harness in which ann has this role and a preview runs, with its id."""
@@ -217,6 +267,7 @@ async def opened(role: Role | None) -> AsyncIterator[tuple[WebHarness, str]]:
         await opened.harness.rest()
         if role is not None:
             opened.client.headers.update(basic())
+        await save_snapshot(opened.harness)
         yield opened, environment.id
 
 
@@ -232,7 +283,7 @@ async def test_every_cell(surface: tuple[str, str], role: Role | None) -> None:
     elif may(role, action):
         assert answer.status_code not in {401, 403, 404, 405, 500}, answer.text
     else:
-        hidden = "{id}" in surface[1] or "{environment}" in surface[1]
+        hidden = any(part in surface[1] for part in ("{id}", "{environment}", "{snapshot}"))
         assert answer.status_code == (404 if hidden and role is Role.NONE else 403), answer.text
 
 
@@ -263,6 +314,7 @@ async def test_what_a_token_gives_is_in_the_same_table(role: Role) -> None:
         new = (await web.client.post("/api/v1/tokens", json={"label": "CI", "role": str(given)})).json()
         web.client.headers["authorization"] = f"Bearer {new['token']}"
         for (_, path), (action, ask) in SURFACES.items():
+            await save_snapshot(web.harness)
             refused = (await ask(web, environment)).status_code == 403
             assert refused is not may(given, action), path
 
@@ -282,7 +334,8 @@ def test_every_call_is_on_this_page() -> None:
 @pytest.mark.parametrize("access", Access)
 @pytest.mark.parametrize("verb", Verb)
 async def test_comments(verb: Verb, access: Access) -> None:
-    async with Harness([replace(SHOP, owner="acme")]).open() as harness:
+    with_volume = replace(shop(), owner="acme")
+    async with DataHarness([with_volume]).open() as harness:
         repository = harness.forge.add_repository("acme", "shop")
         harness.forge.allow(repository, "bob", access)
         event = harness.forge.open(repository, "x", "a1b2c3d4" * 5)

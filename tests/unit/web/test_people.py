@@ -51,7 +51,7 @@ class TestTokens:
         assert secret not in listed.text
         assert (new["apps"], new["role"], new["used_at"]) == (["shop"], "viewer", None)
 
-    async def test_let_their_bearer_do_what_they_say(self, web: WebHarness) -> None:
+    async def test_give_the_access_of_their_scope(self, web: WebHarness) -> None:
         token = str((await made(web, role="viewer", apps=["shop"]))["token"])
 
         who = await web.client.get("/api/v1/whoami", headers=bearer(token))

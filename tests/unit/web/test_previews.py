@@ -131,7 +131,7 @@ class TestBuildLog:
         assert answer.headers["content-type"].startswith("text/plain")
         return answer.text
 
-    async def test_goes_on_until_the_build_is_over(self, build_ports: WebHarness) -> None:
+    async def test_continues_until_the_build_ends(self, build_ports: WebHarness) -> None:
         build_ports.harness.builder.default = Result(lines=("one", "two"), seconds=100)
         environment = await opened(build_ports, seconds=10)
         following = asyncio.create_task(self.log(build_ports, environment, follow="true"))
@@ -166,7 +166,7 @@ class TestApproval:
         fork = web.harness.forge.add_repository("mallory", "shop")
         return await opened(web, fork=fork)
 
-    async def test_lets_the_commit_run(self, build_ports: WebHarness) -> None:
+    async def test_approves_the_commit(self, build_ports: WebHarness) -> None:
         environment = await self.held(build_ports)
         assert (await build_ports.ask("GET", f"{API}/{environment}")).json()["state"] == "refused"
         answer = await build_ports.ask("POST", f"{API}/{environment}/approve", json={"sha": SHA})

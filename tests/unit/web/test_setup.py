@@ -171,7 +171,7 @@ class TestComingBack:
         assert (await come_back(web, second)).status_code == 303
 
     @pytest.mark.parametrize("code", ["", "wrong"])
-    async def test_with_a_code_that_the_forge_doesnt_know(self, web: WebHarness, code: str) -> None:
+    async def test_with_an_unknown_code(self, web: WebHarness, code: str) -> None:
         answer = await come_back(web, state_of(await begin(web)), code=code)
 
         assert answer.status_code == 400

@@ -121,12 +121,12 @@ class TestBrowser:
         rig.client.cookies.update(kept)
         assert (await rig.client.get("/account")).status_code == 401, "the secret opens nothing any more"
 
-    async def test_is_sent_to_sign_in_from_a_page_that_wants_it(self, rig: WebHarness) -> None:
+    async def test_is_redirected_to_sign_in_from_a_page_that_requires_it(self, rig: WebHarness) -> None:
         answer = await rig.client.get("/account?a=b", headers={"accept": "text/html"})
 
         assert (answer.status_code, answer.headers["location"]) == (303, "/login?to=%2Faccount%3Fa%3Db")
 
-    async def test_sees_what_there_is_to_sign_in_with(self, rig: WebHarness) -> None:
+    async def test_gets_the_ways_to_sign_in(self, rig: WebHarness) -> None:
         page = (await rig.client.get("/login?to=/account")).text
 
         assert 'href="/login/github?to=%2Faccount"' in page

@@ -149,7 +149,7 @@ class TestToken:
         assert (await fetch_token(rig, state, verifier)).status_code == 403
         assert (await fetch_token(rig, state, own)).status_code == 200, "which the wrong guess didn't spoil"
 
-    async def test_never_goes_by_get(self, rig: WebHarness, accounts: FakeAccounts) -> None:
+    async def test_isnt_accepted_by_get(self, rig: WebHarness, accounts: FakeAccounts) -> None:
         own = new_secret()
         state = await self.begun(rig, accounts, own)
         await agree(rig, state)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from stager.control.reconciler.instance_specs import spec_of
 from stager.control.reconciler.variables import Launch, secret_of
 from stager.domain.application import Application
+from stager.domain.attempt import Attempt
 from stager.domain.deployment import DeployedService, Deployment
-from stager.domain.environment import Attempt, Desired, Environment, EnvironmentKey, RunState
+from stager.domain.environment import Desired, Environment, EnvironmentKey, RunState
 from stager.domain.service import ServiceCheck, generated_names, with_generated
 from stager.domain.snapshot import Snapshot
 from stager.domain.source import Revision

@@ -44,6 +44,16 @@ class Snapshots:
         self._making = making
         self._files = files
 
+    async def check_creation(self, app: str, actor: Actor) -> None:
+        """Check that the actor may create snapshots of an application, before a dump is received.
+
+        Raises:
+            Refused: 403, or there is no such application.
+        """
+        await self._authorizer.check(actor, Action.MANAGE_SNAPSHOTS, app)
+        self._applications.get(app)
+        await self._check_role(actor, Action.MANAGE_SNAPSHOTS, app)
+
     async def create(self, request: CreateSnapshot, actor: Actor) -> Snapshot:
         """Begin to make a snapshot. Returns it at once; `wait` waits until it is ready or has failed.
 
@@ -157,17 +167,21 @@ class Snapshots:
     async def _acting(self, actor: Actor, action: Action, app: str, subject: str) -> AsyncIterator[None]:
         """Check the permission, with the role that the application requires, and record the action."""
         async with self._authorizer.authorized(actor, action, app, subject):
-            application = self._applications.find(app)
-            needed = application.data.min_role if application else None
-            role = await self._authorizer.role(actor, app)
-            if needed is not None and role < needed:
-                raise Refused(
-                    f'{actor.name} lacks the permission "{action}" for {app}.',
-                    hint=f"`images.{app}.data.min_role` requires the role {needed}; the role is {role}.",
-                    reason="not-permitted",
-                    status=403,
-                )
+            await self._check_role(actor, action, app)
             yield
+
+    async def _check_role(self, actor: Actor, action: Action, app: str) -> None:
+        """Check that the actor has the role that the application requires."""
+        application = self._applications.find(app)
+        needed = application.data.min_role if application else None
+        role = await self._authorizer.role(actor, app)
+        if needed is not None and role < needed:
+            raise Refused(
+                f'{actor.name} lacks the permission "{action}" for {app}.',
+                hint=f"`images.{app}.data.min_role` requires the role {needed}; the role is {role}.",
+                reason="not-permitted",
+                status=403,
+            )
 
 
 def _choose(tx: Transaction, snapshot_id: str) -> Snapshot:

@@ -8,16 +8,9 @@ from dataclasses import replace
 from stager.control.environments.lookup import is_unapproved
 from stager.control.environments.pins import Pin, save_pin
 from stager.control.routing.urls import Urls, is_free
+from stager.domain.attempt import Attempt
 from stager.domain.deployment import Deployment
-from stager.domain.environment import (
-    Attempt,
-    ChangeLink,
-    Desired,
-    Environment,
-    EnvironmentKey,
-    RunState,
-    Suspension,
-)
+from stager.domain.environment import ChangeLink, Desired, Environment, EnvironmentKey, RunState, Suspension
 from stager.domain.errors import Refused
 from stager.domain.pull_requests.events import LaunchPreview
 from stager.domain.source import Change, Revision, Trust

@@ -87,7 +87,7 @@ class Records:
 
     async def volume_epochs(self) -> dict[str, frozenset[int]]:
         """See `volume_epochs`."""
-        return await self._store.read(volume_epochs)
+        return await self._store.read(lambda tx: volume_epochs(tx, tx.environments()))
 
     async def serving(self, environment_id: str, generation: int | None) -> None:
         """Store which generation the front sends requests to."""
@@ -117,10 +117,10 @@ def _of_generations(tx: Transaction, environment_id: str, generations: set[int])
     return {deployment.generation: deployment for deployment in found if deployment}
 
 
-def volume_epochs(tx: Transaction) -> dict[str, frozenset[int]]:
+def volume_epochs(tx: Transaction, environments: Iterable[Environment]) -> dict[str, frozenset[int]]:
     """The epochs (see `Environment.volume_epoch`) whose volumes stay while nothing of them runs, by the id of
     the environment: that of the desired generation, and that of the one that visitors see."""
-    return {each.id: _epochs(tx, each) for each in tx.environments() if each.keeps_volumes}
+    return {each.id: _epochs(tx, each) for each in environments if each.keeps_volumes}
 
 
 def _epochs(tx: Transaction, environment: Environment) -> frozenset[int]:

@@ -21,7 +21,7 @@ from stager.control.ports import Ports
 from stager.control.routing.urls import Urls
 from stager.domain.application import Application, Applications
 from stager.domain.deployment import Deployment
-from stager.domain.environment import Environment
+from stager.domain.environment import Environment, Instance
 from stager.domain.errors import Fault, Retry, StagerError
 from stager.domain.external import (
     MAX_OUTPUT,
@@ -115,7 +115,8 @@ class ExternalResources:
     ) -> ExternalResource:
         """The resource for a deployment; a new one is recorded if there is none. While its hook hasn't
         succeeded, its `before_kill` is the configured one."""
-        found = resource_for(self._records.of(tx, environment.id), deployment.generation)
+        known = self._records.of(tx, environment.id)
+        found = resource_for(known, deployment.generation, environment.volume_epoch)
         if found is None:
             found = ExternalResource(self._ids.new(), deployment.generation)
             self._records.add(tx, environment.id, found)
@@ -185,10 +186,15 @@ class ExternalResources:
         environment, found = await self._store.read(
             lambda tx: (tx.environment(environment_id), self._records.of(tx, environment_id))
         )
-        if environment is None or not found:
+        if environment is None:
             return ()
-        is_gone = not environment.keeps_volumes and not await self._instances.find(environment_id)
-        return tuple(r for r in found if is_gone or r.state is ResourceState.REMOVING)
+        unused = tuple(r for r in found if _may_be_unused(r, environment))
+        if all(r.state is ResourceState.REMOVING for r in unused):
+            return unused
+        instances = await self._instances.find(environment_id)
+        return tuple(
+            r for r in unused if r.state is ResourceState.REMOVING or not _is_used(environment, instances)
+        )
 
     def _try_again(self, environment_id: str, left: Iterable[ExternalResource]) -> None:
         times = [resource.retry_at for resource in left if resource.retry_at is not None]
@@ -226,7 +232,7 @@ class ExternalResources:
         if environment is None or resource is None:
             return None
         if resource.state is not ResourceState.REMOVING:
-            if environment.keeps_volumes:
+            if not _may_be_unused(resource, environment):
                 return None
             resource = replace(resource, state=ResourceState.REMOVING, failures=0, problem="")
             self._records.change(tx, environment_id, resource)
@@ -288,6 +294,20 @@ class ExternalResources:
     def _lock(self, resource_id: str) -> asyncio.Lock:
         """One hook of a resource runs at a time."""
         return self._busy.setdefault(resource_id, asyncio.Lock())
+
+
+def _may_be_unused(resource: ExternalResource, environment: Environment) -> bool:
+    """Whether the preview no longer wants the resource: it is removed, or its data was reset since."""
+    is_replaced = resource.generation < environment.volume_epoch <= (environment.serving or 0)
+    return resource.state is ResourceState.REMOVING or not environment.keeps_volumes or is_replaced
+
+
+def _is_used(environment: Environment, instances: Iterable[Instance]) -> bool:
+    """Whether one of these instances may use a resource that the preview no longer wants: any of a removed
+    preview, and one from before the reset."""
+    if not environment.keeps_volumes:
+        return any(True for _ in instances)
+    return any(max(i.generation, *i.generations) < environment.volume_epoch for i in instances)
 
 
 def _commit(revision: Revision, environment: Environment) -> dict[str, str]:

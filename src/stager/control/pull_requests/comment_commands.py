@@ -146,6 +146,8 @@ class CommentCommands:
                 await commands.override_policy(environment.id, actor)
             case Verb.REDEPLOY:
                 await commands.redeploy(environment.id, actor)
+            case Verb.RESET:
+                await commands.reset(environment.id, actor)
             case Verb.KILL:
                 await commands.kill_by_id(environment.id, actor)
             case Verb.APPROVE:
@@ -172,7 +174,7 @@ class CommentCommands:
 
 
 def _reaction(verb: Verb) -> Reaction:
-    return "rocket" if verb in (Verb.LAUNCH, Verb.REDEPLOY, Verb.APPROVE) else "+1"
+    return "rocket" if verb in (Verb.LAUNCH, Verb.REDEPLOY, Verb.RESET, Verb.APPROVE) else "+1"
 
 
 def _commit_in(text: str, environment: Environment) -> str:

@@ -19,7 +19,8 @@ from stager.control.reconciler.retirement import Retirement
 from stager.control.reconciler.rollout import Rollout
 from stager.control.reconciler.status_page import StatusPage
 from stager.domain import plan as planning
-from stager.domain.deployment import Deployment, Ending, after_error, after_exit
+from stager.domain.attempt import Ending, after_error, after_exit
+from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, Instance
 from stager.domain.errors import StagerError
 from stager.domain.unexpected import ending_of
@@ -41,6 +42,10 @@ class Actions:
         """The current time for plans."""
         return self._context.clock.now()
 
+    async def may_begin(self) -> None:
+        """Wait until no burst of deliveries defers actions."""
+        await self._context.burst.over()
+
     async def observe(self, environment_id: str) -> ObservedState | None:
         """See `observe.observe`."""
         return await observe(environment_id, self._context)
@@ -50,7 +55,6 @@ class Actions:
         environment, generation = state.environment, state.serving_generation
         if not environment.desired.should_run and not state.instances:
             await self._retirement.clear_networks(environment)
-            self._context.external.request_release(environment.id)
         deployment = state.deployments.get(generation) if generation is not None else None
         if deployment is not None and deployment.live_at is None:
             await self._context.records.live(environment.id, deployment.id, self.now())
@@ -59,6 +63,8 @@ class Actions:
         await self.status_page.update(environment.id)
         if not (environment.desired.should_run and state.current and state.current.attempt.final):
             self._context.unexpected_errors.forget(environment.id)
+        if not environment.desired.should_run or environment.volume_epoch:
+            self._context.external.request_release(environment.id)
 
     def unexpected(self, environment_id: str, error: Exception, of: Environment | None = None) -> StagerError:
         """Translate an exception that no driver raises on purpose, and note it for `doctor`.

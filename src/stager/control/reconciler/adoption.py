@@ -14,16 +14,9 @@ import structlog
 
 from stager.control.environments.records import save_chosen_snapshot
 from stager.control.pull_requests.repositories import remember_adopted
+from stager.domain.attempt import Attempt
 from stager.domain.deployment import DeployedService, Deployment
-from stager.domain.environment import (
-    Attempt,
-    Desired,
-    Environment,
-    EnvironmentKey,
-    Instance,
-    InstanceLabels,
-    RunState,
-)
+from stager.domain.environment import Desired, Environment, EnvironmentKey, Instance, InstanceLabels, RunState
 from stager.domain.service import ServiceSpec
 from stager.domain.source import Repository
 from stager.ports.store import Transaction

@@ -12,7 +12,7 @@ from stager.control.diagnostics import Readiness
 from stager.control.environments.change_feed import ChangeFeed
 from stager.control.ports import Ports
 from stager.control.routing.route_table import Routes
-from stager.domain.deployment import after_silence, after_sound, has_gone_silent
+from stager.domain.attempt import after_silence, after_sound, has_gone_silent
 from stager.domain.errors import StagerError
 from stager.ports.store import Store, Transaction
 

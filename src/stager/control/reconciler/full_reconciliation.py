@@ -71,7 +71,8 @@ class FullReconciliation:
                 environments = await self._store.read(lambda tx: tx.environments())
             hosts = await self._store.read(lambda tx: tx.all_service_hosts())
             await self._wake_changed(environments, hosts)
-            await self._instances.sweep(await self._store.read(volume_epochs))
+            epochs = await self._store.read(lambda tx: volume_epochs(tx, environments))
+            await self._instances.sweep(epochs)
         except Retry as error:
             self._readiness.report("engine", error.message)
             raise

@@ -6,7 +6,7 @@ Text from people and programs is escaped: it can't add markup, notify anybody, o
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -40,6 +40,8 @@ HEADLINES = {
     State.REFUSED: "🚫 No preview",
     State.GONE: "🗑️ The preview was removed",
 }
+_LINES = {"compose-refused": "What Stager found in the Compose file"}
+"""The heading of the lines that explain a failure, where they aren't those of a log."""
 WAITING = {
     SuspensionReason.APPROVAL: "✋ The preview waits for approval",
     SuspensionReason.CHECKS: "⏳ The preview waits for the commit's checks",
@@ -71,11 +73,13 @@ def comment_body(
         _services(services or {}) if _is_up(state) else "",
         _warning(status.hint) if status.state is State.LIVE else _sentences(status),
         _facts(state, log_url),
+        *_data(state),
         _note(state),
         *map(_warning, state.handler_failures[:MOST_LINES]),
         _withheld(state, withheld),
         *(f"⚠️ {_escaped(warning)}" for warning in warnings if state.environment.desired.is_present),
-        _folded("Last lines of the log", _fenced(status.lines)) if status.lines else "",
+        _folded(_LINES.get(status.reason, "Last lines of the log"), _fenced(status.lines)),
+        _folded("What Stager found in the Compose file", _fenced(status.findings)),
         _folded("QR code", _fenced(qr_lines(url))) if _is_up(state) and is_reachable_elsewhere(url) else "",
         _folded("Commands", _commands(state)),
     ]
@@ -114,6 +118,23 @@ def _facts(state: ReportState, log_url: str) -> str:
         f"[log]({log_url})" if log_url else "",
     )
     return " · ".join(filter(None, facts))
+
+
+def _data(state: ReportState) -> Iterator[str]:
+    """Which snapshots the data was cloned from, and why volumes started empty."""
+    shown = state.shown
+    if shown is None or not state.environment.desired.is_present:
+        return
+    for snapshot in state.snapshots:
+        old = _age(shown.created_at - snapshot.created_at)
+        yield f"🗃️ Data: {_escaped(snapshot.title)}, {old} old when it was deployed"
+    for note in dict.fromkeys(each.clone_note for each in shown.services if each.clone_note):
+        yield f"🗃️ {_escaped(note)}"
+
+
+def _age(span: timedelta) -> str:
+    units = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min"))
+    return next((f"{span // unit} {name}" for unit, name in units if span >= unit), "less than a minute")
 
 
 def _commit(sha: str) -> str:

@@ -7,7 +7,7 @@ the others nor the preview. They show one `ReportState`, which is read in one tr
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
 
@@ -21,6 +21,7 @@ from stager.control.plugins.lifecycle import notes_of
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
 from stager.domain.errors import Retry, StagerError
+from stager.domain.snapshot import Snapshot
 from stager.domain.status import Status, status_of
 from stager.ports.store import Transaction
 
@@ -84,6 +85,7 @@ class ReportState:
         serving: the deployment that visitors reach; None while they get a page of Stager's.
         note: the answer to the last comment command.
         handler_failures: one sentence each; they don't affect the preview.
+        snapshots: those that the shown deployment's data was cloned from.
     """
 
     environment: Environment
@@ -91,6 +93,12 @@ class ReportState:
     serving: Deployment | None = None
     note: Note | None = None
     handler_failures: tuple[str, ...] = ()
+    snapshots: tuple[Snapshot, ...] = ()
+
+    @property
+    def shown(self) -> Deployment | None:
+        """The deployment that visitors reach, or else the desired one."""
+        return self.serving or self.deployment
 
     @property
     def status(self) -> Status:
@@ -104,10 +112,14 @@ def report_state_of(tx: Transaction, environment_id: str) -> ReportState | None:
     if environment is None:
         return None
     generation, serving = environment.desired.generation, environment.serving
-    return ReportState(
+    state = ReportState(
         environment,
         tx.deployment_of(environment_id, generation),
         tx.deployment_of(environment_id, serving) if serving is not None else None,
         note_of(tx, environment),
         notes_of(tx, environment_id, generation),
     )
+    services = state.shown.services if state.shown else ()
+    cloned = {snapshot for each in services for snapshot in each.clones.values() if snapshot}
+    found = (tx.snapshot(each) for each in sorted(cloned))
+    return replace(state, snapshots=tuple(each for each in found if each is not None))

@@ -21,6 +21,7 @@ class Verb(StrEnum):
 
     LAUNCH = "launch"
     REDEPLOY = "redeploy"
+    RESET = "reset"
     KILL = "kill"
     LOGS = "logs"
     PIN = "pin"
@@ -32,6 +33,7 @@ class Verb(StrEnum):
 ABOUT = {
     Verb.LAUNCH: "start the preview, also after it was stopped",
     Verb.REDEPLOY: "restart it from the same commit",
+    Verb.RESET: "replace its data by the current snapshot, or by empty volumes",
     Verb.KILL: "stop it until the next push",
     Verb.LOGS: "show the last lines of its log",
     Verb.PIN: "never evict it in favour of another preview",

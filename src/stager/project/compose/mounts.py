@@ -110,10 +110,11 @@ class MountReader:
     def _content(self, item: Value, source: str, mount: Mount) -> Mount:
         """A mount of a file or folder of the repository, or of a volume instead of a folder for data."""
         if _SOCKET.fullmatch(source):
-            raise item.refuse("The socket of a container engine isn't given to a preview.", LEAVE_OUT)
+            raise item.refuse("A preview can't mount the socket of a container engine.", LEAVE_OUT)
         if source.startswith(("/", "~")) or "\\" in source:
             raise item.refuse(
-                f"{source[:80]!r} is a path of the machine.", f"Use a named volume. {LEAVE_OUT}"
+                f"{source[:80]!r} is a path on the server, which previews can't mount.",
+                f"Use a named volume instead. {LEAVE_OUT}",
             )
         path = item.with_data(source).path("The source of the volume")
         if self._tree.has(path) or (self._tree.has_folder(path) and not self._is_for_data(path)):

@@ -89,7 +89,9 @@ class Proposal:
     def __str__(self) -> str:
         place = f"{self.place}: " if self.place.line else ""
         if not self.sample:
-            return f"{place}{self.file} isn't in the repository, nor a sample of it; it sets no variables."
+            return (
+                f"{place}Neither {self.file} nor a sample of it is in the repository; it sets no variables."
+            )
         secrets = f" Generated: {', '.join(self.generated)}." if self.generated else ""
         text = f"{self.file} isn't in the repository; its variables are those of {self.sample}."
         return f"{place}{text}{secrets}"

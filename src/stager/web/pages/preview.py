@@ -22,6 +22,7 @@ from stager.domain.identity.actor import Actor
 from stager.domain.status import State
 from stager.domain.text import as_on_screen, binary_size, lines_on_screen
 from stager.web.api.environments import Id
+from stager.web.api.snapshots import data_view_of
 from stager.web.api.views import (
     DeploymentView,
     EnvironmentView,
@@ -31,7 +32,7 @@ from stager.web.api.views import (
     volume_views_of,
 )
 from stager.web.context import Control, Known
-from stager.web.pages.preview_items import can_be_removed
+from stager.web.pages.preview_items import age, can_be_removed
 from stager.web.pages.rendering import SCRIPTED, SECURITY, render, templates
 from stager.web.pages.sign_in import check_origin
 from stager.web.request_body import form_of
@@ -66,6 +67,14 @@ async def redeploy(request: Request, control: Control, actor: Known, environment
     return await _back(request, environment)
 
 
+@router.post(PATH + "/reset")
+async def reset(request: Request, control: Control, actor: Known, environment: Id) -> Response:
+    """Replace a preview's data by the current snapshot, or by empty volumes."""
+    check_origin(request)
+    await control.environments.commands.reset(environment, actor)
+    return await _back(request, environment)
+
+
 @router.post(PATH + "/remove")
 async def remove(request: Request, control: Control, actor: Known, environment: Id) -> Response:
     """Remove a preview."""
@@ -94,6 +103,7 @@ async def preview(control: Control, actor: Known, environment: Id, *, volumes: b
         await _build(control, environment, actor) if visibility.logs else ("", False, [])
     )
     failed = _failed_service(view)
+    has_volumes = any(service.volumes for service in view.services)
     return render(
         "preview.html",
         visitor=actor,
@@ -109,7 +119,9 @@ async def preview(control: Control, actor: Known, environment: Id, *, volumes: b
         log_lines=await _log(control, environment, actor) if visibility.logs else [],
         failed_service=failed,
         failed_log=await _log(control, environment, actor, failed) if failed and visibility.logs else [],
-        has_volumes=any(service.volumes for service in view.services),
+        has_volumes=has_volumes,
+        data=await data_view_of(control, environment, actor, usage=volumes and visibility.logs),
+        age=lambda since: _old(since, control.ports.clock.now()),
         volumes=await _volumes(control, environment, actor) if volumes and visibility.logs else None,
         qr=_qr(view.url) if view.serving is not None else "",
     )
@@ -145,6 +157,12 @@ async def _volumes(control: ControlPlane, environment: str, actor: Actor) -> lis
     with suppress(Retry):
         return await volume_views_of(control, environment, actor)
     return None
+
+
+def _old(since: datetime, now: datetime) -> str:
+    """Return the age of a snapshot, such as `3 h old`."""
+    elapsed = age(since, now)
+    return "less than a minute old" if elapsed == "now" else f"{elapsed} old"
 
 
 def _qr(url: str) -> str:

@@ -83,7 +83,7 @@ async def test_the_role_comes_of_the_rights_in_the_repository(rig: Rig, login: s
 
 
 @pytest.mark.requirement("R97", "R100")
-async def test_an_application_of_another_repository_lets_no_user_in(rig: Rig) -> None:
+async def test_an_application_of_another_repository_gives_no_role(rig: Rig) -> None:
     token = rig.accounts.token("octocat")
     assert await rig.role(token, owner="") is Role.NONE
     assert await rig.role(token, application="other") is Role.NONE

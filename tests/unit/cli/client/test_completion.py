@@ -32,7 +32,7 @@ def complete(shell: str, words: str) -> str:
 
 
 @pytest.mark.parametrize("shell", WORDS)
-def test_commands_and_names_that_the_server_knows(signed_in: Served, run: Run, shell: str) -> None:
+def test_commands_and_names_of_previews(signed_in: Served, run: Run, shell: str) -> None:
     assert run("launch", "shop", "feature/x").exit_code == 0
     assert "launch" in complete(shell, "stager lau")
     assert "shop" in complete(shell, "stager kill s")

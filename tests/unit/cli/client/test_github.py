@@ -63,7 +63,7 @@ def visited(folder: Path) -> str:
 
 
 @pytest.mark.requirement("R111", "R119", "R120")
-def test_the_first_command_goes_through_the_browser_the_second_asks_nothing(
+def test_the_first_command_opens_the_browser_and_the_second_doesnt(
     there: Stranger, run: Run, tmp_path: Path
 ) -> None:
     there.answers[RECEIVER] = [

@@ -91,7 +91,7 @@ def test_exec_without_a_command_is_a_shell(shop: Served, run: Run) -> None:
     assert shop.harness.engine.ran[-1][1][0] == "sh"
 
 
-def test_what_is_typed_goes_there_and_the_size_too(shop: Served, run: Run) -> None:
+def test_input_and_size_are_sent(shop: Served, run: Run) -> None:
     with socket(shop, id_of(run), "command=listens&rows=30&columns=99&kind=vt100") as terminal:
         for typed, answer in ((b"size\n", b"30 99\r\n"), (b"kind\n", b"vt100\r\n")):
             terminal.send(typed)

@@ -17,6 +17,7 @@ from stager.testing.fakes.program import Inner
 from tests.unit.cli.client.conftest import Run
 from tests.unit.cli.client.served import Served, served
 from tests.unit.control.harness import IMAGE, Harness
+from tests.unit.web.test_matrix import save_snapshot
 
 NOT_KNOWN, REFUSED, NOT_THERE, TOO_LATE = 3, 4, 5, 6
 """Exit codes; see docs/reference/cli.md."""
@@ -32,9 +33,21 @@ COMMANDS: dict[str, tuple[Action, tuple[str, ...]]] = {
     "logs": (Action.READ_LOGS, ("x",)),
     "deliveries": (Action.READ_DELIVERIES, ()),
     "share": (Action.SHARE, ("x", "--for", "1d")),
+    "reset": (Action.RESET, ("x", "--no-wait")),
+    "snapshot create": (Action.MANAGE_SNAPSHOTS, ("shop", "--from", "x", "--no-wait")),
+    "snapshot show": (Action.SEE, ("shop", "1")),
+    "snapshot use": (Action.MANAGE_SNAPSHOTS, ("shop", "1")),
+    "snapshot delete": (Action.MANAGE_SNAPSHOTS, ("shop", "1", "--yes")),
+    "snapshot download": (Action.DOWNLOAD_SNAPSHOT, ("shop", "1", "--output", "-")),
     "exec": (Action.EXEC, ("x", "--", "speaks")),
 }
-FOR_WHOEVER_IS_KNOWN = {"list": (), "whoami": (), "token list": (), "token create": ("CI",)}
+FOR_WHOEVER_IS_KNOWN = {
+    "list": (),
+    "snapshot list": (),
+    "whoami": (),
+    "token list": (),
+    "token create": ("CI",),
+}
 ONES_OWN = {"configure", "login", "logout", "token revoke"}
 """These have to do with oneself alone; test_people.py and test_signing_in.py have them."""
 
@@ -61,6 +74,7 @@ def shop(server: Served, run: Run) -> Served:
         await server.harness.launch("x")
 
     server.call(live)
+    server.call(lambda: save_snapshot(server.harness))
     assert run("configure", f"endpoint={server.url}", "auth_strategy=Basic").exit_code == 0
     return server
 
@@ -79,7 +93,7 @@ def test_every_cell(
     del shop
     by(role, monkeypatch)
     action, words = COMMANDS[command]
-    done = run(command, *words)
+    done = run(*command.split(), *words)
 
     if role is None:
         assert done.exit_code == NOT_KNOWN, done.output

@@ -88,7 +88,7 @@ def test_one_that_fails_isnt_shown_with_the_lines_of_the_older_one(pull: Pull, r
     assert "all is well" not in failed.stderr  # that is the older one's, which goes on serving
 
 
-def test_one_that_goes(pull: Pull, run: Run) -> None:
+def test_one_that_is_removed(pull: Pull, run: Run) -> None:
     assert run("wait", "shop", "feature").exit_code == 0
     id_ = json.loads(run("show", "feature", "--json").stdout)["id"]
     pull.close()

@@ -74,7 +74,7 @@ async def gone(task: asyncio.Task[str]) -> None:
 
 
 class TestOnce:
-    async def test_one_build_serves_all_who_want_it(self, rig: Rig) -> None:
+    async def test_one_build_serves_all_callers(self, rig: Rig) -> None:
         waiting = [rig.want() for _ in range(3)]
         await asyncio.sleep(SECONDS / 2)
         images = set(await asyncio.gather(*waiting, rig.want()))
@@ -214,7 +214,7 @@ class TestLine:
 
 
 class TestUnwanted:
-    async def test_one_in_line_goes_at_once(self, rig: Rig) -> None:
+    async def test_a_queued_one_is_removed_at_once(self, rig: Rig) -> None:
         waiting = [rig.want(str(number)) for number in range(4)]
         await asyncio.sleep(1)
         await gone(waiting[2])
@@ -226,7 +226,7 @@ class TestUnwanted:
         await asyncio.gather(*waiting, return_exceptions=True)
         assert rig.began == ["0", "1", "3"]
 
-    async def test_one_under_way_goes_at_once_where_others_wait(self, rig: Rig) -> None:
+    async def test_a_running_one_is_cancelled_at_once_if_others_wait(self, rig: Rig) -> None:
         waiting = [rig.want(str(number)) for number in range(3)]
         await asyncio.sleep(1)
         await gone(waiting[0])
@@ -236,7 +236,7 @@ class TestUnwanted:
         assert rig.began == ["0", "1", "2"]
         await asyncio.gather(*waiting[1:])
 
-    async def test_else_it_goes_on_for_a_while(self, rig: Rig) -> None:
+    async def test_otherwise_it_continues_for_a_while(self, rig: Rig) -> None:
         await self.look_away(rig)
         await asyncio.sleep(LINGER - 1)
         assert rig.ended() == 0
@@ -474,7 +474,7 @@ class TestLog:
 
         assert rig.builds.log_of(self.KEY) == "Fetching commit a1\nfine\n"
 
-    async def test_is_the_new_ones_while_it_is_only_looked_for(self, rig: Rig) -> None:
+    async def test_is_the_new_ones_during_the_look_up(self, rig: Rig) -> None:
         """A follower isn't shown the log of the previous build while the image is looked up."""
 
         class Slow(FakeBuilder):

@@ -298,7 +298,7 @@ class TestNames:
             assert killed
             assert killed.app == "blog"
 
-    async def test_one_launched_manually_before_the_change_goes_first(self, harness: Harness) -> None:
+    async def test_one_launched_manually_before_the_change_is_removed_first(self, harness: Harness) -> None:
         by_hand = await harness.launch("feature-x")
         await opened(harness)
 

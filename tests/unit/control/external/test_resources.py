@@ -20,7 +20,7 @@ from stager.ports.diagnostics import Finding, Verdict
 from stager.ports.server_commands import CommandResult
 from stager.ports.store import StateKind
 from stager.testing.fakes.server_commands import FakeRun
-from tests.unit.control.harness import SHOP, Harness
+from tests.unit.control.harness import ANN, SHOP, Harness
 from tests.unit.control.reconciler.test_services import DB, add_images, with_services
 from tests.unit.control.tripwire import Tripwire
 
@@ -175,6 +175,11 @@ class TestLaunch:
         await harness.assert_live(environment)
         assert len(databases.created) == 1
 
+    @pytest.mark.attack(
+        "Read what a failed server hook printed in the pull request or on the visitor's page",
+        profile="visitor",
+        result="it is shown to people who may read logs, and to administrators",
+    )
     async def test_what_it_prints_is_for_people_who_may_read_logs(
         self, harness: Harness, databases: Databases
     ) -> None:
@@ -239,6 +244,11 @@ class TestUntrusted:
             await opened.rest()
             yield opened
 
+    @pytest.mark.attack(
+        "Get the variables of a server hook, such as the URL of a database",
+        profile="code from a fork",
+        result="the hook doesn't run, unless it has `forks: allow`",
+    )
     @pytest.mark.parametrize("of_fork", [False], indirect=True)
     async def test_code_gets_nothing(self, of_fork: Harness) -> None:
         environment = await of_fork.the()
@@ -372,6 +382,51 @@ class TestRemoval:
             await harness.rest()
             assert hooks_ran(harness) == ["create"]
             assert await harness.store.read(lambda tx: tx.environment_states(StateKind.EXTERNAL)) == {}
+
+
+class TestReset:
+    @pytest.fixture
+    async def with_volume(self, databases: Databases) -> AsyncIterator[Harness]:
+        harness = made(databases)
+        harness.applications = [with_services(DB, app=harness.applications[0])]
+        add_images(harness)
+        async with harness.open() as opened:
+            yield opened
+
+    async def reset(self, harness: Harness, environment: Environment) -> None:
+        await harness.running.commands.reset(environment.id, ANN)
+        await harness.rest()
+
+    async def test_replaces_what_the_hook_created(self, with_volume: Harness, databases: Databases) -> None:
+        environment = await launched(with_volume)
+        await self.reset(with_volume, environment)
+
+        first, second = databases.created
+        assert variables(with_volume, environment)["PGDATABASE"] == second
+        assert databases.existing == {second}
+        assert hooks_ran(with_volume) == ["create", "create", "drop"]
+        await with_volume.stop("x")
+        await with_volume.rest()
+        assert databases.existing == set()
+        assert first != second
+
+    async def test_keeps_the_old_one_while_the_new_deployment_fails(
+        self, with_volume: Harness, databases: Databases
+    ) -> None:
+        environment = await launched(with_volume)
+        databases.fails["create"] = "full"
+        await self.reset(with_volume, environment)
+
+        first, second = databases.created
+        assert (await with_volume.status()).state is State.FAILED_UPDATE
+        assert databases.existing == {first, second}
+        assert "drop" not in hooks_ran(with_volume)
+        assert variables(with_volume, environment)["PGDATABASE"] == first
+
+        databases.fails.clear()
+        await launched(with_volume)
+        assert databases.existing == {second}
+        assert variables(with_volume, environment)["PGDATABASE"] == second
 
 
 class TestKilled:

@@ -148,7 +148,7 @@ class TestWhetherTheyMay:
     async def test_by_the_strategy(self, office: Office, app: str, role: Role) -> None:
         assert await office.authorizer.role(await office.actor("ann"), app) is role
 
-    async def test_not_for_what_the_strategy_doesnt_know(self, office: Office) -> None:
+    async def test_not_for_what_is_unknown_to_the_strategy(self, office: Office) -> None:
         actor = await office.actor("ann")
         assert await refusal(office.authorizer.check(actor, Action.SEE, "other")) == ("not-permitted", 403)
 
@@ -298,7 +298,7 @@ DAY = timedelta(days=1)
 
 
 class TestTokens:
-    async def test_let_do_no_more_than_they_say(self, office: Office) -> None:
+    async def test_give_no_more_access_than_their_scope(self, office: Office) -> None:
         ann = await office.actor("ann")
         _, secret = await office.tokens.create(ann, "CI", Role.VIEWER, ["shop"], DAY)
 

@@ -44,7 +44,7 @@ def made_office() -> Office:
     return Office()
 
 
-async def test_knows_who_it_is_and_what_proves_it(office: Office) -> None:
+async def test_has_the_user_and_the_strategy(office: Office) -> None:
     actor = await office.sessions.actor(await office.begin())
 
     assert actor is not None
@@ -79,7 +79,7 @@ async def test_is_extended_by_use_up_to_a_limit(office: Office) -> None:
 
 
 @pytest.mark.parametrize("command_line", [False, True])
-async def test_goes_on_no_longer_than_the_strategy_says(office: Office, *, command_line: bool) -> None:
+async def test_lasts_no_longer_than_the_strategy_allows(office: Office, *, command_line: bool) -> None:
     most = 3 * TIMES.idle / 2
     office.sessions = Sessions(
         office.store,

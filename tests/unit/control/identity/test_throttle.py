@@ -75,7 +75,7 @@ async def test_the_minute_ends(lock: Lock) -> None:
     assert await lock.guess("right") == "in"
 
 
-async def test_who_hangs_up_in_the_middle_has_guessed(lock: Lock) -> None:
+async def test_a_disconnect_in_the_middle_counts_as_a_failure(lock: Lock) -> None:
     for _ in range(LIMIT):
         guessing = asyncio.create_task(lock.guess("x"))
         await asyncio.sleep(0)

@@ -486,7 +486,7 @@ class TestRoom:
         there = await talk.environments()
         return [e.name for e in there if e.desired.should_run and e.serving is not None]
 
-    async def test_the_oldest_goes(self, talk: Talk) -> None:
+    async def test_the_oldest_is_removed(self, talk: Talk) -> None:
         for ref in ("one", "two", "three"):
             await talk.opened(ref)
 

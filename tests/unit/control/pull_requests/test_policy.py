@@ -609,7 +609,7 @@ class TestForks:
         await gate.rest(30)
 
 
-class TestByHand:
+class TestManualLaunch:
     """What people launch against the rules stays, for this very commit."""
 
     @pytest.fixture

@@ -83,7 +83,7 @@ class TestAfterARename:
     async def test_it_is_the_same(self) -> None:
         assert await app_of(RENAMED) == "shop"
 
-    async def test_one_that_was_never_seen_is_none_of_ours(self) -> None:
+    async def test_an_unknown_one_is_refused(self) -> None:
         assert await app_of(replace(RENAMED, id="fake:303")) is None
 
     async def test_even_if_another_entry_has_its_new_name(self) -> None:
@@ -94,7 +94,7 @@ class TestAfterARename:
     async def test_another_repository_with_its_old_name_is_accepted_too(self) -> None:
         assert await app_of(NAMESAKE) == "shop"
 
-    async def test_not_when_the_configuration_wants_another_owner_by_now(self) -> None:
+    async def test_not_if_the_configuration_has_another_owner_now(self) -> None:
         assert await app_of(RENAMED, replace(OURS, owner="somebody")) is None
         assert await app_of(REPOSITORY, replace(OURS, owner="somebody")) is None
 

@@ -169,7 +169,7 @@ class TestHeals:
         assert await names(harness) == {"stays"}
         assert len(harness.engine.there()) == 1
 
-    async def test_one_that_the_forge_knows_nothing_of(self, harness: Harness) -> None:
+    async def test_one_that_is_unknown_to_the_forge(self, harness: Harness) -> None:
         [deleted, _] = await live(harness, "deleted", "stays")
         harness.forge.forget(deleted)
         await harness.rest(TWO_ROUNDS)

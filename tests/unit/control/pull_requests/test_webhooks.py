@@ -282,7 +282,7 @@ class TestWithoutAnEnd:
         assert {e.name for e in await harness.environments()} == {"good", "bad"}
         assert await harness.store.read(lambda tx: tx.deliveries_set_aside()) == []
 
-    async def test_one_that_hangs_and_lets_others_work_is_set_aside_after_a_while(
+    async def test_one_that_hangs_without_blocking_others_is_set_aside_after_a_while(
         self, harness: Harness, hang: Hang
     ) -> None:
         await self.tell_both(harness)

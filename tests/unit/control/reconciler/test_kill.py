@@ -156,7 +156,7 @@ class Crashed(Scenario):
         await self.assert_live_and_reported("a1", 1)
 
 
-class StoppedByHand(Scenario):
+class StoppedManually(Scenario):
     async def happen(self) -> None:
         await self.harness.stop("feature-x")
 
@@ -170,7 +170,7 @@ class StoppedByHand(Scenario):
             self.assert_one_comment("is stopped")
 
 
-class LaunchedByHand(Scenario):
+class LaunchedManually(Scenario):
     uninterrupted = True
 
     async def happen(self) -> None:
@@ -180,7 +180,7 @@ class LaunchedByHand(Scenario):
         await self.assert_live_and_reported("a1", (await self.harness.the()).desired.generation)
 
 
-SCENARIOS = [Opened, Pushed, BrokenPush, Closed, Reopened, Crashed, StoppedByHand, LaunchedByHand]
+SCENARIOS = [Opened, Pushed, BrokenPush, Closed, Reopened, Crashed, StoppedManually, LaunchedManually]
 
 
 async def play(kind: type[Scenario], *kills: int, credentials: bool = True) -> Tripwire:

@@ -166,7 +166,7 @@ class TestRefresh:
         assert harness.engine.spec((await harness.assert_live()).id).image == image
         assert (await harness.deployment()).image == image
 
-    async def test_open_requests_end_before_the_old_one_goes(self, harness: Harness) -> None:
+    async def test_open_requests_end_before_the_old_one_is_removed(self, harness: Harness) -> None:
         environment = await harness.launch()
         await harness.rest()
         async with harness.router.visit(environment.host) as visit:

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from stager.control.reconciler.controller import MAX_PAUSE
-from stager.domain.deployment import INTERNAL_ERRORS_ALLOWED
+from stager.domain.attempt import INTERNAL_ERRORS_ALLOWED
 from stager.domain.route import Page
 from stager.domain.status import State
 from stager.domain.unexpected import INTERNAL_ERROR
@@ -135,7 +135,7 @@ async def test_no_step_is_repeated_without_a_pause(harness: Harness, port: str, 
 
 
 @pytest.mark.parametrize("method", ["find", "logs", "remove"])
-async def test_what_is_to_go_goes_in_the_end(harness: Harness, method: str) -> None:
+async def test_the_removal_is_retried_until_it_succeeds(harness: Harness, method: str) -> None:
     await harness.launch()
     await harness.rest()
     broken = Broken(harness.engine, method, ValueError(SECRET))

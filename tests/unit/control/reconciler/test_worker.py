@@ -33,6 +33,9 @@ class FewSteps:
     def now(self) -> datetime:
         return START
 
+    async def may_begin(self) -> None:
+        pass
+
     async def observe(self, _: str) -> Any:
         self.looks += 1
         return self
@@ -71,9 +74,9 @@ async def worked(*seconds: float) -> FewSteps:
     return steps
 
 
-async def test_a_step_that_is_soon_over_is_not_looked_at() -> None:
+async def test_a_short_action_isnt_observed() -> None:
     assert (await worked(SOON / 2, SOON / 2)).done == [1, 2]
 
 
-async def test_a_step_that_goes_on_is() -> None:
+async def test_a_long_action_is_observed() -> None:
     assert (await worked(SOON * 2)).done == [2]

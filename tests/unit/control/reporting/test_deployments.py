@@ -81,7 +81,7 @@ class TestDeployments:
         assert last.description == "The preview is live."
         assert last.log_url == f"http://preview.test/previews/{(await harness.the()).id}"
 
-    async def test_the_one_before_goes_when_a_newer_comes(self, harness: Harness) -> None:
+    async def test_the_previous_one_ends_when_a_newer_one_begins(self, harness: Harness) -> None:
         event = await opened(harness)
         await told(harness, harness.forge.push(event, B))
 
@@ -115,7 +115,7 @@ class TestDeployments:
 
         assert harness.forge.deployments == []
 
-    async def test_goes_when_the_preview_is_refused_later(self) -> None:
+    async def test_ends_when_the_preview_is_refused_later(self) -> None:
         async with Harness([replace(SHOP, rules=Rules(labels=("preview",)))]).open() as harness:
             event = await opened(harness, labels=("preview",))
             await told(harness, harness.forge.edit(event, labels=()))

@@ -13,20 +13,20 @@ from markdown_it.token import Token
 from stager.control.environments.records import Note
 from stager.control.reporting.pr_comment_template import QUIET, comment_body, qr_lines
 from stager.control.reporting.reporter import ReportState
+from stager.domain.attempt import Attempt, ServiceFailure
 from stager.domain.deployment import Deployment
 from stager.domain.environment import (
-    Attempt,
     ChangeLink,
     Desired,
     Environment,
     EnvironmentKey,
     RunState,
-    ServiceFailure,
     Suspension,
     SuspensionReason,
 )
 from stager.domain.errors import Outcome
 from stager.domain.pull_requests.rules import FORKS_ARE_OFF
+from stager.domain.recipe import Manifest
 from stager.domain.source import Revision, Trust
 from stager.testing.fakes.clock import START
 from tests.unit.control.qr_reader import read
@@ -84,12 +84,12 @@ class TestWhatIsInIt:
 
         assert "live after 12.3 s (build: 10.0 s)" in body_of(ReportState(environment(), built, built))
 
-    def test_what_was_adopted_took_no_time_that_anybody_knows(self) -> None:
+    def test_an_adopted_preview_has_no_duration(self) -> None:
         adopted = replace(LIVE, starting_at=None)
 
         assert "live after" not in body_of(ReportState(environment(), adopted, adopted))
 
-    def test_which_commit_is_shown_while_another_is_wanted(self) -> None:
+    def test_the_served_commit_is_named_while_a_newer_one_starts(self) -> None:
         newer = environment(sha="beef000000", generation=2)
         body = body_of(ReportState(newer, None, LIVE))
 
@@ -249,3 +249,29 @@ class TestServices:
         assert "out of memory" in body
         assert f"**{URL}**" in body
         assert f"[log]({PAGE})" in body
+
+    def test_what_the_compose_file_leaves_open_is_folded_in_when_it_fails(self) -> None:
+        findings = (
+            "Without effect:",
+            "  compose.yaml:9: `tty` of a service has no effect: `</details>` @ann",
+        )
+        outcome = Outcome("fault", "exited", "The application exited.", "Check its log.", "out of memory")
+        failed = replace(
+            LIVE,
+            attempt=Attempt(1, outcome=outcome, final=True),
+            manifest=Manifest(findings=findings),
+            live_at=None,
+        )
+        body = comment_body(ReportState(replace(environment(), serving=None), failed), URL)
+        assert "<summary>What Stager found in the Compose file</summary>\n\n```text\nWithout effect:" in body
+        assert "<summary>Last lines of the log</summary>" in body
+        live = replace(LIVE, manifest=Manifest(findings=findings))
+        assert "Compose file" not in comment_body(ReportState(environment(), live, live), URL)
+
+    def test_what_is_refused_of_the_compose_file_isnt_called_a_log(self) -> None:
+        outcome = Outcome("fault", "compose-refused", "It can't run here.", "", "Refused:\n  a.yaml:1: no")
+        failed = replace(LIVE, attempt=Attempt(1, outcome=outcome, final=True), live_at=None)
+        body = comment_body(ReportState(replace(environment(), serving=None), failed), URL)
+        assert "<summary>What Stager found in the Compose file</summary>" in body
+        assert "a.yaml:1: no" in body
+        assert "Last lines of the log" not in body

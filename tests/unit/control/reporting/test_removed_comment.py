@@ -8,7 +8,7 @@ from tests.unit.control.harness import Harness
 
 
 @pytest.mark.parametrize("by_hand", [False, True])
-async def test_our_comment_goes_and_no_other(*, by_hand: bool) -> None:
+async def test_only_our_comment_is_removed(*, by_hand: bool) -> None:
     async with Harness(removes=True).open() as harness:
         repository = harness.forge.add_repository("acme", "shop")
         event = harness.forge.open(repository, "b", "1" * 40)

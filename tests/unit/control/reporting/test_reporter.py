@@ -190,7 +190,7 @@ class TestRefusals:
 
             assert 'doesn\'t have the label "preview"' in the_comment(harness).body
 
-    async def test_who_asks_is_answered(self) -> None:
+    async def test_a_question_is_answered(self) -> None:
         async with Harness([replace(SHOP, rules=Rules(drafts=False))]).open() as harness:
             event = await self.opened(harness, draft=True)
             harness.forge.allow(event.change.repository, "octocat", Access.WRITE)
@@ -199,7 +199,7 @@ class TestRefusals:
 
             assert "Commands, for people with push access" in ours(harness).body
 
-    async def test_an_answer_goes_with_what_it_was_about(self, harness: Harness) -> None:
+    async def test_an_answer_is_removed_with_its_subject(self, harness: Harness) -> None:
         event = await self.opened(harness)
         harness.forge.allow(event.change.repository, "octocat", Access.WRITE)
         await harness.deliver(harness.forge.say(event, "/stager frobnicate"))

@@ -166,7 +166,7 @@ async def test_a_door_stays_open_for_as_long_as_something_leads_there(rig: Rig) 
     assert rig.router.table.ports == {}
 
 
-async def test_another_life_takes_no_door_away_before_it_knows(rig: Rig) -> None:
+async def test_after_a_restart_a_port_is_kept_until_the_edge_proxy_follows(rig: Rig) -> None:
     await rig.routes.show({A: FIRST})
     rig.edge_proxy.failing = Fault("It says no.", reason="x")
     await rig.routes.show({A: GONE})

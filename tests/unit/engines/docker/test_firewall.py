@@ -144,7 +144,7 @@ async def test_what_an_application_says_is_its_bridges(
     }
 
 
-async def test_a_renewal_forgets_those_that_are_gone_and_looks_names_up_again(
+async def test_a_renewal_drops_removed_ones_and_resolves_names_again(
     firewall: HelperFirewall, recording: Recording, names: NameServer
 ) -> None:
     await firewall.guard(*of("open"))

@@ -156,7 +156,7 @@ async def test_another_apps_deployment_is_left_alone(
     ]
 
 
-async def test_a_commit_that_github_doesnt_know(account: Forge, link: ChangeLink) -> None:
+async def test_a_commit_that_is_unknown_to_github(account: Forge, link: ChangeLink) -> None:
     unknown = replace(LIVE, sha="c" * 40)
     with pytest.raises(Refused) as caught:
         await account.announcements.deployment(link, unknown, "")

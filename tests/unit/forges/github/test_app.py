@@ -55,7 +55,7 @@ def installations(
 
 
 class TestProof:
-    async def test_is_a_jwt_as_github_wants_it(self, credentials: AppCredentials) -> None:
+    async def test_is_a_jwt_as_github_requires(self, credentials: AppCredentials) -> None:
         bearer = await AppJwt(credentials).authorization()
         claims = jwt.decode(bearer.removeprefix("Bearer "), a_key().public_key(), ["RS256"])
 
@@ -261,7 +261,7 @@ class TestOurComments:
         assert github.requested("GET", "/user") == []
 
 
-async def test_origins_say_where_git_goes(
+async def test_origins_have_the_url_for_git(
     github: GithubDouble, app: Forge, account: Forge, shop: GithubRepository, repository: Repository
 ) -> None:
     github.app.install("acme", "shop")

@@ -232,7 +232,7 @@ async def test_r68_open_pull_requests_are_listed_whole(
     assert [(c.number, c.head_ref) for c in changes] == [(p.number, p.ref) for p in pulls]
 
 
-async def test_asking_again_costs_nothing_and_still_sees_what_changed(
+async def test_a_repeated_request_costs_nothing_and_still_returns_changes(
     github: GithubDouble, client: GithubPullRequests, shop: GithubRepository
 ) -> None:
     pulls = [github.open_pull(shop, f"branch-{n}") for n in range(150)]

@@ -121,7 +121,7 @@ class TestAccess:
         assert logins == [*map(str, range(1, MOST_REMEMBERED)), "mona"]
 
     @pytest.mark.parametrize("login", ["../../../user", "a/b", "mona?x=1", "mona#", "größe", " "])
-    async def test_a_strange_login_asks_for_nothing_else(
+    async def test_a_strange_login_is_no_other_path(
         self,
         github: GithubDouble,
         account: Forge,

@@ -50,7 +50,7 @@ class TestManifest:
         ("organization", "path"),
         [("", "/settings/apps/new"), ("acme", "/organizations/acme/settings/apps/new")],
     )
-    def test_goes_to_its_owners_page(self, organization: str, path: str) -> None:
+    def test_is_posted_to_its_owners_page(self, organization: str, path: str) -> None:
         target = urlsplit(manifest.proposal(GITHUB, HOME, organization, "a+b&c=d").target)
 
         assert (target.scheme, target.netloc, target.path) == ("https", "github.com", path)

@@ -13,7 +13,7 @@ __all__ = ["pull"]
 
 
 @pytest.mark.parametrize("remembered", [True, False])
-async def test_ours_goes_and_theirs_stays(
+async def test_only_ours_is_removed(
     github: GithubDouble, client: GithubPullRequests, pull: GithubPull, *, remembered: bool
 ) -> None:
     known = await say(client, pull, "live")

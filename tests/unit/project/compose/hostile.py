@@ -54,13 +54,13 @@ def bomb(levels: int = 12) -> str:
 LEAVES_OUT = "leads out of the repository"
 HOSTILE = {
     # Paths of the machine
-    "a host folder": app('volumes: ["/etc:/host"]', "4: '/etc' is a path of the machine."),
-    "the root": app('volumes: ["/:/host:ro"]', "4: '/' is a path of the machine."),
-    "a home folder": app('volumes: ["~/.ssh:/root/.ssh"]', "4: '~/.ssh' is a path of the machine."),
+    "a host folder": app('volumes: ["/etc:/host"]', "4: '/etc' is a path on the server, which previews can't mount."),
+    "the root": app('volumes: ["/:/host:ro"]', "4: '/' is a path on the server, which previews can't mount."),
+    "a home folder": app('volumes: ["~/.ssh:/root/.ssh"]', "4: '~/.ssh' is a path on the server, which previews can't mount."),
     "the engine's socket": app(
-        "volumes: [/var/run/docker.sock:/var/run/docker.sock]", "4: The socket of a container engine"
+        "volumes: [/var/run/docker.sock:/var/run/docker.sock]", "4: A preview can't mount the socket of a container engine"
     ),
-    "podman's socket": app("volumes: [/run/podman/podman.sock:/s:ro]", "4: The socket of a container engine"),
+    "podman's socket": app("volumes: [/run/podman/podman.sock:/s:ro]", "4: A preview can't mount the socket of a container engine"),
     "a path above": app('volumes: ["../other:/x"]', f"4: The source of the volume '../other' {LEAVES_OUT}."),
     "a path above, by a detour": app(
         'volumes: ["./folder/../../other:/x"]', "4: The source of the volume './folder/../../other' leads out"
@@ -68,9 +68,9 @@ HOSTILE = {
     "a bind above": app(
         "volumes: [{type: bind, source: ../../etc, target: /x}]", "4: The source of the volume '../../etc' leads"
     ),
-    "an absolute bind": app("volumes: [{type: bind, source: /etc, target: /x}]", "4: '/etc' is a path of the mach"),
+    "an absolute bind": app("volumes: [{type: bind, source: /etc, target: /x}]", "4: '/etc' is a path on the server"),
     "a path by a variable": app('volumes: ["${PWD}:/x"]', "4: '' isn't the name of a volume."),
-    "a path by a variable's default": app('volumes: ["${X:-/etc}:/x"]', "4: '/etc' is a path of the machine."),
+    "a path by a variable's default": app('volumes: ["${X:-/etc}:/x"]', "4: '/etc' is a path on the server, which previews can't mount."),
     "a link out": app(
         'volumes: ["./link:/x"]', "4: './link' is a symbolic link out of the repository.", links={"link": "/etc"}
     ),
@@ -82,7 +82,7 @@ HOSTILE = {
         'volumes: ["./a:/x"]', "4: './a' is a symbolic link out of the repository.", links={"a": "b", "b": "a"}
     ),
     "a Windows path": app("volumes: ['C:\\data:/x']", "4: 'C:\\\\data:/x' isn't a volume."),
-    "a backslash": app("volumes: ['.\\data:/x']", "4: '.\\\\data' is a path of the machine."),
+    "a backslash": app("volumes: ['.\\data:/x']", "4: '.\\\\data' is a path on the server, which previews can't mount."),
     "the root as the target": app('volumes: ["./folder:/"]', "4: '/' isn't an absolute path inside"),
     "a relative target": app('volumes: ["./folder:x"]', "4: 'x' isn't an absolute path inside"),
     "a missing file": app('volumes: ["./missing.conf:/x"]', "4: There is no file missing.conf in the repository."),

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from stager.cli.client.api.errors import ClientError, Code
 from stager.version import __version__
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from stager.cli.client.api.connection import Connection
 
 ENVIRONMENTS = "/api/v1/environments"
+SNAPSHOTS = "/api/v1/snapshots"
+SNAPSHOT_KEYS = ("id", "app", "number", "name", "state", "is_current", "volumes")
 IN_PROGRESS = frozenset({"starting", "building", "updating"})
 """The states that change without a further request."""
 
@@ -112,14 +114,57 @@ class Api:
     def share(self, id_: str, body: Mapping[str, Any]) -> Json:
         """Create a share link; returns it with its URL."""
         found = self.connection.post(f"{ENVIRONMENTS}/{id_}/share-links", body)
-        if not isinstance(found, dict) or not {"url", "expires_at"} <= found.keys():
-            raise _unexpected()
-        return found
+        return _object(found, "url", "expires_at")
+
+    def reset(self, id_: str) -> Preview:
+        """Replace its data. Doesn't wait."""
+        return _preview(self.connection.post(f"{ENVIRONMENTS}/{id_}/reset"))
+
+    def data(self, id_: str) -> Json:
+        """Return what its volumes started from, and how much they have changed."""
+        return _object(self.connection.get(f"{ENVIRONMENTS}/{id_}/data", usage="true"), "volumes")
+
+    def snapshots(self, app: str = "") -> list[Json]:
+        """Return the snapshots, newest first."""
+        return [_object(each, *SNAPSHOT_KEYS) for each in _list(self.connection.get(SNAPSHOTS, app=app))]
+
+    def snapshot(self, id_: str) -> Json:
+        """Return a snapshot by its id."""
+        return _object(self.connection.get(f"{SNAPSHOTS}/{id_}"), *SNAPSHOT_KEYS)
+
+    def create_snapshot(self, body: Mapping[str, Any]) -> Json:
+        """Create a snapshot. Doesn't wait."""
+        return _object(self.connection.post(SNAPSHOTS, body), *SNAPSHOT_KEYS)
+
+    def restore(self, dump: Iterable[bytes], query: Mapping[str, str]) -> Json:
+        """Create a snapshot from a dump. Doesn't wait for its restoration."""
+        return _object(self.connection.upload(f"{SNAPSHOTS}/restore", dump, **query), *SNAPSHOT_KEYS)
+
+    def use_snapshot(self, id_: str) -> Json:
+        """Start new previews from this snapshot."""
+        return _object(self.connection.post(f"{SNAPSHOTS}/{id_}/use"), *SNAPSHOT_KEYS)
+
+    def use_newest_snapshot(self, id_: str) -> Json:
+        """Start new previews from the newest snapshot instead of this one."""
+        return _object(self.connection.delete(f"{SNAPSHOTS}/{id_}/use"), *SNAPSHOT_KEYS)
+
+    def delete_snapshot(self, id_: str) -> None:
+        """Delete a snapshot."""
+        self.connection.delete(f"{SNAPSHOTS}/{id_}")
+
+    def download(self, id_: str, volume: str) -> AbstractContextManager[Iterator[bytes]]:
+        """Return the tar archive of a snapshot's volume."""
+        return self.connection.download(f"{SNAPSHOTS}/{id_}/volumes/{quote(volume, safe='')}")
 
     def deployments(self, id_: str) -> list[Deployment]:
         """Return its deployments, newest first."""
         found = _list(self.connection.get(f"{ENVIRONMENTS}/{id_}/deployments"))
         return [_deployment(item) for item in found]
+
+    def volumes(self, id_: str) -> list[Mapping[str, Any]]:
+        """Return its named volumes with their sizes, as in the API. Takes seconds."""
+        found = _list(self.connection.get(f"{ENVIRONMENTS}/{id_}/volumes"))
+        return [each for each in found if isinstance(each, dict)]
 
     def log(self, id_: str, lines: int, service: str = "") -> list[str]:
         """Return the last lines of the log of a service, by default the main one."""
@@ -168,6 +213,12 @@ def _deployment(data: Any) -> Deployment:
 
 def _list(data: object) -> list[object]:
     if not isinstance(data, list):
+        raise _unexpected()
+    return data
+
+
+def _object(data: object, *keys: str) -> Json:
+    if not isinstance(data, dict) or not set(keys) <= data.keys():
         raise _unexpected()
     return data
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from socket import create_connection
 from socket import socket as Socket  # noqa: N812 (a type; `socket` is the method that gives one)
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from websockets.sync.client import ClientConnection
 
 CONNECT_SECONDS = 10.0
+UPLOAD_SECONDS = 300.0
+"""Seconds for one piece of a stream, and for the response to a streamed body."""
 JSON = ("application/json", "application/problem+json")
 CODES = {401: Code.NOT_SIGNED_IN, 403: Code.NOT_PERMITTED, 404: Code.NOT_FOUND, 410: Code.NOT_FOUND}
 """Exit codes by status; all others are `FAILED`."""
@@ -89,6 +91,29 @@ class Connection:
                 r.read()
             self._check(r, "text/plain")
             yield r.iter_lines()
+
+    def upload(self, path: str, content: Iterable[bytes], **parameters: str) -> Any:
+        """Stream a body with a POST request and return the JSON response. Raises `ClientError`."""
+        headers = {**self.headers(), "Content-Type": "application/octet-stream"}
+        timeout = httpx.Timeout(UPLOAD_SECONDS, connect=CONNECT_SECONDS)
+        response = self.send(
+            "POST", path, params=parameters, content=content, headers=headers, timeout=timeout
+        )
+        self._check(response, *JSON)
+        return response.json()
+
+    @contextmanager
+    def download(self, path: str) -> Iterator[Iterator[bytes]]:
+        """Send a GET request and stream the tar archive of the response. Raises `ClientError`."""
+        timeout = httpx.Timeout(UPLOAD_SECONDS, connect=CONNECT_SECONDS)
+        with (
+            self._network_errors(),
+            self._client.stream("GET", path.lstrip("/"), headers=self.headers(), timeout=timeout) as r,
+        ):
+            if not r.is_success:
+                r.read()
+            self._check(r, "application/x-tar")
+            yield r.iter_bytes()
 
     @contextmanager
     def socket(self, path: str, query: Sequence[tuple[str, str]]) -> Iterator[ClientConnection]:

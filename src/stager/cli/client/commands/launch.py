@@ -32,7 +32,7 @@ Open = Annotated[
 
 def mount(app: typer.Typer) -> None:
     """Add these commands to `app`."""
-    for command in (launch, kill, redeploy, approve):
+    for command in (launch, kill, redeploy, reset, approve):
         app.command(cls=ClientCommand)(command)
 
 
@@ -83,6 +83,26 @@ def redeploy(
     """
     with server(endpoint) as api:
         preview = api.redeploy(find(api, which).id)
+        _finish(api, preview, wait=wait, timeout=timeout, browser=False, as_json=as_json)
+
+
+def reset(
+    which: Which,
+    wait: Wait = True,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+    endpoint: EndpointOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Replace a preview's data by the current snapshot.
+
+    Without a snapshot, volumes start empty. The old data is deleted once the new deployment is live.
+
+    \b
+    Example:
+      stager reset shop my-branch
+    """
+    with server(endpoint) as api:
+        preview = api.reset(find(api, which).id)
         _finish(api, preview, wait=wait, timeout=timeout, browser=False, as_json=as_json)
 
 

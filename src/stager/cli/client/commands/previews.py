@@ -16,6 +16,7 @@ from stager.cli.client.command import ClientCommand, EndpointOption, JsonOption,
 from stager.cli.client.commands.completion import images
 from stager.cli.client.lifetime import age
 from stager.cli.client.output import echo, echo_columns, echo_json, echo_table, local_time, note
+from stager.domain.text import binary_size
 
 SERVICES = "SERVICES"
 READY = ("healthy", "completed")
@@ -74,27 +75,48 @@ def list_(
         echo_columns(columns, rows)
 
 
-def show(which: Which, endpoint: EndpointOption = "", as_json: JsonOption = False) -> None:
+def show(
+    which: Which,
+    *,
+    volumes: Annotated[
+        bool, typer.Option("--volumes", help="Also the sizes of its volumes, which takes seconds.")
+    ] = False,
+    endpoint: EndpointOption = "",
+    as_json: JsonOption = False,
+) -> None:
     """Show a preview's status, services and deployments.
 
+    With --json: the preview as in the API, with `deployments`, and with `sizes` if --volumes is given.
+
     \b
-    Example:
+    Examples:
       stager show shop my-branch
+      stager show my-branch --volumes
     """
     with server(endpoint) as api:
         preview = find(api, which)
         deployments = api.deployments(preview.id)
+        data = api.data(preview.id) if any(each.get("volumes") for each in preview.services) else {}
+        sizes = api.volumes(preview.id) if volumes else None
     if as_json:
-        echo_json({**preview.data, "deployments": [d.data for d in deployments]})
+        listed = {} if sizes is None else {"sizes": sizes}
+        shown = {"deployments": [d.data for d in deployments], "data": data or None}
+        echo_json({**preview.data, **shown, **listed})
         return
-    for name, value in _facts(preview):
+    for name, value in (*_facts(preview), *_data(data)):
         if value:
             echo(f"{name + ':':<12} {value}")
     if len(preview.services) > 1:
         echo("")
-        echo_table(
-            ("SERVICE", "STATE", "IMAGE", "URL", "MESSAGE"), [_service(each) for each in preview.services]
-        )
+        headings = ("SERVICE", "STATE", "IMAGE", "VOLUMES", "URL", "MESSAGE")
+        echo_table(headings, [_service(each) for each in preview.services])
+    if sizes is not None:
+        echo("")
+        _echo_volumes(sizes)
+    if preview.data.get("findings"):
+        echo("")
+        for line in preview.data["findings"]:
+            echo(str(line))
     if deployments:
         echo("")
         rows = [
@@ -159,7 +181,24 @@ def _service(service: Mapping[str, Any]) -> tuple[str, ...]:
     """A row of the table of services."""
     name, state, url, message = (str(service.get(key, "")) for key in ("name", "state", "url", "message"))
     image = str(service.get("image") or ("built" if service.get("is_built") else ""))
-    return name, state, image, url, message
+    volumes = ", ".join(str(each) for each in service.get("volumes") or ())
+    return name, state, image, volumes, url, message
+
+
+def _echo_volumes(volumes: Sequence[Mapping[str, Any]]) -> None:
+    if not volumes:
+        note("There are no volumes yet.")
+        return
+    rows = [
+        (
+            str(each.get("name", "")),
+            "unknown" if each.get("size") is None else binary_size(int(each["size"])),
+            ", ".join(str(name) for name in each.get("services") or ()),
+            f"for deployment {each['generation']}" if each.get("generation") else "for the preview's life",
+        )
+        for each in volumes
+    ]
+    echo_table(("VOLUME", "SIZE", "SERVICES", "KEPT"), rows)
 
 
 def _facts(preview: Preview) -> Iterator[tuple[str, str]]:
@@ -178,6 +217,24 @@ def _facts(preview: Preview) -> Iterator[tuple[str, str]]:
         yield "blocked", _blocked(each)
     yield "withheld", ", ".join(str(name) for name in preview.data.get("withheld", []))
     yield "warning", " ".join(str(warning) for warning in preview.data.get("warnings", []))
+
+
+def _data(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What each cloned volume started from, and why others started empty."""
+    for volume in data.get("volumes", []):
+        if volume.get("snapshot"):
+            yield "data", f"{volume['volume']}: {_origin(volume)}"
+    for reason in data.get("notes", []):
+        yield "data", str(reason)
+
+
+def _origin(volume: Mapping[str, Any]) -> str:
+    if not volume.get("number"):
+        return "a snapshot that was deleted since"
+    name = f' "{volume["name"]}"' if volume.get("name") else ""
+    made = f"snapshot {volume['number']}{name}, {age(volume.get('snapshot_created_at'))} old"
+    changed = volume.get("changed")
+    return made if changed is None else f"{made}, {binary_size(int(changed))} changed since"
 
 
 def _blocked(attempt: dict[str, object]) -> str:

@@ -1,4 +1,4 @@
-"""What a bad ending means for an attempt."""
+"""What a failure means for an attempt."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from stager.domain.deployment import (
+from stager.domain.attempt import (
     CRASHES_ALLOWED,
     LONG_RUN,
     LONGEST_PAUSE,
+    Attempt,
     Ending,
+    ServiceFailure,
     after_answer,
     after_error,
     after_exit,
@@ -20,7 +22,7 @@ from stager.domain.deployment import (
     degraded,
     pause,
 )
-from stager.domain.environment import WEB_SERVICE, Attempt, Instance, InstanceState, Service, ServiceFailure
+from stager.domain.environment import WEB_SERVICE, Instance, InstanceState, Service
 from stager.domain.errors import Fault, Outcome, Refused, Retry
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
