@@ -37,7 +37,8 @@ class Home:
         (folder / ".local" / "bin").mkdir(parents=True)
 
     def run(self, script: str) -> str:
-        """What commands in the clone print. The front isn't compiled, and Python is the tests' own."""
+        """What commands in the clone print. The front isn't compiled, and Python is the tests' own. A shell is
+        their parent, as in a terminal: `exit` keeps bash from replacing itself with the last command."""
         kept = {n: v for n, v in os.environ.items() if not n.startswith(("STAGER_", "PIPX_", "PYTHON"))}
         path = f"{self.folder}/.local/bin:{Path(sys.executable).parent}:{os.environ['PATH']}"
         variables = {
@@ -46,7 +47,7 @@ class Home:
             "PIP_COMPILE": "0",
         }  # fmt: skip
         done = subprocess.run(
-            ["bash", "-eo", "pipefail", "-c", script], cwd=self.clone, env=kept | variables,
+            ["bash", "-eo", "pipefail", "-c", f"{script}\nexit"], cwd=self.clone, env=kept | variables,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             check=False, timeout=280,
         )  # fmt: skip
