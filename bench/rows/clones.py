@@ -62,12 +62,19 @@ class Place:
 
 
 @contextlib.asynccontextmanager
-async def _place(kind: str, folder: Path) -> AsyncIterator[Place]:
+async def place_for(kind: str, folder: Path, size: int = POOL_SIZE) -> AsyncIterator[Place]:
+    """A storage for as long as the block lasts.
+
+    Args:
+        kind: one of `KINDS`.
+        folder: an empty one.
+        size: bytes of a pool in a file.
+    """
     if kind == "copy":
         yield Place(DataHelper(), None, folder)
         return
     with _own_pool(kind) as pool:
-        await pool.call("init", bytes=POOL_SIZE, reserve=False)
+        await pool.call("init", bytes=size, reserve=False)
         by_hand = pool.pool / "by-hand"
         by_hand.mkdir()
         yield Place(DataHelper(HelperClient(pool.socket), ""), pool, by_hand)
@@ -77,6 +84,7 @@ async def _place(kind: str, folder: Path) -> AsyncIterator[Place]:
 def _own_pool(kind: str) -> Iterator[OwnPool]:
     """A helper that mounts its pool in this namespace, where the machine's Docker sees it."""
     pool = OwnPool(["--data-namespace", "0"])
+    pool.is_seen_by_others = True
     outer = pool.folder / "outer"
     try:
         pool.boot()
@@ -95,7 +103,7 @@ def _own_pool(kind: str) -> Iterator[OwnPool]:
 def _mount(kind: str, disk: Path, point: Path) -> None:
     disk.touch()
     os.truncate(disk, POOL_SIZE)
-    subprocess.run([f"mkfs.{kind}", "-q", "-f", str(disk)], check=True)
+    subprocess.run([f"mkfs.{kind}", "-q", "-f", str(disk)], check=True, capture_output=True)
     subprocess.run(["mount", "-t", kind, "-o", "loop,noatime", str(disk), str(point)], check=True)
 
 
@@ -111,7 +119,7 @@ async def _measure(folder: Path) -> dict[str, Any]:
     for kind in KINDS:
         kind_folder = folder / kind
         kind_folder.mkdir()
-        async with _place(kind, kind_folder) as place, docker_under_test(RandomIds().new()) as engine:
+        async with place_for(kind, kind_folder) as place, docker_under_test(RandomIds().new()) as engine:
             databases = Databases(DockerDataUnderTest(engine, kind_folder / "snapshots", place.helper), place)
             await databases.prepare()
             taken[kind] = await databases.compared(COPIED_ROUNDS if kind == "copy" else ROUNDS)

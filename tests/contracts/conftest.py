@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts.data import DataUnderTest, FakeDataUnderTest, copies_under_test, pool_under_test
+from tests.contracts.data import DataUnderTest, FakeDataUnderTest, storage_under_test
 from tests.contracts.engines import Engine, FakeEngineUnderTest, docker_under_test
 from tests.contracts.forges import FakeForgeUnderTest, Forge, github
 from tests.contracts.local_forge import local
@@ -46,6 +46,5 @@ async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     if request.param == "memory":
         yield FakeDataUnderTest()
         return
-    under_test = copies_under_test if request.param == "copies" else pool_under_test
-    async with under_test(tmp_path) as storage:
+    async with storage_under_test(request.param, tmp_path) as storage:
         yield storage

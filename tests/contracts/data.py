@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -42,7 +42,11 @@ _PROGRAMS = {
         "trap 'exit 7' TERM; while :; do sleep 0.05; done",
     ),
 }
-_LIST = 'cd /data; for f in *; do [ -f "$f" ] && printf "%s=%s\\n" "$f" "$(cat "$f")"; done; true'
+_LIST = """\
+cd /data
+for f in *; do [ -f "$f" ] && ! [ -L "$f" ] && printf "%s=%s\n" "$f" "$(cat "$f")"; done
+true
+"""
 
 
 class DataUnderTest(Protocol):
@@ -166,6 +170,7 @@ class DockerDataUnderTest:
 def helper_in_own_namespace() -> Iterator[OwnPool]:
     """A helper that mounts its pool where the test runs, as does the engine that scripts/test starts."""
     with own_pool("--data-namespace", "0") as pool:
+        pool.is_seen_by_others = True
         try:
             yield pool
         finally:
@@ -188,3 +193,8 @@ async def copies_under_test(folder: Path) -> AsyncIterator[DockerDataUnderTest]:
     """Docker without a pool."""
     async with docker_under_test() as engine:
         yield DockerDataUnderTest(engine, folder / "snapshots")
+
+
+def storage_under_test(kind: str, folder: Path) -> AbstractAsyncContextManager[DockerDataUnderTest]:
+    """Docker with a `pool`, or with `copies`."""
+    return copies_under_test(folder) if kind == "copies" else pool_under_test(folder)

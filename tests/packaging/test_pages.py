@@ -43,6 +43,7 @@ class Home:
         variables = {
             "HOME": str(self.folder), "PATH": path, "STAGER_COMPILED": "off", "SHELL": "/bin/bash",
             "PIP_CACHE_DIR": os.environ.get("PIP_CACHE_DIR", f"{Path.home()}/.cache/pip"), "USE_EMOJI": "no",
+            "PIP_COMPILE": "0",
         }  # fmt: skip
         done = subprocess.run(
             ["bash", "-eo", "pipefail", "-c", script], cwd=self.clone, env=kept | variables,

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Collection, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
 import aiodocker
 
-from stager.domain.errors import Fault
+from stager.domain.errors import Fault, Refused, Retry
 from stager.engines.docker import labels
 from stager.engines.docker.client import engine_errors
 from stager.engines.docker.data.archives import full
@@ -123,6 +123,12 @@ class Volumes:
             await self._docker.volumes.create({"Name": filling, "Driver": DRIVER, "Labels": marker})
         await copies.archives.sweep(name)
         await self.remove(name)
+        if await self.find(name):
+            raise Retry(
+                f"Docker doesn't remove the incomplete volume {name}, because a container uses it.",
+                hint=f"Remove the container: `docker ps --all --filter volume={name}`.",
+                reason="engine-error",
+            )
         await self._check_space(name, (await copies.sizes(clone.snapshot))[clone.part])
         await self._ensure(name, expected)
         async with aclosing(copies.read(clone.snapshot, clone.part, clone.without)) as archive:
@@ -160,7 +166,8 @@ class Volumes:
                 if error.status != 404:
                     raise
         if self._pool and await self._pool.is_ready():
-            was_there |= await self._pool.remove_volume(name)
+            with suppress(Refused):  # it is still mounted; `sweep` removes it later
+                was_there |= await self._pool.remove_volume(name)
         return was_there
 
     async def sweep(self) -> int:
