@@ -103,7 +103,7 @@ def _own_pool(kind: str) -> Iterator[OwnPool]:
 def _mount(kind: str, disk: Path, point: Path) -> None:
     disk.touch()
     os.truncate(disk, POOL_SIZE)
-    subprocess.run([f"mkfs.{kind}", "-q", "-f", str(disk)], check=True)
+    subprocess.run([f"mkfs.{kind}", "-q", "-f", str(disk)], check=True, capture_output=True)
     subprocess.run(["mount", "-t", kind, "-o", "loop,noatime", str(disk), str(point)], check=True)
 
 

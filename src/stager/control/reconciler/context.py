@@ -55,9 +55,10 @@ class WorkerContext:
     burst: Burst
     firewall: Firewall | None = None
 
-    def warnings(self, environment: Environment) -> tuple[str, ...]:
+    def warnings(self, environment: Environment, deployment: Deployment | None) -> tuple[str, ...]:
         """The warnings that are shown with an environment in every state."""
-        return self.applications.warnings(environment.app, environment.desired.trust)
+        services = deployment.specs if deployment else ()
+        return self.applications.warnings(environment.app, environment.desired.trust, services)
 
     def application(self, environment: Environment, deployment: Deployment | None = None) -> Application:
         """The application of an environment; with the settings of the deployment's `.stager.yml`, if given.
