@@ -37,8 +37,11 @@ class Home:
         (folder / ".local" / "bin").mkdir(parents=True)
 
     def run(self, script: str) -> str:
-        """What commands in the clone print. The front isn't compiled, and Python is the tests' own. A shell is
-        their parent, as in a terminal: `exit` keeps bash from replacing itself with the last command."""
+        """Run commands in the clone; returns their output. The front isn't compiled.
+
+        Python is that of the tests. Bash stays the parent, as in a terminal: without `exit`, it would replace
+        itself with the last command.
+        """
         kept = {n: v for n, v in os.environ.items() if not n.startswith(("STAGER_", "PIPX_", "PYTHON"))}
         path = f"{self.folder}/.local/bin:{Path(sys.executable).parent}:{os.environ['PATH']}"
         variables = {
