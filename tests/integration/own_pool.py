@@ -170,9 +170,8 @@ class OwnPool:
     def clean_up(self) -> None:
         try:
             self.halt()
-            if (
-                self._process is None
-            ):  # namespaces of others that were made meanwhile keep the mounts of another
+            # Mount namespaces that were made meanwhile keep a copy of what is mounted beside dockerd.
+            if self._process is None:
                 until(lambda: not self.left_over(), "the loop devices are released")
         finally:
             remove_chains(f"STAGER-{self._tag.upper()}")
