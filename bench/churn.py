@@ -8,7 +8,7 @@ import sys
 
 from bench.byhand import ByHand
 from bench.testbed import app_image
-from stager.engines.docker.instances import CONCURRENT_STARTS
+from stager.control.reconciler.rollout import CONCURRENT_STARTS
 
 KEPT = 40
 """Containers that stay up, so that each new one replaces an old one."""

@@ -129,6 +129,11 @@ class Checkout:
             dockerfile.write(f"COPY {name} /site/\n")
         self._commit(f"Show {name}")
 
+    def write(self, path: str, text: str) -> None:
+        """Commit a file with this text."""
+        (self.folder / path).write_text(text)
+        self._commit(f"Write {path}")
+
     def push(self, *arguments: str) -> list[str]:
         """Push, print the command and git's output, and return the URLs in it."""
         said = run("git", "push", "stager", *arguments, cwd=self.folder, with_messages=True)

@@ -1,11 +1,12 @@
 """Takes the pictures of Stager's pages for the documentation: runs the demo, and opens the pages in Chromium.
 
-With `--all FOLDER`, every page is also saved there in light and dark, wide and 380 pixels narrow, for review.
+With `--all FOLDER`, every page is also saved there in light and dark, wide and 375 pixels narrow, for review.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,32 @@ authentication_strategy: BasicAuthentication
 users:
   - '{USER}:{PasswordHasher().hash(PASSWORD)}'
 """
-WIDE, NARROW = 1100, 380
+WIDE, NARROW = 1100, 375
+SERVICES, COMPOSE = "jellyfish", "harbour"
+"""Branches with several services: one of them fails in a live preview, or the Compose file is refused."""
+SERVED = ["httpd", "-f", "-p", "8080", "-h", "/usr"]
+SERVICES_FILE = {
+    "services": {
+        "search": {"image": "stager-base/static:1", "command": SERVED, "volumes": ["index:/index"]},
+        "admin": {"image": "stager-base/static:1", "command": SERVED, "routed": 8080},
+        "worker": {
+            "image": "stager-base/static:1",
+            "command": ["sh", "-c", "echo no connection to the queue; sleep 4; exit 1"],
+        },
+    }
+}
+COMPOSE_FILE = """\
+services:
+  web:
+    build: .
+    ports: ["8080"]
+    tty: true
+    env_file: .env
+  database:
+    image: postgres:16
+    privileged: true
+    volumes: ["/srv/data:/var/lib/postgresql/data"]
+"""
 
 
 class Stage:
@@ -37,12 +63,22 @@ class Stage:
         self._browser = browser
 
     def prepare(self) -> None:
-        """Launch a preview that is live, one that can't be built, and one whose update fails."""
+        """Launch a preview that is live, one that can't be built, one whose update fails, and two with
+        several services."""
         self.demo.prepare()
         self.demo.open()
         self.demo.checkout.switch_to("night")
         self.demo.checkout.forget_file("tides.html")
         self.demo.checkout.push("night")
+        files = {
+            SERVICES: {".stager.yml": json.dumps(SERVICES_FILE)},
+            COMPOSE: {"compose.yaml": COMPOSE_FILE, ".stager.yml": "compose: true\n"},
+        }
+        for branch, written in files.items():
+            self.demo.checkout.branch_off(branch)
+            for path, text in written.items():
+                self.demo.checkout.write(path, text)
+        self.demo.checkout.push(*files)
 
     @contextmanager
     def page(self, width: int, scheme: str) -> Iterator[Page]:
@@ -88,16 +124,21 @@ class Stage:
 
     def _urls(self, page: Page) -> list[tuple[str, str]]:
         port = self.demo.server.port
-        broken = page.locator("#previews li", has_text=BROKEN).locator("a.name").get_attribute("href")
-        update = page.locator("#previews li", has_text="night").locator("a.name").get_attribute("href")
+        names = (BROKEN, "night", SERVICES, COMPOSE)
+        items = (page.locator("#previews li", has_text=name) for name in names)
+        broken, update, services, compose = (each.locator("a.name").get_attribute("href") for each in items)
         return [
             ("dashboard", self.home),
             ("search", f"{self.home}/?q=nothing"),
             ("preview-failed", f"{self.home}{broken}"),
             ("preview-failed-update", f"{self.home}{update}"),
+            ("preview-services", f"{self.home}{services}"),
+            ("preview-volumes", f"{self.home}{services}?volumes=true#volumes"),
+            ("preview-compose", f"{self.home}{compose}"),
             ("account", f"{self.home}/account"),
             ("setup", f"{self.home}/setup/github"),
             ("problem", f"{self.home}/previews/none"),
+            ("front-compose", f"http://{COMPOSE}.localhost:{port}"),
             ("front-failed", f"http://{BROKEN}.localhost:{port}"),
             ("front-unknown", f"http://nothing.localhost:{port}"),
         ]

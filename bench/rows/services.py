@@ -46,11 +46,15 @@ services:
 """
 
 
-def _author(folder: Path, remote: Path) -> Author:
-    """A developer with a repository of three services."""
+def _compose() -> str:
+    return COMPOSE.format(base=base_image("static"), port=PORT)
+
+
+def author_of(folder: Path, remote: Path, compose: str) -> Author:
+    """A developer with a repository of several services, `web` and `api` of which may be built."""
     files = {f"{service}/Dockerfile": dockerfile() for service in ("web", "api")}
     files |= {f"{service}/index.html": service for service in ("web", "api")}
-    files["compose.yaml"] = COMPOSE.format(base=base_image("static"), port=PORT)
+    files["compose.yaml"] = compose
     return Author(folder, remote, files, "web/index.html")
 
 
@@ -59,12 +63,13 @@ class ComposedByHand:
 
     Args:
         folder: an empty one.
+        compose: the Compose file.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, compose: str) -> None:
         bare = folder / "shop.git"
         subprocess.run(["git", "init", "--quiet", "--bare", str(bare)], check=True)
-        self.author = _author(folder / "by-hand", bare)
+        self.author = author_of(folder / "by-hand", bare, compose)
         self._project = f"stager-bench-{os.getpid()}"
 
     async def up(self, web: aiohttp.ClientSession) -> None:
@@ -106,24 +111,28 @@ def measure(testbed: Testbed) -> dict[str, Any]:
 
 async def _measure(testbed: Testbed) -> dict[str, Any]:
     async with contextlib.AsyncExitStack() as stack:
-        connector = aiohttp.TCPConnector(force_close=True)
-        web = await stack.enter_async_context(aiohttp.ClientSession(connector=connector))
-        hand = ComposedByHand(testbed.folder / "hand")
-        stager = stack.enter_context(testbed.stager(**_composed(testbed.folder / "git")))
-        author = _author(testbed.folder / "clone", testbed.folder / "git" / "shop.git")
+        stager = stack.enter_context(testbed.stager(**composed(testbed.folder / "git")))
+        author = author_of(testbed.folder / "clone", testbed.folder / "git" / "shop.git", _compose())
         await author.push("main")
         watcher = Watcher(stager, author)
-        taken: dict[str, list[float]] = {"floor": [], "stager": []}
-        for number in range(-1, PUSHES):  # the first fills the cache
+        taken = await pushes(ComposedByHand(testbed.folder / "hand", _compose()), watcher, PUSHES)
+        refreshed = await _refreshed(stager.url, stager.host("steady"), watcher, author)
+    return {**taken, **refreshed}
+
+
+async def pushes(hand: ComposedByHand, watcher: Watcher, count: int) -> dict[str, list[float]]:
+    """Seconds from each of so many pushes to live, by Compose and by Stager in turn."""
+    taken: dict[str, list[float]] = {"floor": [], "stager": []}
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as web:
+        for number in range(-1, count):  # the first fills the cache
             name = f"change-{number + 1}"
             took = {"floor": await _by_hand(hand, web, name), "stager": await watcher.live_after(name)}
             if number >= 0:
                 taken = {who: [*taken[who], seconds_] for who, seconds_ in took.items()}
-        refreshed = await _refreshed(stager.url, stager.host("steady"), watcher, author)
-    return {**{who: rounded(values, 4) for who, values in taken.items()}, **refreshed}
+    return {who: rounded(values, 4) for who, values in taken.items()}
 
 
-def _composed(folder: Path) -> dict[str, Any]:
+def composed(folder: Path) -> dict[str, Any]:
     """The configuration of Stager that runs the Compose file of the repositories in a folder."""
     composed = {"compose": True, "image": None, "port": None, "build": ".", "memory": "1g"}
     return {"local_forge": str(folder), "images": {"shop": composed}}

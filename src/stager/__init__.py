@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         RemovePreview,
         Skip,
     )
+    from stager.domain.service_status import ServiceState
     from stager.domain.source import Change, Repository, Revision, Trust
     from stager.ports.handlers import (
         AuthenticationStrategy,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         PreLaunchHandler,
         Preview,
         Previews,
+        PreviewService,
     )
     from stager.ports.login import AuthorizationRequest, Identity, Logins, SignIn
 
@@ -55,6 +57,7 @@ _HOMES = {
         "RemovePreview",
         "Skip",
     ),
+    "stager.domain.service_status": ("ServiceState",),
     "stager.domain.source": ("Change", "Repository", "Revision", "Trust"),
     "stager.ports.handlers": (
         "AuthenticationStrategy",
@@ -65,6 +68,7 @@ _HOMES = {
         "PreKillHandler",
         "PreLaunchHandler",
         "Preview",
+        "PreviewService",
         "Previews",
     ),
     "stager.ports.login": ("AuthorizationRequest", "Identity", "Logins", "SignIn"),
@@ -97,6 +101,7 @@ __all__ = [
     "PreKillHandler",
     "PreLaunchHandler",
     "Preview",
+    "PreviewService",
     "Previews",
     "Refused",
     "RemovePreview",
@@ -105,6 +110,7 @@ __all__ = [
     "Retry",
     "Revision",
     "Role",
+    "ServiceState",
     "SignIn",
     "Skip",
     "StagerError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from stager.helper_client import HelperClient, unreadable
@@ -41,10 +42,14 @@ class PoolStatus:
 
 
 class DataPool:
-    """The pool of this machine."""
+    """The pool of this machine.
 
-    def __init__(self, helper: HelperClient) -> None:
-        self._helper = helper
+    Args:
+        socket: the helper's.
+    """
+
+    def __init__(self, socket: Path) -> None:
+        self._helper = HelperClient(socket)
 
     async def status(self) -> PoolStatus:
         """Return its state. Raises `StagerError`: the helper doesn't answer."""

@@ -46,7 +46,7 @@ def checks_for(
         tag_of(state.installation) if state.path.exists() else "",
         was_used=state.guarded.exists(),
     )
-    yield DataCheck(data_pool(settings))
+    yield DataCheck(None if settings.helper == "off" else DataPool(settings.helper_socket))
     yield DiskCheck(state.path)
     yield PortCheck(settings.listen.host, settings.listen.port, is_ours=is_up)
     if settings.tls:
@@ -58,11 +58,6 @@ def checks_for(
         yield NginxCheck(Nginx(state.path / "nginx", nginx.test_command, nginx.reload_command))
     if any(app.repo_owner for app in settings.images.values()) or state.github_app.exists():
         yield _github(settings, state)
-
-
-def data_pool(settings: Settings) -> DataPool | None:
-    """The client of the data pool; None if the helper is off."""
-    return None if settings.helper == "off" else DataPool(HelperClient(settings.helper_socket))
 
 
 def _github(settings: Settings, state: StateDirectory) -> GithubCheck:

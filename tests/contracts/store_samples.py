@@ -21,7 +21,7 @@ from stager.domain.errors import Outcome
 from stager.domain.identity.accounts import Person, Session, ShareLink, Token
 from stager.domain.identity.roles import Role
 from stager.domain.pull_requests.events import Delivery
-from stager.domain.recipe import Hooks, Manifest, Recipe
+from stager.domain.recipe import Hook, Hooks, Manifest, Recipe
 from stager.domain.service import Condition, Mount, ServiceCheck, ServiceSpec
 from stager.domain.snapshot import Snapshot, SnapshotState, SnapshotVolume
 from stager.domain.source import Change, Repository, Revision, Trust
@@ -142,7 +142,12 @@ def deployment(number: int = 1, *, environment_id: str = "env1", **changed: Any)
         building_at=later(0.5),
         build="b1",
         manifest=Manifest(
-            8080, ("serve", "-p 1"), "/up", {"A": "1"}, Hooks((("migrate", "all"),), (("dump",),)), True
+            8080,
+            ("serve", "-p 1"),
+            "/up",
+            {"A": "1"},
+            Hooks((Hook(("migrate", "all")),), (Hook(("dump",), "db"),)),
+            True,
         ),
         services=SERVICES,
     )

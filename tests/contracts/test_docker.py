@@ -7,27 +7,24 @@ import os
 import secrets
 import subprocess
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from stager.domain.errors import Fault, Retry
 from stager.domain.profile import ProfileName, profile_name
 from stager.domain.source import Trust
 from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, connect
 from stager.engines.docker.exec_in_container import run_inside
-from stager.engines.docker.instances import CONCURRENT_STARTS
 from stager.engines.docker.network import listening_ports
 from stager.engines.docker.network.pool import Lease, NetworkKey, bridge_of
 from stager.engines.docker.network.prepared_networks import MAX_PREPARED
 from stager.ports.engine import Checked, Ran
 from stager.testing.fakes.firewall import FakeFirewall
 from tests.contracts.engines import IMAGE, POOL, docker_under_test, instance_labels, with_settings
-from tests.contracts.stub_docker import stub_docker
 
 
 def docker(*arguments: str) -> str:
@@ -175,45 +172,6 @@ async def test_no_more_than_a_few_networks_are_made_ahead() -> None:
         last = await engine.instances.create(await engine.spec("runs", instance_labels(environments[-1])))
         assert last.network in networks(engine.installation)
         assert len(networks(engine.installation)) == MAX_PREPARED + 1
-
-
-class BusyDocker:
-    """Takes requests to start containers over a socket, and answers none until `go_on` is set.
-
-    Attributes:
-        waiting: how many wait for an answer.
-    """
-
-    def __init__(self) -> None:
-        self.waiting = 0
-        self.go_on = asyncio.Event()
-
-    def listening(self, path: Path) -> AbstractAsyncContextManager[None]:
-        return stub_docker(path, [web.post("/{version}/containers/{id}/start", self._start)])
-
-    async def _start(self, _: web.Request) -> web.Response:
-        self.waiting += 1
-        await self.go_on.wait()
-        self.waiting -= 1
-        return web.Response(status=204)
-
-
-async def test_no_more_than_a_few_instances_are_started_at_the_same_time(tmp_path: Path) -> None:
-    busy = BusyDocker()
-    docker = connect(f"unix://{tmp_path}/docker.sock")
-    async with busy.listening(tmp_path / "docker.sock"), asyncio.timeout(20), docker:
-        instances = DockerInstances(docker, "test-busy", NetworkPool(docker, "test-busy", POOL, 28))
-        starts = [asyncio.create_task(instances.start(f"c{n}")) for n in range(3 * CONCURRENT_STARTS)]
-        while busy.waiting < CONCURRENT_STARTS:
-            await asyncio.sleep(0)
-        for _ in range(10):  # any further start would have been received by now
-            await docker.version()
-        assert busy.waiting == CONCURRENT_STARTS
-        busy.go_on.set()
-        ended = await asyncio.gather(*starts, return_exceptions=True)
-    assert all(isinstance(error, Retry) for error in ended), (
-        "it knows no container, but starts were requested"
-    )
 
 
 async def test_an_image_isnt_missing_because_docker_is_away(tmp_path: Path) -> None:

@@ -25,7 +25,17 @@ HOST, OTHER = f"a.{DOMAIN}", f"b.{DOMAIN}"
 HOME = Endpoint(path="/run/stager/control.sock")
 PAGE = Page("failed", "größer", "shop", "It failed.", "Look.", ("a <b>", "`c`"), "https://forge.test/7")
 GUARDED = AccessPolicy(
-    Guard(frozenset({"password", "link"}), "e", "http://x/", 60, "d", frozenset({"l1"})), index=True
+    Guard(
+        frozenset({"password", "link"}),
+        "e",
+        "http://x/",
+        60,
+        "d",
+        frozenset({"l1"}),
+        ("a.test", "admin--a.test"),
+        "test",
+    ),
+    index=True,
 )
 NOBODY = Endpoint("127.0.0.1", 9)
 

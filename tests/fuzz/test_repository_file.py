@@ -97,9 +97,10 @@ def check_values(said: ParsedFile) -> None:
         assert name
         assert not {"=", "\0"} & {*name}
         assert "\0" not in value
-    commands = [manifest.command, *manifest.hooks.after_launch, *manifest.hooks.before_kill]
+    hooks = [*manifest.hooks.after_launch, *manifest.hooks.before_kill]
+    commands = [manifest.command, *(hook.command for hook in hooks)]
     assert all(isinstance(word, str) and "\0" not in word for command in commands for word in command)
-    assert all(command[0] for command in [*manifest.hooks.after_launch, *manifest.hooks.before_kill])
+    assert all(hook.command[0] for hook in hooks)
     for path in (said.build.context, said.build.dockerfile) if said.build else ():
         assert not path.startswith("/")
         assert ".." not in path.split("/")

@@ -17,7 +17,6 @@ from stager.checks.data import DataCheck
 from stager.data_pool import DataPool
 from stager.domain.errors import Fault, Retry, StagerError
 from stager.helper.data.ioctl import FS_NOCOW_FL, flags_of
-from stager.helper_client import HelperClient
 from stager.ports.diagnostics import Verdict
 from tests.integration.own_pool import OwnPool, own_pool, why_not
 from tests.integration.stager import until
@@ -188,7 +187,7 @@ class TestCommands:
         assert self.run(pool, grow.replace("100G", "1G")).startswith("stager: ")
 
     async def test_doctor(self, pool: OwnPool) -> None:
-        check = DataCheck(DataPool(HelperClient(pool.socket)))
+        check = DataCheck(DataPool(pool.socket))
         [finding] = await check.run()
         assert (finding.verdict, finding.message) == (
             Verdict.OK, "Snapshots and clones of data are plain copies: There is no data pool.",

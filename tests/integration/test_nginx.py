@@ -49,6 +49,28 @@ def test_the_walkthrough_s_launch_as_written(nginx: NginxUnderTest, behind: Behi
     assert "was removed" in curl(url)
 
 
+@pytest.mark.parametrize("vhosts", [True, False])
+def test_a_routed_service_is_reached_at_its_own_host(
+    nginx: NginxUnderTest, behind: Behind, vhosts: bool
+) -> None:
+    admin = {
+        "image": "stager-test/app:1",
+        "command": ["python3", "/server.py"],
+        "routed": 3000,
+        "env": {"VERSION": "of the service"},
+    }
+    stager = behind(vhosts=vhosts, images={"shop": {"services": {"admin": admin}}})
+    stager.launched("test")
+    main, service = (f"http://{host}.localhost:{nginx.port}" for host in ("test", "admin--test"))
+    assert nginx.files() == (["admin--test", "default", "test"] if vhosts else ["default"])
+    assert curl(main).startswith("test")
+    assert curl(service).endswith("of the service")
+
+    stager.kill("test")
+    until(lambda: nginx.files() == ["default"], "both files are removed")
+    assert (answers(main), answers(service)) == ("410", "410")
+
+
 @pytest.mark.requirement("R3", "R92")
 @pytest.mark.parametrize("vhosts", [True, False])
 def test_unknown_subdomains_get_our_page(nginx: NginxUnderTest, behind: Behind, vhosts: bool) -> None:

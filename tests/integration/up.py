@@ -62,7 +62,7 @@ class Up:
     def said(self) -> str:
         return self.log.read_text()
 
-    def page(self) -> str:
+    def page(self, path: str = "/") -> str:
         """What a visitor gets, at the URL that it printed last."""
         found = re.findall(r"http://(\S+?):(\d+)", self.said)
         if not found:
@@ -70,7 +70,7 @@ class Up:
         host, port = found[-1]
         try:
             return httpx.get(
-                f"http://127.0.0.1:{port}", headers={"Host": f"{host}:{port}"}, trust_env=False
+                f"http://127.0.0.1:{port}{path}", headers={"Host": f"{host}:{port}"}, trust_env=False
             ).text
         except httpx.TransportError:
             return ""

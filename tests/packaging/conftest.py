@@ -62,6 +62,18 @@ def build(target: Path, **variables: str) -> Path:
 
 def environment_with(folder: Path, *requirements: str | Path) -> Path:
     """Install into a new virtual environment, as pipx does; returns the folder of its commands."""
-    run(sys.executable, "-m", "venv", folder, folder=folder.parent)
-    run(folder / "bin" / "pip", "install", "--quiet", *requirements, folder=folder)
+    run(sys.executable, "-m", "venv", "--without-pip", folder, folder=folder.parent)
+    pip(folder, "install", "--quiet", *requirements)
     return folder / "bin"
+
+
+def pip(environment: Path, *arguments: str | Path) -> str:
+    """Run this environment's pip in another one, which needs none of its own then."""
+    command = [sys.executable, "-m", "pip", "--python", environment / "bin" / "python", *arguments]
+    return run(*command, folder=environment, variables={"PIP_COMPILE": "0"})
+
+
+def packages_of(environment: Path) -> Path:
+    """The folder of an environment's packages."""
+    [folder] = (environment / "lib").glob("python*/site-packages")
+    return folder

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import zipfile
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ import pytest
 from hatch_build import COMPILED, with_links_to
 from stager.cli.command_table import COMMANDS
 from stager.version import __version__
-from tests.packaging.conftest import ROOT, URL, Wheels, environment_with, run
+from tests.packaging.conftest import ROOT, URL, Wheels, environment_with, packages_of, pip, run
 from tests.unit.front.harness import free_port
 
 WHERE = """
@@ -82,7 +83,7 @@ def client(wheels: Wheels, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_client_alone_answers_for_itself(client: Path, tmp_path: Path) -> None:
     assert run(client / "stager", "--version", folder=tmp_path).strip() == f"stager {__version__}"
     assert "stager[server]" in run(client / "stager", "--help", folder=tmp_path)
-    installed = run(client / "pip", "list", "--format", "freeze", folder=tmp_path)
+    installed = pip(client.parent, "list", "--format", "freeze")
     assert "fastapi" not in installed
     assert "aiodocker" not in installed
 
@@ -102,9 +103,12 @@ def test_each_command_of_the_server_says_how_to_install_it(client: Path, name: s
 
 @pytest.fixture(scope="module")
 def server(wheels: Wheels, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The commands of an environment that has the server, with its front compiled where that is possible."""
-    wheel = wheels.compiled or wheels.pure
-    return environment_with(tmp_path_factory.mktemp("s") / "v", f"{wheel}[server]")
+    """The commands of an environment that has the server, with its front compiled where that is possible. The
+    libraries are those of the tests; test_pages.py installs them."""
+    folder = tmp_path_factory.mktemp("s") / "v"
+    commands = environment_with(folder, "--no-deps", wheels.compiled or wheels.pure)
+    (packages_of(folder) / "libraries.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    return commands
 
 
 def files_of(

@@ -11,6 +11,8 @@ from fastapi import FastAPI
 from stager.assembly.application_setup import BrowserSetup
 from stager.assembly.drivers import Drivers
 from stager.checks.deliveries import DeliveryCheck
+from stager.checks.services import ServiceCheck, VolumeCheck
+from stager.checks.snapshots import SnapshotCheck
 from stager.control.control_plane import ControlPlane
 from stager.control.external.check import ExternalCheck
 from stager.domain.application import Application, Applications
@@ -108,7 +110,10 @@ def _web_context(
             control_plane.reconciler.unexpected_errors,
             control_plane.plugins.invoker.failures,
             DeliveryCheck(drivers.ports.store),
+            ServiceCheck(drivers.ports.store),
+            VolumeCheck(drivers.ports.store),
             ExternalCheck(drivers.ports.store),
+            SnapshotCheck(drivers.ports.store),
         ),
     )
 

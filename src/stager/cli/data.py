@@ -18,7 +18,6 @@ from stager.cli.plain_command import PlainCommand
 from stager.cli.server import ConfigOption
 from stager.data_pool import DataPool, PoolStatus
 from stager.domain.errors import StagerError
-from stager.installation_checks import data_pool
 from stager.settings.loading.loader import find, load
 from stager.settings.loading.problems import ConfigurationError
 
@@ -93,10 +92,9 @@ def _asked(config: Path | None, ask: Callable[[DataPool], Awaitable[PoolStatus]]
 
     try:
         settings = load(find(config, os.environ, Path.cwd()), environ=os.environ).settings
-        pool = data_pool(settings)
-        if pool is None:
+        if settings.helper == "off":
             _fail("The data pool needs the root helper, which is off in the configuration (`helper: off`).")
-        return asyncio.run(answer(pool))
+        return asyncio.run(answer(DataPool(settings.helper_socket)))
     except (StagerError, ConfigurationError) as error:
         _fail(str(error))
 

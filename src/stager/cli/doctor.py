@@ -13,6 +13,7 @@ from typing import Any
 import typer
 
 from stager.checks.deliveries import DeliveryCheck
+from stager.checks.services import ServiceCheck, VolumeCheck
 from stager.cli.client import settings
 from stager.cli.client.command import ClientCommand, EndpointOption, JsonOption
 from stager.cli.client.commands.doctor import findings_of, report
@@ -80,17 +81,18 @@ async def _findings(loaded: Loaded) -> list[Finding]:
     checks = list(checks_for(loaded.settings, state, is_up=is_up))
     processes = [*_processes(state, is_up=is_up), *_reported(state)]
     seen = [_configuration(loaded), *processes, *await examine(checks)]
-    return [*seen, *await _deliveries(state)] if _runs(state) else seen
+    return [*seen, *await _stored(state)] if _runs(state) else seen
 
 
-async def _deliveries(state: StateDirectory) -> list[Finding]:
-    """Check for webhook deliveries that were set aside, in the database of the running server."""
+async def _stored(state: StateDirectory) -> list[Finding]:
+    """Check for webhook deliveries that were set aside and for failed services, in the database of the
+    running server."""
     # SQLAlchemy costs a third of a second, which `--help` saves.
     from stager.stores.sqlite.store import SqliteStore  # noqa: PLC0415
 
     store = SqliteStore(state.database)
     try:
-        return await examine([DeliveryCheck(store)])
+        return await examine([DeliveryCheck(store), ServiceCheck(store), VolumeCheck(store)])
     finally:
         await store.close()
 

@@ -19,6 +19,7 @@ from stager.cli.up.terminal import SilentTerminal
 from stager.domain.errors import Fault, Refused
 from stager.domain.recipe import Recipe
 from stager.domain.service import MAIN_SERVICE, ServiceCheck, ServiceSpec
+from stager.domain.stack import check_hooks
 from stager.project import compose
 from stager.project.compose import Note, Options, Place, Refusal
 from stager.project.explanation import Explanation
@@ -74,7 +75,7 @@ def explanation(folder: Path, profiles: frozenset[str] = frozenset()) -> Explana
         reading = compose.read(Tree(folder), options)
         if reading is not None:
             found = replace(Explanation.of_compose(reading), volumes=declared.volumes)
-            found = _completed(found, file)
+            found = _with_hooks(_completed(found, file), name, file)
             return _with_build(_announced(found, name, declared.compose), folder, file)
         if declared.compose is not None:
             missing = Refusal(Place(name), f"There is no Compose file {declared.compose or 'compose.yaml'}.")
@@ -83,7 +84,18 @@ def explanation(folder: Path, profiles: frozenset[str] = frozenset()) -> Explana
         found = Explanation.of_stack(name or "the repository", declared.stack(_main(file)))
     except Fault as error:
         return Explanation(name, refusals=(Refusal(Place(name), error.message, error.hint),))
-    return _with_build(found, folder, file)
+    return _with_build(_with_hooks(found, name, file), folder, file)
+
+
+def _with_hooks(found: Explanation, name: str, file: ParsedFile) -> Explanation:
+    """The explanation with a refusal if a hook of the repository file can't run."""
+    if not found.runs:
+        return found
+    try:
+        check_hooks(file.manifest.hooks, found.services)
+    except Fault as error:
+        return replace(found, refusals=(Refusal(Place(name), error.message, error.hint),))
+    return found
 
 
 def _announced(found: Explanation, name: str, configured: str | None) -> Explanation:

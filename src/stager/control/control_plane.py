@@ -128,7 +128,12 @@ class ControlPlane:
             self.environments,
             self.builds,
             self.external,
-            ReconcilerOptions(intervals.full_reconciliation, intervals.keep_gone, options.key),
+            ReconcilerOptions(
+                intervals.full_reconciliation,
+                intervals.keep_gone,
+                options.key,
+                self.pull_requests.inbox.burst,
+            ),
         )
 
     def _loops(self, intervals: Intervals) -> list[Loop]:

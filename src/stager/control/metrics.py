@@ -40,6 +40,19 @@ class Metrics:
         self._environments = Gauge(
             "stager_environments", "Environments by state.", ["state"], registry=self.registry
         )
+        self._degraded = Gauge(
+            "stager_degraded_environments",
+            "Live environments with a service that isn't healthy.",
+            ["app"],
+            registry=self.registry,
+        )
+        self._restarts = Counter(
+            "stager_service_restarts_total",
+            "Restarts of instances that ended; `service` is empty for those that the configuration doesn't"
+            " name.",
+            ["app", "service"],
+            registry=self.registry,
+        )
         self._forge_limit = Gauge(
             "stager_forge_requests",
             "Rate limit of a forge's API: the limit, the remaining requests, and when it resets.",
@@ -72,6 +85,21 @@ class Metrics:
         self._environments.clear()
         for state, count in by_state.items():
             self._environments.labels(state).set(count)
+
+    def degraded(self, by_app: Mapping[str, int]) -> None:
+        """Set the number of degraded environments of each application that has any."""
+        self._degraded.clear()
+        for app, count in by_app.items():
+            self._degraded.labels(app).set(count)
+
+    def restarted(self, app: str, service: str) -> None:
+        """Count a restart of an instance that ended.
+
+        Args:
+            service: its name if the configuration has it, else empty: a repository may choose any name, and
+                each would be another time series.
+        """
+        self._restarts.labels(app, service).inc()
 
     def forge_limit(self, forge: str, limit: RateLimit) -> None:
         """Set the rate limit that a forge has reported last."""

@@ -14,7 +14,15 @@ from stager.domain.names import did_you_mean
 from stager.domain.profile import Egress, Limits, Profile, ProfileName, profile_name, profile_of
 from stager.domain.pull_requests.rules import Rules
 from stager.domain.recipe import Hooks, Manifest, Recipe
-from stager.domain.service import MAIN_SERVICE, Mount, ServiceCheck, ServiceSpec, Stack
+from stager.domain.service import (
+    MAIN_SERVICE,
+    UNBOUNDED_VOLUMES,
+    Mount,
+    ServiceCheck,
+    ServiceSpec,
+    Stack,
+    has_volumes,
+)
 from stager.domain.snapshot import DataRules
 from stager.domain.source import Repository, Trust
 from stager.domain.stack import StackDeclaration
@@ -236,12 +244,20 @@ class Application:
             return ()
         return tuple(sorted({*self.secrets, *(self.build.secrets if self.build else ())}))
 
-    def warnings(self, trust: Trust) -> tuple[str, ...]:
-        """Warnings to show with previews of code of this trust."""
-        is_shared = trust is Trust.FORK and self.build is not None and self.shares_builder
-        has_no_hook = bool(self.server_hooks.before_launch) and not self.server_hooks.run_for(trust)
-        found = ((SHARED_BUILDER, is_shared), (NO_SERVER_HOOK, has_no_hook))
-        return tuple(text for text, applies in found if applies)
+    def warnings(self, trust: Trust, services: Iterable[ServiceSpec] = ()) -> tuple[str, ...]:
+        """Warnings to show with previews of code of this trust.
+
+        Args:
+            services: of the preview.
+        """
+        if trust is Trust.TRUSTED:
+            return ()
+        found = {
+            SHARED_BUILDER: self.build is not None and self.shares_builder,
+            NO_SERVER_HOOK: bool(self.server_hooks.before_launch) and not self.server_hooks.run_for(trust),
+            UNBOUNDED_VOLUMES: has_volumes(services),
+        }
+        return tuple(warning for warning, applies in found.items() if applies)
 
     def is_of(self, repository: Repository) -> bool:
         """Whether it belongs to this repository, by owner and name. GitHub's names are case-insensitive."""
@@ -289,10 +305,10 @@ class Applications:
         found = self.find(name)
         return found.withheld(trust) if found else ()
 
-    def warnings(self, name: str, trust: Trust) -> tuple[str, ...]:
+    def warnings(self, name: str, trust: Trust, services: Iterable[ServiceSpec] = ()) -> tuple[str, ...]:
         """See `Application.warnings`; empty for an unknown application."""
         found = self.find(name)
-        return found.warnings(trust) if found else ()
+        return found.warnings(trust, services) if found else ()
 
     def owner(self, name: str) -> str:
         """Return the owner of the application's repository, as `OWNER/NAME` where the repository has another

@@ -142,6 +142,11 @@ class Deployment:
         return frozenset({self.image, *(service.image for service in self.services)} - {""})
 
     @property
+    def specs(self) -> tuple[ServiceSpec, ...]:
+        """What its services were declared as."""
+        return tuple(service.spec for service in self.services)
+
+    @property
     def snapshot(self) -> str:
         """The id of the snapshot that its volumes were cloned from; empty if none was."""
         found = (chosen for service in self.services for chosen in service.clones.values())

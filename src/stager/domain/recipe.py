@@ -34,16 +34,34 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Hooks:
-    """Commands that run inside an instance, each split into words.
+class Hook:
+    """A command that runs inside an instance of a service.
 
     Args:
-        after_launch: run once the instance is healthy and before it gets requests.
+        command: split into words.
+        service: the name of the service; empty for the main one.
+    """
+
+    command: tuple[str, ...]
+    service: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """The hooks of an application.
+
+    Args:
+        after_launch: run once their service is healthy, and before the preview gets requests.
         before_kill: run before its environment is removed.
     """
 
-    after_launch: tuple[tuple[str, ...], ...] = ()
-    before_kill: tuple[tuple[str, ...], ...] = ()
+    after_launch: tuple[Hook, ...] = ()
+    before_kill: tuple[Hook, ...] = ()
+
+    @property
+    def services(self) -> frozenset[str]:
+        """The names of the services that they name."""
+        return frozenset({hook.service for hook in (*self.after_launch, *self.before_kill)} - {""})
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +75,8 @@ class Manifest:
         variables: environment variables; those of the configuration take precedence.
         has_healthcheck: whether the image declares a `HEALTHCHECK`.
         note: a note to show to users once an instance is ready.
+        findings: what the Compose file leaves open and what of it has no effect, as `stager explain` prints
+            it.
     """
 
     port: int | None = None
@@ -66,6 +86,7 @@ class Manifest:
     hooks: Hooks = field(default_factory=Hooks)
     has_healthcheck: bool = False
     note: str = ""
+    findings: tuple[str, ...] = ()
 
 
 EMPTY_MANIFEST = Manifest()

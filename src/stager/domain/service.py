@@ -173,6 +173,15 @@ class ServiceSpec:
         return not self.is_built and any(mount.volume and not mount.is_read_only for mount in self.mounts)
 
 
+UNBOUNDED_VOLUMES = "Named volumes have no size limit, so code from a fork can fill the disk with them."
+"""The warning about volumes of untrusted code."""
+
+
+def has_volumes(services: Iterable[ServiceSpec]) -> bool:
+    """Whether one of these services writes to a named volume, whose size isn't limited."""
+    return any(m.volume and not m.is_read_only for service in services for m in service.mounts)
+
+
 @dataclass(frozen=True, slots=True)
 class Stack:
     """All services of an application.

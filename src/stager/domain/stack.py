@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 
 from stager.domain.errors import Fault
 from stager.domain.names import did_you_mean
-from stager.domain.service import Condition, ServiceSpec, Stack, VolumePolicy
+from stager.domain.recipe import Hooks
+from stager.domain.service import MAIN_SERVICE, Condition, ServiceSpec, Stack, VolumePolicy
 
 USUAL_NAMES = ""
 """`StackDeclaration.compose`: the Compose file has one of the names that Docker Compose looks for."""
@@ -33,6 +34,11 @@ class StackDeclaration:
     volumes: Mapping[str, VolumePolicy] = field(default_factory=dict)
     profiles: frozenset[str] = frozenset()
     ordered: frozenset[str] = frozenset()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of the services that it declares, and that of the main one."""
+        return frozenset({service.name for service in self.services} | {self.main or MAIN_SERVICE})
 
     def over(self, configured: StackDeclaration) -> StackDeclaration:
         """Return this declaration of a repository file, completed by the configuration's. Services are
@@ -141,6 +147,28 @@ def _waits_for_code(service: ServiceSpec, name: str, by_name: Mapping[str, Servi
         seen.add(on)
         queue += by_name[on].depends_on
     return False
+
+
+def check_hooks(hooks: Hooks, services: Iterable[ServiceSpec]) -> None:
+    """Check that each hook names a service in which a command can run.
+
+    Raises:
+        Fault: `services-invalid`: one doesn't run, or is a job.
+    """
+    jobs = {service.name: service.is_job for service in services}
+    for name in sorted(hooks.services):
+        if name not in jobs:
+            raise Fault(
+                f'A hook names the service "{name}", which doesn\'t run.',
+                hint=did_you_mean(name, jobs) or "Correct `service` under `hooks`, or declare the service.",
+                reason="services-invalid",
+            )
+        if jobs[name]:
+            raise Fault(
+                f'A hook names the service "{name}", which is a job: no command can run in it.',
+                hint="Remove the hook, or write the command as a job of its own.",
+                reason="services-invalid",
+            )
 
 
 def check_dependencies(services: Iterable[ServiceSpec]) -> None:

@@ -13,7 +13,7 @@ from stager.domain.deployment import Deployment, Phase, phase_of
 from stager.domain.environment import BY_POLICY, Environment, Suspension
 from stager.domain.errors import Outcome
 from stager.domain.route import Page, PageState
-from stager.domain.text import lines_on_screen
+from stager.domain.text import as_on_screen, lines_on_screen
 
 LINES_SHOWN = 30
 
@@ -60,6 +60,7 @@ class Status:
     Args:
         reason: the reason slug of a failure or a suspension, empty otherwise.
         lines: the last lines of the log if they explain the state.
+        findings: what may explain why it can't start; see `Manifest.findings`.
     """
 
     state: State
@@ -67,6 +68,7 @@ class Status:
     hint: str = ""
     reason: str = ""
     lines: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
 
     @property
     def settled(self) -> bool:
@@ -156,7 +158,7 @@ def page_of(environment: Environment, status: Status, log_url: str = "") -> Page
         app=environment.app,
         message=status.message,
         hint=status.hint,
-        lines=status.lines,
+        lines=(*status.findings, *([""] if status.findings and status.lines else []), *status.lines),
         url=environment.change.url if environment.change else "",
         log_url=log_url,
     )
@@ -184,6 +186,7 @@ def _failed(environment: Environment, deployment: Deployment) -> Status:
         outcome.hint,
         outcome.reason,
         tuple(lines_on_screen(text)[-LINES_SHOWN:]),
+        tuple(map(as_on_screen, deployment.manifest.findings)),
     )
 
 

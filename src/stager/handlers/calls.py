@@ -25,10 +25,13 @@ class StatusReport(EventListener):
         return Reply(json.dumps([_row(preview) for preview in visible]), "application/json")
 
 
-def _row(preview: Preview) -> dict[str, str | None]:
+def _row(preview: Preview) -> dict[str, object]:
     return {
         "image_name": preview.image_name,
         "container_name": preview.container_name,
         "url": preview.url,
         "started_at": preview.started_at.isoformat() if preview.started_at else None,
+        "services": [
+            {"name": each.name, "state": each.state.value, "url": each.url} for each in preview.services
+        ],
     }

@@ -34,7 +34,8 @@ class NotifyOnLaunch(PostLaunchHandler):
         """Apprise URLs of the services: `tgram://TOKEN/CHAT`, `mailto://USER:PASSWORD@example.org`."""
 
         message: str = STAGED
-        """The text, with the fields `{image_name}`, `{container_name}` and `{url}`."""
+        """The text, with the fields `{image_name}`, `{container_name}`, `{url}` and `{services}`: the URLs of
+        the services with hosts of their own, each on a line after its name."""
 
         @field_validator("urls")
         @classmethod
@@ -49,9 +50,11 @@ class NotifyOnLaunch(PostLaunchHandler):
             if not message.strip():
                 raise ValueError("should have some text; leave it out for the default")
             try:
-                message.format(image_name="", container_name="", url="")
+                message.format(image_name="", container_name="", url="", services="")
             except (LookupError, ValueError, AttributeError):
-                raise ValueError("should have no fields but {image_name}, {container_name}, {url}") from None
+                raise ValueError(
+                    "should have no fields but {image_name}, {container_name}, {url}, {services}"
+                ) from None
             return message
 
     def __init__(self, settings: Settings) -> None:
@@ -116,8 +119,12 @@ def _service(url: str, which: str = "the URL") -> apprise.NotifyBase:
 
 
 def _formatted(message: str, preview: Preview) -> str:
+    services = (f"{each.name}: {each.url}" for each in preview.services if each.url and not each.is_main)
     return message.format(
-        image_name=preview.image_name, container_name=preview.container_name, url=preview.url
+        image_name=preview.image_name,
+        container_name=preview.container_name,
+        url=preview.url,
+        services="\n".join(services),
     )
 
 

@@ -19,6 +19,7 @@ from stager.domain.environment import ChangeLink
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Role
 from stager.domain.pull_requests.events import Call, ChangeEvent, Decision
+from stager.domain.service_status import ServiceState
 from stager.domain.source import Revision, Trust
 from stager.ports.login import SignIn
 
@@ -80,6 +81,25 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
+class PreviewService:
+    """A service of a preview, as handlers see it.
+
+    Args:
+        name: as declared; the other services reach it under this name.
+        state: `healthy`, `restarting`, `failed` and so on, as in the API.
+        host: where visitors reach it, without port; empty unless it is routed.
+        url: the URL of that host; empty unless it is routed.
+        is_main: whether it answers at the preview's own URL.
+    """
+
+    name: str
+    state: ServiceState
+    host: str = ""
+    url: str = ""
+    is_main: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Preview:
     """One preview, as handlers see it.
 
@@ -91,6 +111,8 @@ class Preview:
         change: its pull request; None for a launch by name.
         parameters: the parameters of the launch.
         started_at: when this generation was started; None before.
+        services: its services in the declared order, the main one among them. Empty in `prepare`, where they
+            aren't known yet, and for a preview that was adopted after the database was lost.
     """
 
     id: str
@@ -103,6 +125,7 @@ class Preview:
     change: ChangeLink | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
     started_at: datetime | None = None
+    services: tuple[PreviewService, ...] = ()
 
 
 class Previews(Protocol):

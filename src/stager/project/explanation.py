@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,10 +10,12 @@ from stager.domain.names import slugify
 from stager.domain.recipe import DOCKERFILE
 from stager.domain.service import (
     SETTLED_SECONDS,
+    UNBOUNDED_VOLUMES,
     Mount,
     ServiceSpec,
     Stack,
     VolumePolicy,
+    has_volumes,
     with_generated,
 )
 from stager.project.compose import Note, Place, Proposal, Reading, Refusal
@@ -22,6 +24,8 @@ HOST = "PREVIEW"
 """Placeholder for the preview's host, which the server chooses."""
 MIB = 1 << 20
 LONGEST_COMMAND = 100
+MAX_FINDINGS = 30
+"""Lines of the findings that are shown with a preview. Pages show as many lines of a log."""
 
 _POLICIES = {
     VolumePolicy.KEEP: "kept for the preview's life",
@@ -88,10 +92,35 @@ class Explanation:
         for service in self.services if self.runs else ():
             yield ""
             yield from self._of_service(service)
-        yield from _section("Refused", self.refusals)
-        yield from _section("Guessed", self.guesses)
-        yield from _section("Proposed", self.proposals)
-        yield from _section("Without effect", self.ignored)
+        for section in self._findings():
+            yield ""
+            yield from section
+        if self.runs and self.warnings:
+            yield from ("", "Not limited:", *(f"  {each}" for each in self.warnings))
+
+    def findings(self) -> tuple[str, ...]:
+        """What was refused, guessed, proposed and ignored, with file and line, as in `lines`."""
+        found = tuple(line for section in self._findings() for line in section)
+        if len(found) <= MAX_FINDINGS:
+            return found
+        rest = len(found) - MAX_FINDINGS + 1
+        return (*found[: MAX_FINDINGS - 1], f"and {rest} more lines; `stager explain` prints all")
+
+    def _findings(self) -> Iterator[list[str]]:
+        sections = {
+            "Refused": self.refusals,
+            "Guessed": self.guesses,
+            "Proposed": self.proposals,
+            "Without effect": self.ignored,
+        }
+        for title, found in sections.items():
+            if found:
+                yield [f"{title}:", *(f"  {each}" for each in found)]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Limits that don't hold for it, a sentence each."""
+        return (UNBOUNDED_VOLUMES,) if has_volumes(self.services) else ()
 
     def data(self) -> dict[str, Any]:
         """The explanation as data for JSON. Variables have names only."""
@@ -112,6 +141,7 @@ class Explanation:
             ],
             "ignored": [_note(each) for each in self.ignored],
             "refusals": [{**_note(each), "hint": each.hint} for each in self.refusals],
+            "warnings": list(self.warnings),
         }
 
     def host(self, service: ServiceSpec) -> str:
@@ -203,12 +233,6 @@ class Explanation:
             "cpus": service.cpus,
             "aliases": list(service.aliases),
         }
-
-
-def _section(title: str, found: Iterable[Note | Proposal | Refusal]) -> Iterator[str]:
-    sentences = [str(each) for each in found]
-    if sentences:
-        yield from ("", f"{title}:", *(f"  {sentence}" for sentence in sentences))
 
 
 def _note(found: Note | Refusal) -> dict[str, Any]:

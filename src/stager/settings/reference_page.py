@@ -187,6 +187,8 @@ def _sections(
         here = f"{path}{name}"
         if get_origin(annotation) is dict:
             annotation, here = bare(get_args(annotation)[1]), f"{here}.NAME"
+        elif get_origin(annotation) is tuple:
+            annotation = bare(get_args(annotation)[0])
         if is_section(annotation):
             yield here, annotation
             yield from _sections(annotation, annotation.model_fields, f"{here}.")

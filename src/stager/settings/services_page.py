@@ -62,6 +62,10 @@ set beside `services`, such as `command` and `env`.
   fails, and the previous one stays live.
 - `profiles: [cron]`: it runs only if the application's `profiles` has `cron`.
 
+- A hook may run in a service: `hooks: {after_launch: {service: database, command: createdb cache}}`. It runs
+  at each push once the service is healthy, also in one that was kept, and before services that wait for it
+  start.
+
 ## What a push does to them
 
 - A service is replaced if its image or its settings changed; otherwise it keeps running. The application

@@ -56,14 +56,14 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
     app.openapi = lambda: app.openapi_schema or described(app)  # type: ignore[method-assign]
     problems.install(app)
     for module in (
+        local_push,
+        compat,  # early, because routes are tried in this order and deliveries come in bursts
         environments,
         snapshots,
         identity,
         device_login,
         diagnostics,
         deliveries_api,
-        local_push,
-        compat,
         home,
         dashboard,
         preview,

@@ -94,6 +94,9 @@ def test_a_compose_file(explain: Explain) -> None:
         "",
         "Without effect:",
         "compose.yaml:11: `tty` of a service has no effect: previews have no terminal.",
+        "",
+        "Not limited:",
+        "Named volumes have no size limit, so code from a fork can fill the disk with them.",
     ]
 
 
@@ -117,6 +120,7 @@ def test_json_has_no_values(explain: Explain) -> None:
     }
     assert (db["image"], db["build"], db["host"]) == ("postgres:16", None, None)
     assert found["ignored"][0]["line"] == 11
+    assert len(found["warnings"]) == 1
 
 
 def test_a_compose_file_that_is_not_configured(explain: Explain) -> None:
@@ -136,6 +140,16 @@ def test_the_repository_file_completes_a_compose_file(explain: Explain) -> None:
         "variables: PASSWORD, TOKEN (generated), A",
     ):
         assert line in shown
+
+
+def test_a_hook_in_a_service_that_does_not_run_is_refused(explain: Explain) -> None:
+    stager = "services: {database: postgres:16}\nhooks: {after_launch: {service: databse, command: x}}\n"
+    result = explain({"Dockerfile": "FROM a\nEXPOSE 80\n", ".stager.yml": stager})
+    assert result.exit_code == 1
+    assert 'A hook names the service "databse", which doesn\'t run.' in result.output
+    assert "database" in result.output
+    right = stager.replace("databse", "database")
+    assert explain({"Dockerfile": "FROM a\nEXPOSE 80\n", ".stager.yml": right}).exit_code == 0
 
 
 def test_profiles(explain: Explain) -> None:

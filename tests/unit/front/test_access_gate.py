@@ -22,6 +22,7 @@ from stager.front.http.head import RequestHead
 from stager.front.http.request_parser import parse_request
 from stager.front.proxy.access_gate import AccessGate
 from stager.front.proxy.error_pages import PlainResponse
+from stager.front.proxy.preview_hosts import LONGEST_TOUR, next_host
 
 KEY = b"k" * 32
 NOW = 1_000_000
@@ -275,3 +276,157 @@ class TestBypass:
     def test_never_reaches_a_public_app_either(self) -> None:
         head = request("/a", f"X-Stager-Bypass: {TOKEN}")
         assert head.lines == []
+
+
+SIBLING, OTHER = "admin--a.stage.test", "mail--a.stage.test"
+HOSTS = (HOST, SIBLING, OTHER)
+SEVERAL = replace(GUARD, hosts=HOSTS, domain="stage.test")
+
+
+def tour(start: RequestHead, guard: Guard = SEVERAL, *, secure: bool = False) -> list[tuple[str, str]]:
+    """The hosts that a browser visits until it is served, each with the cookie's value that it gets there,
+    and the URL where it ends."""
+    seen: list[tuple[str, str]] = []
+    head = start
+    for _ in range(25):
+        notice = met(head, guard, secure=secure)
+        assert notice is not None
+        assert notice.status == 303, notice
+        seen.append((head.host, notice.headers["Set-Cookie"].partition(";")[0].partition("=")[2]))
+        place = urlsplit(notice.headers["Location"])
+        if place.path != ACCESS_PATH:
+            return [*seen, (notice.headers["Location"], "")]
+        head = request(f"{place.path}?{place.query}", BROWSER, host=place.netloc)
+    raise AssertionError("sent in circles")
+
+
+def is_admitted_at(host: str, value: str, guard: Guard = SEVERAL) -> bool:
+    return met(request("/", cookie(value), host=host, method="POST"), guard) is None
+
+
+class TestSeveralHosts:
+    @pytest.mark.parametrize(
+        ("target", "end"),
+        [
+            (f"/a?b=1&stager_share={token('link', 'link')}", "/a?b=1"),
+            (f"/a?b=1&stager_bypass={TOKEN}", "/a?b=1"),
+            (f"{ACCESS_PATH}?grant={token('grant')}&to=%2Fa%3Fb%3D1", "/a?b=1"),
+        ],
+        ids=["link", "bypass", "grant"],
+    )
+    def test_one_visit_opens_all_and_ends_where_it_began(self, target: str, end: str) -> None:
+        *seen, (place, _) = tour(request(target, BROWSER))
+        assert [host for host, _ in seen] == list(HOSTS)
+        assert place == f"http://{HOST}{end}"
+        assert all(is_admitted_at(host, value) for host, value in seen)
+
+    def test_a_visit_may_begin_at_any_of_them(self) -> None:
+        link = token("link", "link", host=OTHER)
+        *seen, (place, _) = tour(request(f"/?stager_share={link}", BROWSER, host=f"{OTHER}:8000"))
+        assert [host for host, _ in seen] == [OTHER, HOST, SIBLING]
+        assert place == f"http://{OTHER}:8000/"
+
+    def test_over_https_it_stays_there(self) -> None:
+        grant = token("grant")
+        *_, (place, _) = tour(request(f"{ACCESS_PATH}?grant={grant}&to=/", BROWSER), secure=True)
+        assert place == f"https://{HOST}/"
+
+    def test_a_cookie_of_one_opens_no_other(self) -> None:
+        *seen, _ = tour(request(f"/?stager_share={token('link', 'link')}", BROWSER))
+        for host, value in seen:
+            assert [other for other in (*HOSTS, "b.stage.test") if is_admitted_at(other, value)] == [host]
+
+    def test_that_of_a_link_expires_with_it_everywhere(self) -> None:
+        head = request(f"/?stager_share={token('link', 'link')}", BROWSER)
+        for _ in HOSTS:
+            notice = met(head, SEVERAL)
+            assert notice is not None
+            assert "Max-Age=60;" in notice.headers["Set-Cookie"]
+            place = urlsplit(notice.headers["Location"])
+            head = request(f"{place.path}?{place.query}", BROWSER, host=place.netloc)
+
+    def test_a_withdrawn_link_opens_none(self) -> None:
+        notice = met(
+            request(f"/?stager_share={token('link', 'link')}", BROWSER),
+            replace(SEVERAL, links=frozenset()),
+        )
+        assert notice is not None
+        assert notice.status == 302
+        assert "Set-Cookie" not in notice.headers
+
+    def test_a_program_isnt_sent_through_them(self) -> None:
+        notice = met(request(f"/a?stager_bypass={TOKEN}"), SEVERAL)
+        assert notice is not None
+        assert notice.headers["Location"] == "/a"
+
+    @pytest.mark.parametrize("begin", ["evil.test", "b.stage.test", "", "a.stage.test@evil.test"])
+    def test_nobody_is_sent_to_another_preview_or_site(self, begin: str) -> None:
+        grant = token("grant", host=SIBLING)
+        head = request(f"{ACCESS_PATH}?grant={grant}&to=/a&begin={quote(begin)}", BROWSER, host=SIBLING)
+        *seen, (place, _) = tour(head)
+        assert {host for host, _ in seen} == set(HOSTS)
+        assert place == f"http://{SIBLING}/a"
+
+    def test_a_tour_ends_also_where_the_hosts_have_changed(self) -> None:
+        begin, here = HOST, SIBLING
+        assert next_host((HOST, SIBLING), begin, here) == ""
+        assert next_host((SIBLING, OTHER), begin, here) == ""
+        assert next_host((), HOST, HOST) == ""
+        many = tuple(f"{n:02}.stage.test" for n in range(30))
+        visited, at = [many[3]], many[3]
+        while at := next_host(many, many[3], at):
+            visited.append(at)
+        assert len(visited) == len(set(visited)) == LONGEST_TOUR
+
+
+class TestRequestsOfPages:
+    """Previews are one site for browsers, which send the cookie with requests of other previews' pages."""
+
+    @pytest.mark.parametrize(
+        "lines",
+        [
+            [f"Origin: http://{SIBLING}"],
+            [f"Origin: https://{HOST}:8443"],
+            ["Origin: https://sso.example.test"],
+            ["Origin: null"],
+            ["Sec-Fetch-Site: same-origin", "Sec-Fetch-Mode: cors"],
+            ["Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: no-cors", f"Referer: http://{SIBLING}/"],
+            ["Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: navigate"],
+            ["Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: navigate", "Referer: http://b.stage.test/"],
+            ["Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: no-cors", "Referer: https://example.test/"],
+        ],
+    )
+    def test_of_this_preview_and_of_links_are_accepted(self, lines: list[str]) -> None:
+        assert met(request("/", cookie(token()), *lines), SEVERAL) is None
+
+    @pytest.mark.parametrize(
+        "lines",
+        [
+            ["Origin: http://b.stage.test"],
+            ["Origin: http://b.stage.test:8000"],
+            ["Origin: http://admin--b.stage.test"],
+            ["Origin: http://b.shop.stage.test"],
+            ["Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: no-cors", "Referer: http://b.stage.test/x"],
+            ["Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: no-cors"],
+            ["Sec-Fetch-Site: same-site", "Sec-Fetch-Mode: cors", "Referer: http://[b"],
+        ],
+    )
+    @pytest.mark.parametrize("method", ["GET", "POST"])
+    @pytest.mark.attack(
+        "A page of a preview that sends requests to another private preview",
+        profile="repository's own code",
+        result="the visitor's access cookie isn't accepted: 401",
+    )
+    def test_of_other_previews_arent(self, lines: list[str], method: str) -> None:
+        notice = met(request("/", cookie(token()), *lines, method=method), SEVERAL)
+        assert notice is not None
+        assert notice.status == 401
+
+    def test_a_websocket_of_another_preview_isnt(self) -> None:
+        upgrade = ["Connection: Upgrade", "Upgrade: websocket", cookie(token())]
+        assert met(request("/", *upgrade, f"Origin: http://{SIBLING}"), SEVERAL) is None
+        assert is_turned_away(met(request("/", *upgrade, "Origin: http://b.stage.test"), SEVERAL))
+
+    def test_a_bypass_token_counts_from_anywhere(self) -> None:
+        lines = [f"X-Stager-Bypass: {TOKEN}", "Origin: http://b.stage.test"]
+        assert met(request("/", *lines), SEVERAL) is None

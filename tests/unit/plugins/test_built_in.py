@@ -103,6 +103,7 @@ class TestStatusReport:
                     "container_name": "x",
                     "url": preview.url,
                     "started_at": preview.started_at.isoformat(),
+                    "services": [{"name": "web", "state": "healthy", "url": preview.url}],
                 }
             ]
             assert stager.call("status", image_name="other") == Reply("[]", "application/json")

@@ -8,7 +8,7 @@ import pytest
 
 from stager.domain.application import Application
 from stager.domain.pull_requests.rules import Rules
-from stager.domain.recipe import Hooks, Recipe
+from stager.domain.recipe import Hook, Hooks, Recipe
 from stager.settings.repository_file import RepositoryFile
 from stager.settings.values.patterns import Pattern
 from tests.unit.settings.conftest import LoadText, ProblemsOf
@@ -193,10 +193,18 @@ class TestHooks:
         ("written", "hooks"),
         [
             ("{}", Hooks()),
-            ("{after_launch: bin/seed --small}", Hooks((("bin/seed", "--small"),))),
-            ("{after_launch: [bin/a, [bin/b, 'c d']]}", Hooks((("bin/a",), ("bin/b", "c d")))),
-            ("{before_kill: bin/bye}", Hooks(before_kill=(("bin/bye",),))),
+            ("{after_launch: bin/seed --small}", Hooks((Hook(("bin/seed", "--small")),))),
+            ("{after_launch: [bin/a, [bin/b, 'c d']]}", Hooks((Hook(("bin/a",)), Hook(("bin/b", "c d"))))),
+            ("{before_kill: bin/bye}", Hooks(before_kill=(Hook(("bin/bye",)),))),
             ("{before_kill: ''}", Hooks()),
+            (
+                "{after_launch: {service: db, command: createdb x}}",
+                Hooks((Hook(("createdb", "x"), "db"),)),
+            ),
+            (
+                "{after_launch: [bin/a, {command: [bin/b, 'c d']}, {service: jobs, command: bin/c}]}",
+                Hooks((Hook(("bin/a",)), Hook(("bin/b", "c d")), Hook(("bin/c",), "jobs"))),
+            ),
         ],
     )
     def test_forms(self, load_text: LoadText, written: str, hooks: Hooks) -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stager.domain.errors import Fault
-from stager.domain.recipe import EMPTY_MANIFEST, Hooks, Manifest, Recipe
+from stager.domain.recipe import EMPTY_MANIFEST, Hook, Hooks, Manifest, Recipe
 from stager.settings.repository_file import MAX_SIZE, ParsedFile, RepositoryFile, read_file
 
 NAME = ".stager.yml"
@@ -70,7 +70,9 @@ class TestEveryKey:
                 "EMPTY": "",
                 "GREETING": "hallo\nWelt",
             },
-            hooks=Hooks((("bin/migrate",), ("bin/seed", "--small data")), (("bin/goodbye",),)),
+            hooks=Hooks(
+                (Hook(("bin/migrate",)), Hook(("bin/seed", "--small data"))), (Hook(("bin/goodbye",)),)
+            ),
         )
         assert said.recipe(Recipe()) == Recipe(
             "web/app", "docker/Dockerfile", "runtime", {"NODE": "22", "CI": "true"}
@@ -269,6 +271,18 @@ class TestWrong:
                 "line 4: hooks.after_launch[1]: should be a command with a program",
             ),
             (
+                "hooks:\n  after_launch:\n    - service: db\n",
+                "line 3: hooks.after_launch[0].command: is required",
+            ),
+            (
+                "hooks: {after_launch: {service: db, command: ''}}",
+                "line 1: hooks.after_launch.command: should be a command with a program",
+            ),
+            (
+                "hooks:\n  after_launch:\n    - fine\n    - {serivce: db, command: x}\n",
+                'line 4: hooks.after_launch[1].serivce: unknown key; did you mean "service"?',
+            ),
+            (
                 "hooks: {before_kill: [[]]}",
                 "line 1: hooks.before_kill[0]: should be a command with a program",
             ),
@@ -434,7 +448,7 @@ def test_any_file_says_something_or_is_a_fault(content: bytes, allowed: frozense
     assert found.manifest == EMPTY_MANIFEST or allowed
     assert repr(found).encode()
     assert all(name and "=" not in name for name in found.manifest.variables)
-    assert all(command and command[0] for command in found.manifest.hooks.after_launch)
+    assert all(hook.command and hook.command[0] for hook in found.manifest.hooks.after_launch)
 
 
 def said_or_fault(content: bytes, allowed: frozenset[str]) -> ParsedFile | Fault:

@@ -8,6 +8,7 @@ from typing import get_args
 import pytest
 import yaml
 
+from stager.domain.recipe import Hook
 from stager.settings.loading.loader import load
 from stager.settings.model import Settings
 from stager.settings.plugins.available import built_in
@@ -36,7 +37,7 @@ def test_its_example_can_be_used() -> None:
     example = repository_reference().partition("```yaml\n")[2].partition("```")[0]
     said = read_file(example.encode(), ".stager.yml", get_args(RepositoryKey))
     assert said.manifest.port == 8000
-    assert said.manifest.hooks.after_launch == (("bin/migrate",), ("bin/seed", "--small"))
+    assert said.manifest.hooks.after_launch == (Hook(("bin/migrate",)), Hook(("bin/seed", "--small")))
 
 
 def test_every_setting_is_described() -> None:

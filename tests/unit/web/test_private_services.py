@@ -104,6 +104,15 @@ async def test_the_password_opens_the_requested_host_and_no_other(web: WebHarnes
     assert verify_token(grant, "grant", environment.host, KEY, now) is None
 
 
+async def test_the_form_may_redirect_through_all_hosts_and_no_others(web: WebHarness) -> None:
+    """Browsers apply `form-action` to redirects, too."""
+    environment, host = await launched(web)
+    answer = await web.client.get("/preview-access", params={"host": host, "to": "/"})
+    policy = answer.headers["content-security-policy"]
+    allowed = policy.partition("form-action ")[2].partition(";")[0].split()
+    assert allowed == ["'self'", f"http://{environment.host}", f"http://{host}"]
+
+
 async def test_who_may_not_see_the_preview_may_not_see_its_service(web: WebHarness) -> None:
     _, host = await launched(web)
     path = "/preview-access/sign-in"

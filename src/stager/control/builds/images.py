@@ -79,6 +79,8 @@ class ImageResolver:
                 raise no_source(application)
             code = await self._code.code(environment, request.deployment.revision.sha, application)
         declared = await self.stacks.declared(request, code)
+        if declared.manifest.findings:  # shown also if a build or a start fails
+            await self._records.save(request.deployment.id, lambda d: replace(d, manifest=declared.manifest))
         return await self._resolved(_Job(request, declared, code))
 
     async def _resolved(self, job: _Job) -> Resolved:

@@ -15,13 +15,12 @@ from stager.domain.environment import Environment
 from stager.domain.errors import Fault
 from stager.domain.recipe import Manifest, Recipe
 from stager.domain.service import ServiceSpec, Stack
+from stager.domain.stack import check_hooks
 from stager.ports.engine import Content
 from stager.project.compose import Options, Reading, read
+from stager.project.explanation import Explanation
 from stager.project.tree import Tree
 from stager.settings.repository_file import ParsedFile
-
-MAX_REFUSALS = 20
-"""Refusals of a Compose file that are shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +70,20 @@ class StackReader:
         """What a deployment's commit declares.
 
         Raises:
-            Fault: `compose-refused`, `compose-missing`: the Compose file can't be used; `services-invalid`;
-                `image-not-allowed`; also what `Sources` raises.
+            Fault: `compose-refused`, `compose-missing`: the Compose file can't be used; `services-invalid`,
+                also because of a hook; `image-not-allowed`; also what `Sources` raises.
         """
         environment, application = request.environment, request.application
         file = await self._code.repository_file(environment, code, application) if code else ParsedFile()
         completed = application.with_manifest(file.manifest).with_declared(file.declared)
         recipe = file.recipe(application.build) if application.build else None
         if code is not None and completed.declared.compose is not None:
-            stack = await self._compose(request, completed, code)
-            declared = _completed(application, completed, file, stack)
+            reading = await self._compose(request, completed, code)
+            declared = _completed(application, completed, file, reading)
         else:
             declared = Declared(completed, completed.stack, file.manifest, recipe, {})
         completed.check_images(declared.stack.services, environment.desired.trust)
+        check_hooks(completed.hooks, declared.stack.services)
         if code is None:
             return declared
         return replace(declared, contents=await self._contents(code, declared.stack.services))
@@ -106,9 +106,11 @@ class StackReader:
         async with self._code.sources.checkout(code.repository.id, code.origin, code.sha) as tree:
             return {each.name: await asyncio.to_thread(contents_of, tree, each) for each in with_content}
 
-    async def _compose(self, request: Request, application: Application, code: Code) -> Stack:
-        """The services of the Compose file; for code from a fork, of the base branch's file until the commit
-        is approved."""
+    async def _compose(
+        self, request: Request, application: Application, code: Code
+    ) -> tuple[Stack, tuple[str, ...]]:
+        """The services of the Compose file, and what the reader found; for code from a fork, of the base
+        branch's file until the commit is approved."""
         if request.environment.approved_sha != code.sha:
             code = await self._code.declared(request.environment, code)
         reading = await self._read(request, application, code)
@@ -121,7 +123,8 @@ class StackReader:
             )
         if reading.stack is None:
             raise _refused(reading)
-        return replace(reading.stack, volumes=application.declared.volumes)
+        stack = replace(reading.stack, volumes=application.declared.volumes)
+        return stack, Explanation.of_compose(reading).findings()
 
     async def _read(self, request: Request, application: Application, code: Code) -> Reading | None:
         """Read the Compose file; None if there is none. It may use the URLs of the services that it declares,
@@ -155,10 +158,16 @@ def _has_content(service: ServiceSpec) -> bool:
     return any(mount.content for mount in service.mounts)
 
 
-def _completed(application: Application, completed: Application, file: ParsedFile, stack: Stack) -> Declared:
+def _completed(
+    application: Application,
+    completed: Application,
+    file: ParsedFile,
+    reading: tuple[Stack, tuple[str, ...]],
+) -> Declared:
     """What a Compose file declares, where neither the configuration nor the repository file says otherwise.
     A main service without image and build gets the repository's own image. Build arguments apply to all
     services that are built."""
+    stack, findings = reading
     main = stack.main_service
     configured = application.build or Recipe()
     recipe = given = file.recipe(configured)
@@ -178,7 +187,7 @@ def _completed(application: Application, completed: Application, file: ParsedFil
     return Declared(
         completed,
         replace(stack, services=tuple(main if each.name == main.name else each for each in services)),
-        replace(file.manifest, port=port),
+        replace(file.manifest, port=port, findings=findings),
         recipe if runs_own_image else None,
         {},
     )
@@ -204,5 +213,5 @@ def _refused(reading: Reading) -> Fault:
         f"The Compose file can't run here: {first.place}: {first.text.rstrip('.')}{others}.",
         hint=first.hint or "`stager explain` lists all with their lines.",
         reason="compose-refused",
-        detail="\n".join(str(refusal) for refusal in reading.refusals[:MAX_REFUSALS]),
+        detail="\n".join(Explanation.of_compose(reading).findings()),
     )

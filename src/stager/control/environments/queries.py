@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from stager.domain.errors import Refused, StagerError
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Action, may
 from stager.domain.service_status import ServiceStatus, service_statuses
-from stager.domain.status import status_of
+from stager.domain.status import State, status_of
 from stager.ports.engine import Instances, Volume
 from stager.ports.firewall import Blocked, Firewall
 from stager.ports.store import StateKind, Store, Transaction
@@ -216,6 +217,14 @@ class Queries:
                     found.setdefault(blocked.environment, []).append(blocked)
         return found
 
+    async def count_degraded(self, apps: Collection[str] | None) -> dict[str, int]:
+        """The number of live environments with a service that isn't healthy, by application.
+
+        Args:
+            apps: only these applications; None for all.
+        """
+        return await self._store.read(lambda tx: _count_degraded(tx, apps))
+
     async def count_by_state(self, apps: Collection[str] | None) -> dict[str, int]:
         """The number of environments in each state.
 
@@ -301,3 +310,12 @@ def _count_by_state(tx: Transaction, apps: Collection[str] | None) -> dict[str, 
             state = status_of(environment, deployment).state.value
             counts[state] = counts.get(state, 0) + 1
     return counts
+
+
+def _count_degraded(tx: Transaction, apps: Collection[str] | None) -> dict[str, int]:
+    return Counter(
+        environment.app
+        for environment, deployment in tx.environments_with_deployments(present=True)
+        if (apps is None or environment.app in apps)
+        and status_of(environment, deployment).state is State.DEGRADED
+    )

@@ -18,7 +18,14 @@ from stager.control.routing.urls import Urls
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
 from stager.domain.errors import Fault, StagerError
-from stager.ports.handlers import PostLaunchHandler, PreKillHandler, PreLaunchHandler, Preview
+from stager.domain.service_status import ServiceStatus, service_statuses
+from stager.ports.handlers import (
+    PostLaunchHandler,
+    PreKillHandler,
+    PreLaunchHandler,
+    Preview,
+    PreviewService,
+)
 from stager.ports.store import StateKind, Store, Transaction
 
 log = structlog.get_logger(__name__)
@@ -109,7 +116,7 @@ class Lifecycle:
         Raises:
             StagerError: a handler refuses the launch, or has failed.
         """
-        preview = preview_of(environment, deployment, self._urls)
+        preview = replace(preview_of(environment, deployment, self._urls), services=())
         added: dict[str, str] = {}
         for handler in self._pre_launch:
             answer = await self._invoker.ask(handler, "prepare", preview, variables(added))
@@ -203,4 +210,16 @@ def preview_of(environment: Environment, deployment: Deployment | None, urls: Ur
         change=environment.change,
         parameters=desired.parameters,
         started_at=deployment.starting_at if deployment else None,
+        services=tuple(
+            _service_of(environment, status, urls)
+            for status in (service_statuses(environment, deployment) if deployment else ())
+        ),
+    )
+
+
+def _service_of(environment: Environment, status: ServiceStatus, urls: Urls) -> PreviewService:
+    service = status.service
+    host = service.host_in(environment)
+    return PreviewService(
+        service.name, status.state, host, urls.url(host) if host else "", is_main=service.is_main
     )

@@ -8,7 +8,6 @@ lists it, and it is processed again only when the forge redelivers it.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +15,7 @@ from typing import Final
 
 import structlog
 
+from stager.control.bursts import Burst
 from stager.control.metrics import Metrics
 from stager.domain.pull_requests.events import ChangeEvent, CommentAdded, Delivery
 from stager.ports.clock import Clock
@@ -29,13 +29,6 @@ MAX_ATTEMPTS: Final = 2
 LONGEST_SECONDS: Final = 300.0
 """Time limit of one delivery, in seconds. It covers a few requests to the forge, and listeners with 30
 seconds each."""
-
-BURST_SIZE: Final = 4
-"""Deliveries within `BURST_SECONDS` that count as a burst."""
-BURST_SECONDS: Final = 0.05
-LONGEST_DEFERRAL: Final = 1.0
-"""Seconds for which a burst defers processing. A forge waits ten seconds for an answer, and a preview takes
-longer to start than this."""
 
 OLDEST: Final = timedelta(days=4)
 """GitHub redelivers up to three days (GitHub docs, Redelivering webhooks). Records of events are kept for
@@ -62,52 +55,19 @@ Handle = Callable[[Delivery], Awaitable[Processed]]
 """Processes a delivery."""
 
 
-class Burst:
-    """Answers first: while deliveries arrive in a burst, their processing is deferred.
-
-    Recording and answering 200 pushes takes a fraction of the processor time that the containers take which
-    they replace; both at once would make the forge wait for its answers.
-    """
-
-    def __init__(self) -> None:
-        self._arrivals: deque[float] = deque(maxlen=BURST_SIZE)
-        self._began = 0.0
-
-    def add(self) -> None:
-        """A delivery arrived."""
-        now = asyncio.get_running_loop().time()
-        if self._ends_at() <= now:
-            self._began = now
-        self._arrivals.append(now)
-
-    async def over(self) -> None:
-        """Wait until the burst is over, or has lasted for `LONGEST_DEFERRAL`; return at once without one."""
-        while (seconds := self._left()) > 0:  # noqa: ASYNC110 (more deliveries prolong it)
-            await asyncio.sleep(seconds)
-
-    def _left(self) -> float:
-        """Seconds for which processing is deferred, unless another delivery arrives."""
-        until = min(self._ends_at(), self._began + LONGEST_DEFERRAL)
-        return until - asyncio.get_running_loop().time()
-
-    def _ends_at(self) -> float:
-        """When the burst is over unless another delivery arrives."""
-        return self._arrivals[0] + BURST_SECONDS if len(self._arrivals) == BURST_SIZE else 0.0
-
-
 class Inbox:
-    """Stores deliveries until they are processed."""
+    """Stores deliveries until they are processed, which a burst defers."""
 
     def __init__(self, store: Store, clock: Clock, metrics: Metrics) -> None:
         self._store = store
         self._clock = clock
         self._metrics = metrics
         self._arrived = asyncio.Event()
-        self._burst = Burst()
+        self.burst = Burst()
 
     async def receive(self, delivery: Delivery) -> bool:
         """Record a verified delivery; once this returns, it can't be lost. False for a repeated one."""
-        self._burst.add()
+        self.burst.add()
         now = self._clock.now()
         new = await self._store.write(lambda tx: tx.add_delivery(delivery, now))
         self._metrics.delivery("taken" if new else "repeated")
@@ -118,7 +78,7 @@ class Inbox:
     async def run(self, handle: Handle) -> None:
         """Process the deliveries until cancelled, those left over by an earlier process first."""
         while True:
-            await self._burst.over()
+            await self.burst.over()
             self._arrived.clear()
             delivery = await self._store.read(lambda tx: tx.next_delivery())
             if delivery is None:

@@ -42,6 +42,10 @@ class Actions:
         """The current time for plans."""
         return self._context.clock.now()
 
+    async def may_begin(self) -> None:
+        """Wait until no burst of deliveries defers actions."""
+        await self._context.burst.over()
+
     async def observe(self, environment_id: str) -> ObservedState | None:
         """See `observe.observe`."""
         return await observe(environment_id, self._context)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from stager.control.builds.images import ImageResolver
+from stager.control.bursts import Burst
 from stager.control.diagnostics import UnexpectedErrors
 from stager.control.environments.change_feed import ChangeFeed
 from stager.control.environments.records import Records
@@ -33,6 +34,7 @@ class WorkerContext:
 
     Args:
         key: of the installation; generated secrets are derived from it.
+        burst: of deliveries; no action begins and no instance starts during one.
     """
 
     records: Records
@@ -50,11 +52,13 @@ class WorkerContext:
     external: ExternalResources
     unexpected_errors: UnexpectedErrors
     key: bytes = field(repr=False)
+    burst: Burst
     firewall: Firewall | None = None
 
-    def warnings(self, environment: Environment) -> tuple[str, ...]:
+    def warnings(self, environment: Environment, deployment: Deployment | None) -> tuple[str, ...]:
         """The warnings that are shown with an environment in every state."""
-        return self.applications.warnings(environment.app, environment.desired.trust)
+        services = deployment.specs if deployment else ()
+        return self.applications.warnings(environment.app, environment.desired.trust, services)
 
     def application(self, environment: Environment, deployment: Deployment | None = None) -> Application:
         """The application of an environment; with the settings of the deployment's `.stager.yml`, if given.

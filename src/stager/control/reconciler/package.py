@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from stager.control.builds.package import Builds
+from stager.control.bursts import Burst
 from stager.control.diagnostics import Readiness, UnexpectedErrors
 from stager.control.environments.package import Environments
 from stager.control.external.resources import ExternalResources
@@ -30,17 +31,19 @@ RETENTION_INTERVAL = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class ReconcilerOptions:
-    """How often everything is reconciled, and how long records are kept.
+    """How often everything is reconciled, what defers it, and how long records are kept.
 
     Args:
         interval: between two full reconciliations.
         keep_gone: how long records of removed environments are kept.
         key: of the digests by which changes of the configuration are detected, and of generated secrets.
+        burst: of deliveries, which defers the reconciliation.
     """
 
     interval: timedelta
     keep_gone: timedelta
     key: bytes
+    burst: Burst
 
 
 class Reconciler:
@@ -77,6 +80,7 @@ class Reconciler:
                 external=external,
                 unexpected_errors=self.unexpected_errors,
                 key=options.key,
+                burst=options.burst,
                 firewall=ports.firewall,
             )
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 import structlog
 
@@ -10,8 +11,10 @@ from stager.control.reconciler.context import ObservedState, WorkerContext
 from stager.control.reconciler.hooks import run_hooks
 from stager.control.reconciler.status_page import StatusPage
 from stager.domain.deployment import Deployment
-from stager.domain.environment import WEB_SERVICE, Environment, Instance
+from stager.domain.environment import WEB_SERVICE, Environment, Instance, InstanceState
 from stager.domain.errors import Fault
+from stager.domain.generation import Generation
+from stager.domain.recipe import Hook
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +41,7 @@ class Publication:
         await self._context.visitor_access.route(environment, targets, drop=unused - {environment.host})
         if unused:
             await self._context.records.keep_hosts(environment.id, wanted)
+            await self._context.visitor_access.renew(environment)
         await self._context.records.live(environment.id, deployment.id, self._context.clock.now())
         published = {host for name, host in state.hosts.items() if name in state.published}
         if others := published - targets.keys() - unused:
@@ -59,23 +63,46 @@ class Publication:
         await self._status_page.show(environment.id, over=hosts)
 
     async def _run_pre_kill(self, state: ObservedState) -> None:
-        """Run the pre-kill handlers, then the `before_kill` hooks in the main service. They delay the
-        removal, and can't prevent it."""
+        """Run the pre-kill handlers, then the `before_kill` hooks in their services. They delay the removal,
+        and can't prevent it."""
         environment = state.environment
         deployment = state.deployments.get(environment.serving or environment.desired.generation)
         await self._context.lifecycle.killing(environment, deployment)
-        for instance in state.serving:
-            if state.service(instance.generation, instance.service).is_main:
-                await self._run_before_kill(state, instance)
+        if deployment is not None:
+            await self._run_before_kill(state, deployment)
 
-    async def _run_before_kill(self, state: ObservedState, instance: Instance) -> None:
-        try:
-            application = self._context.application(state.environment, state.deployments[instance.generation])
-            await run_hooks(self._context.instances, instance, "before_kill", application.hooks.before_kill)
-        except Fault as error:
-            log.warning(
-                "hook_failed", environment=state.environment.id, error=error.message, detail=error.detail
-            )
+    async def _run_before_kill(self, state: ObservedState, deployment: Deployment) -> None:
+        """Run the hooks in the order of the configuration. One that fails ends those of its service."""
+        environment = state.environment
+        generation = Generation.of(state, deployment.generation, environment.desired)
+        hooks = self._hooks(environment, deployment)
+        for name in dict.fromkeys(hook.service for hook in hooks):
+            instance = _running(generation, name)
+            if instance is None:
+                continue
+            own = [hook for hook in hooks if hook.service == name]
+            try:
+                await run_hooks(self._context.instances, instance, "before_kill", own, is_main=not name)
+            except Fault as error:
+                log.warning(
+                    "hook_failed",
+                    environment=environment.id,
+                    service=instance.service,
+                    error=error.message,
+                    detail=error.detail,
+                )
+
+    def _hooks(self, environment: Environment, deployment: Deployment) -> tuple[Hook, ...]:
+        with suppress(Fault):  # the application isn't in the configuration any more
+            return self._context.application(environment, deployment).hooks.before_kill
+        return ()
+
+
+def _running(generation: Generation, name: str) -> Instance | None:
+    """The running instance of a generation's service; of the main one for an empty name."""
+    services = (each.name for each in generation.services if (each.name == name if name else each.is_main))
+    found = generation.instances.get(next(services, ""))
+    return found if found is not None and found.state is InstanceState.RUNNING else None
 
 
 def _hosts(deployment: Deployment, environment: Environment) -> dict[str, str]:

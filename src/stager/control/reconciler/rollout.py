@@ -3,6 +3,7 @@ application's hooks in it."""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import structlog
@@ -23,6 +24,11 @@ from stager.domain.service import ServiceSpec
 
 log = structlog.get_logger(__name__)
 
+CONCURRENT_STARTS = 8
+"""Maximum number of instances that are started at the same time. Docker starts no more of them in a second
+when more are requested (measured on two cores: 32 containers took the same time 8 at a time), and the rest of
+the machine gets less CPU."""
+
 BringingUp = planning.Prepare | planning.Start | planning.Join | planning.Resume | planning.Check
 
 
@@ -34,6 +40,7 @@ class Rollout:
         self._preparation = preparation
         self._main_health = HealthCheck(context.instances, context.prober, context.firewall)
         self._service_health = ServiceHealth(context.instances, context.prober)
+        self._starting = asyncio.Semaphore(CONCURRENT_STARTS)
 
     async def carry_out(self, state: ObservedState, action: BringingUp) -> None:
         """Carry out one of these actions."""
@@ -47,6 +54,7 @@ class Rollout:
             case planning.Resume(instance, generation):
                 planned = state.service(generation, instance.service)
                 await self._run(state.deployments[generation], planned, instance.id)
+                self._count_restart(state, instance)
             case planning.Check(instance, generation):
                 await self._check(state, instance, generation)
 
@@ -62,18 +70,33 @@ class Rollout:
         )
         try:
             instance = await self._context.instances.create(spec_of(launch, service, contents))
-        except Fault:
-            if await self._context.image_resolver.exists(service.image):
+        except Fault as error:
+            if not await self._is_outdated(service, error):
                 raise
-            log.warning("image_gone", environment=state.environment.id, image=service.image)
-            # Without services it is prepared again, which builds or pulls the image.
+            log.warning(
+                "prepared_again", environment=state.environment.id, image=service.image, reason=error.reason
+            )
+            # Without services it is prepared again, which builds or pulls the image, or chooses a snapshot.
             await self._context.records.save(deployment.id, lambda d: replace(d, services=()))
             return
         await self._run(deployment, service.planned, instance.id)
 
+    async def _is_outdated(self, service: DeployedService, error: Fault) -> bool:
+        """Whether the image was removed, or the snapshot deleted, since the deployment was prepared."""
+        if error.reason == "snapshot-missing":
+            return not await self._context.records.are_ready(filter(None, service.clones.values()))
+        return not await self._context.image_resolver.exists(service.image)
+
+    def _count_restart(self, state: ObservedState, instance: Instance) -> None:
+        if not instance.started_at:  # created, and interrupted before its first start
+            return
+        application = self._context.applications.find(state.environment.app)
+        named = application.declared.names if application else frozenset()
+        service = instance.service if instance.service in named else ""
+        self._context.metrics.restarted(state.environment.app, service)
+
     async def _check(self, state: ObservedState, instance: Instance, generation: int) -> None:
-        """Wait until the instance passes its health check. In the main service, run the `after_launch` hooks
-        then."""
+        """Wait until the instance passes its health check, then run its `after_launch` hooks."""
         deployment = state.deployments[generation]
         service = deployment.service(instance.service) or _adopted(instance, state)
         note = deployment.manifest.note
@@ -82,6 +105,9 @@ class Rollout:
         check = service.spec.check
         if not service.is_main or (check is not None and (check.command or check.port)):
             await self._check_service(state, deployment, service, instance)
+        if not _was_healthy_before(deployment, instance):
+            hooks = self._context.application(state.environment, deployment).hooks.after_launch
+            await run_hooks(self._context.instances, instance, "after_launch", hooks, is_main=service.is_main)
         await self._context.records.save(
             deployment.id,
             lambda d: replace(
@@ -95,8 +121,6 @@ class Rollout:
         """Returns a note to show with the environment."""
         application = self._context.application(state.environment, deployment)
         ready = await self._main_health.wait(state.environment, application, instance)
-        if not _was_healthy_before(deployment, instance):
-            await run_hooks(self._context.instances, instance, "after_launch", application.hooks.after_launch)
         log.info(
             "instance_healthy",
             environment=instance.environment,
@@ -120,7 +144,9 @@ class Rollout:
         await self._service_health.wait(checked)
 
     async def _run(self, deployment: Deployment, service: Service, instance: str) -> None:
-        await self._context.instances.start(instance)
+        async with self._starting:
+            await self._context.burst.over()
+            await self._context.instances.start(instance)
         await self._context.records.save(
             deployment.id,
             lambda d: replace(

@@ -43,7 +43,7 @@ class StatusPage:
         if not free:
             return
         status = live_status(environment, deployment, self._context.image_resolver.builds)
-        warnings = self._context.warnings(environment)
+        warnings = self._context.warnings(environment, deployment)
         status = replace(status, hint=sentences(status.hint, " ".join(warnings)))
         await self._route(environment, status, free)
 

@@ -66,6 +66,7 @@ class Worker:
             StagerError: a failure that no deployment records.
         """
         try:
+            await self._actions.may_begin()
             state, action = await self._plan()
             if state is not None and action is None:
                 await self._actions.settle(state)

@@ -70,7 +70,7 @@ class PullRequestCommentSink:
             self._addresses.url(environment.host),
             self._addresses.page(environment.id),
             self._applications.withheld(environment.app, environment.desired.trust),
-            self._applications.warnings(environment.app, environment.desired.trust),
+            self._warnings(state),
             self._urls_of_services(state),
         )
         digest = hashlib.sha256(body.encode()).hexdigest()
@@ -83,6 +83,11 @@ class PullRequestCommentSink:
             change, marker=marker, body=f"{marker}\n{body}", known=environment.comment_id
         )
         await self._store.write(lambda tx: _remember(tx, environment.id, comment_id, digest))
+
+    def _warnings(self, state: ReportState) -> tuple[str, ...]:
+        environment, shown = state.environment, state.deployment or state.serving
+        services = shown.specs if shown else ()
+        return self._applications.warnings(environment.app, environment.desired.trust, services)
 
     def _urls_of_services(self, state: ReportState) -> dict[str, str]:
         """The URLs of the routed services, without the main one, of the deployment that visitors reach."""

@@ -40,6 +40,8 @@ HEADLINES = {
     State.REFUSED: "🚫 No preview",
     State.GONE: "🗑️ The preview was removed",
 }
+_LINES = {"compose-refused": "What Stager found in the Compose file"}
+"""The heading of the lines that explain a failure, where they aren't those of a log."""
 WAITING = {
     SuspensionReason.APPROVAL: "✋ The preview waits for approval",
     SuspensionReason.CHECKS: "⏳ The preview waits for the commit's checks",
@@ -76,7 +78,8 @@ def comment_body(
         *map(_warning, state.handler_failures[:MOST_LINES]),
         _withheld(state, withheld),
         *(f"⚠️ {_escaped(warning)}" for warning in warnings if state.environment.desired.is_present),
-        _folded("Last lines of the log", _fenced(status.lines)) if status.lines else "",
+        _folded(_LINES.get(status.reason, "Last lines of the log"), _fenced(status.lines)),
+        _folded("What Stager found in the Compose file", _fenced(status.findings)),
         _folded("QR code", _fenced(qr_lines(url))) if _is_up(state) and is_reachable_elsewhere(url) else "",
         _folded("Commands", _commands(state)),
     ]

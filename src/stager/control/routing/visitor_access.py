@@ -3,7 +3,7 @@ links, and signed tokens. The front enforces the policies on every request."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from urllib.parse import quote, urlencode
 
 from stager.control.routing.route_table import Routes
@@ -104,14 +104,17 @@ class VisitorAccess:
         return f"{self._urls.url(environment.host)}/?{SHARE_PARAMETER}={token}"
 
     async def _read_policy(self, environment: Environment) -> AccessPolicy | None:
-        return await self._store.read(lambda tx: self._policy_of(environment, tx.share_links(environment.id)))
+        return await self._store.read(
+            lambda tx: self._policy_of(environment, tx.share_links(environment.id), hosts_of(tx, environment))
+        )
 
     def _policies_of(self, tx: Transaction, environment_id: str) -> Mapping[str, AccessPolicy | None]:
         environment = tx.environment(environment_id)
         if environment is None:
             return {}
-        policy = self._policy_of(environment, tx.share_links(environment_id))
-        return dict.fromkeys(hosts_of(tx, environment), policy)
+        hosts = hosts_of(tx, environment)
+        policy = self._policy_of(environment, tx.share_links(environment_id), hosts)
+        return dict.fromkeys(hosts, policy)
 
     def _all_policies(self, tx: Transaction) -> Mapping[str, AccessPolicy | None]:
         links: dict[str, list[ShareLink]] = {}
@@ -122,16 +125,18 @@ class VisitorAccess:
         hosts = tx.all_service_hosts()
         policies: dict[str, AccessPolicy | None] = {}
         for each in in_order:
-            policy = self._policy_of(each, links.get(each.id, ()))
-            policies |= dict.fromkeys((each.host, *hosts.get(each.id, {}).values()), policy)
+            own = (each.host, *hosts.get(each.id, {}).values())
+            policies |= dict.fromkeys(own, self._policy_of(each, links.get(each.id, ()), own))
         return policies
 
-    def _policy_of(self, environment: Environment, links: Sequence[ShareLink]) -> AccessPolicy | None:
+    def _policy_of(
+        self, environment: Environment, links: Sequence[ShareLink], hosts: Iterable[str]
+    ) -> AccessPolicy | None:
         application = self._applications.find(environment.app)
         if application is None:
             # The configuration no longer says whether it is private, so the policy stays.
             return self._routes.table.policies.get(environment.host)
-        guard = self._guard(environment, application, links)
+        guard = self._guard(environment, application, links, hosts)
         return AccessPolicy(guard, application.index) if guard or application.index else None
 
     def _valid(self, environment: Environment, links: Sequence[ShareLink]) -> frozenset[str]:
@@ -141,7 +146,11 @@ class VisitorAccess:
         return frozenset(link.id for link in links if link.is_valid(now))
 
     def _guard(
-        self, environment: Environment, application: Application, links: Sequence[ShareLink]
+        self,
+        environment: Environment,
+        application: Application,
+        links: Sequence[ShareLink],
+        hosts: Iterable[str],
     ) -> Guard | None:
         privacy = _privacy(application, environment)
         if privacy is None:
@@ -153,6 +162,8 @@ class VisitorAccess:
             stay=privacy.stay,
             bypass=digest_of(privacy.bypass_token) if privacy.bypass_token else "",
             links=self._valid(environment, links) if "link" in privacy.ways else frozenset(),
+            hosts=(environment.host, *sorted(set(hosts) - {environment.host})),
+            domain=self._urls.domain,
         )
 
 

@@ -84,6 +84,8 @@ class Guard:
         stay: seconds until an access token expires.
         bypass: the digest of the bypass token, see `digest_of`; empty if there is none.
         links: the ids of the valid share links.
+        hosts: all hosts of the preview, its own first.
+        domain: the domain of all previews; empty if it is unknown.
     """
 
     ways: frozenset[Way]
@@ -92,6 +94,8 @@ class Guard:
     stay: int = 43_200
     bypass: str = ""
     links: frozenset[str] = frozenset()
+    hosts: tuple[str, ...] = ()
+    domain: str = ""
 
     def admits(self, visitor: AccessToken) -> bool:
         """Whether a verified token grants access here."""
@@ -190,6 +194,8 @@ def policy_to_wire(policy: AccessPolicy) -> dict[str, Any]:
             "stay": guard.stay,
             "bypass": guard.bypass,
             "links": sorted(guard.links),
+            "hosts": list(guard.hosts),
+            "domain": guard.domain,
         },
     }
 
@@ -204,7 +210,16 @@ def policy_from_wire(data: Mapping[str, Any]) -> AccessPolicy:
     if not ways <= set(WAYS):
         raise ValueError(f"unknown way: {', '.join(map(str, ways - set(WAYS)))}")
     links = frozenset(str(link) for link in wire["links"])
-    guard = Guard(ways, str(wire["epoch"]), str(wire["page"]), int(wire["stay"]), str(wire["bypass"]), links)
+    guard = Guard(
+        ways,
+        str(wire["epoch"]),
+        str(wire["page"]),
+        int(wire["stay"]),
+        str(wire["bypass"]),
+        links,
+        tuple(str(host) for host in wire["hosts"]),
+        str(wire["domain"]),
+    )
     return AccessPolicy(guard, index)
 
 

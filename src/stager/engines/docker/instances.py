@@ -47,11 +47,6 @@ RLIMIT_REFUSED = "error setting rlimit"
 """Part of runc's message where Docker may not give a container a higher limit than its own, as in containers
 and without root."""
 
-CONCURRENT_STARTS = 8
-"""Maximum number of containers that are started at the same time. Docker starts no more of them in a second
-when more are requested (measured on two cores: 32 containers took the same time 8 at a time), and the rest of
-the machine gets less CPU."""
-
 
 class DockerInstances:
     """See `ports.engine.Instances`.
@@ -82,7 +77,6 @@ class DockerInstances:
         self._loopback = loopback
         self._created: dict[str, tuple[tuple[str, ...], InstanceLabels]] = {}
         """Networks and labels of containers that weren't started yet, which saves an inspect call."""
-        self._starting = asyncio.Semaphore(CONCURRENT_STARTS)
         self._volumes = NamedVolumes(docker, installation, volumes or Volumes(docker, installation))
         self._bodies = CreateBodies(docker, installation, loopback=loopback)
         self._creator = ContainerCreator(docker, installation, self._volumes, self._bodies)
@@ -192,8 +186,7 @@ class DockerInstances:
         self._inspections.forget(instance)
         with engine_errors():
             try:
-                async with self._starting:
-                    await self._docker.containers.container(instance).start()
+                await self._docker.containers.container(instance).start()
             except aiodocker.DockerError as error:
                 if error.status >= 500 and not any(part in error.message for part in (*USER_ERRORS, STUCK)):
                     raise

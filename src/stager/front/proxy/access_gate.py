@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import parse_qs, quote, urlencode
 
 from stager.domain.identity.access_policy import (
     ACCESS_PATH,
     BYPASS_PARAMETER,
+    GRANT_SECONDS,
     SHARE_PARAMETER,
     AccessPolicy,
     AccessToken,
@@ -31,6 +33,7 @@ from stager.front.http.cookies import (
 )
 from stager.front.http.head import RequestHead
 from stager.front.proxy.error_pages import PlainResponse
+from stager.front.proxy.preview_hosts import is_from_another_preview, next_host
 
 BYPASS_HEADER = b"x-stager-bypass"
 _ACCESS = ACCESS_PATH.encode()
@@ -81,6 +84,8 @@ class AccessGate:
     def _is_admitted(self, arrival: _Arrival, guard: Guard) -> bool:
         if arrival.bypass and guard.is_bypassed_by(arrival.bypass):
             return True
+        if arrival.tokens and is_from_another_preview(arrival.head, guard):
+            return False
         for token in arrival.tokens:
             visitor = verify_token(token, "access", arrival.host, self._key, self._clock())
             if visitor is not None and guard.admits(visitor):
@@ -88,13 +93,18 @@ class AccessGate:
         return False
 
     def _redeem_grant(self, arrival: _Arrival, guard: Guard, query: bytes) -> PlainResponse:
-        """Exchange a grant from Stager's login page for an access cookie."""
-        fields = _fields_of(query)
+        """Exchange a grant from Stager's login page, or the proof of access that another host of the preview
+        redirects with, for an access cookie."""
+        fields, now = _fields_of(query), self._clock()
         path = safe_path(fields.get("to", ["/"])[0])
-        grant = verify_token(fields.get("grant", [""])[0], "grant", arrival.host, self._key, self._clock())
-        if grant is None or not guard.admits(grant):
+        grant = verify_token(fields.get("grant", [""])[0], "grant", arrival.host, self._key, now)
+        link = verify_token(fields.get("link", [""])[0], "link", arrival.host, self._key, now)
+        visitor = grant or link
+        if visitor is None or not guard.admits(visitor):
             return _redirect_to_login(arrival, guard, path)
-        return self._admit(arrival, grant, int(self._clock()) + guard.stay, path)
+        expires = visitor.expires if visitor is link else int(now) + guard.stay
+        begin = fields.get("begin", [""])[0]
+        return self._admit(arrival, guard, replace(visitor, expires=expires), path, begin)
 
     def _redeem_parameters(self, arrival: _Arrival, guard: Guard) -> PlainResponse:
         """Exchange the share link or the bypass token in a URL for an access cookie, and redirect to the URL
@@ -103,30 +113,53 @@ class AccessGate:
         share = arrival.parameters.get(SHARE_PARAMETER, "")
         link = verify_token(share, "link", arrival.host, self._key, self._clock())
         if link is not None and guard.admits(link):
-            return self._admit(arrival, link, link.expires, path)
+            return self._admit(arrival, guard, link, path)
         if guard.is_bypassed_by(arrival.parameters.get(BYPASS_PARAMETER, "")):
             expires = int(self._clock()) + guard.stay
-            return self._admit(
-                arrival, AccessToken(arrival.host, "bypass", expires, guard.epoch), expires, path
-            )
+            visitor = AccessToken(arrival.host, "bypass", expires, guard.epoch)
+            return self._admit(arrival, guard, visitor, path)
         if self._is_admitted(arrival, guard):
             return PlainResponse(303, "Continue without the token in the URL.", {"Location": path})
         return _denied(arrival, guard)
 
-    def _admit(self, arrival: _Arrival, visitor: AccessToken, expires: int, path: str) -> PlainResponse:
-        token = sign_token(
-            AccessToken(visitor.host, visitor.way, expires, visitor.epoch, visitor.subject),
-            "access",
-            self._key,
-        )
-        cookie = access_cookie(token, expires - int(self._clock()), secure=arrival.secure)
-        return PlainResponse(303, "Access granted.", {"Location": path, "Set-Cookie": cookie})
+    def _admit(
+        self, arrival: _Arrival, guard: Guard, visitor: AccessToken, path: str, begin: str = ""
+    ) -> PlainResponse:
+        """Give the visitor an access cookie, and redirect a browser through all hosts of the preview, so that
+        it gets one for each.
+
+        Args:
+            begin: the host where that began; empty for this one.
+        """
+        token = sign_token(visitor, "access", self._key)
+        seconds = visitor.expires - int(self._clock())
+        cookie = access_cookie(token, seconds, secure=arrival.secure)
+        begin = begin if begin in guard.hosts else ""
+        following = next_host(guard.hosts, begin or arrival.host, arrival.host)
+        if following and (begin or arrival.is_browser):
+            location = self._url_of_access(arrival, visitor, following, path, begin or arrival.host)
+        else:
+            location = f"{arrival.origin_of(begin)}{path}" if begin else path
+        return PlainResponse(303, "Access granted.", {"Location": location, "Set-Cookie": cookie})
+
+    def _url_of_access(
+        self, arrival: _Arrival, visitor: AccessToken, host: str, path: str, begin: str
+    ) -> str:
+        """The URL that gives the visitor the same access at another host of the preview."""
+        if visitor.way == "link":
+            proof = {"link": sign_token(replace(visitor, host=host), "link", self._key)}
+        else:
+            until = int(self._clock()) + GRANT_SECONDS
+            proof = {"grant": sign_token(replace(visitor, host=host, expires=until), "grant", self._key)}
+        query = urlencode({**proof, "to": path, "begin": begin}, quote_via=quote)
+        return f"{arrival.origin_of(host)}{ACCESS_PATH}?{query}"
 
 
 class _Arrival:
     """A request, from which Stager's own cookies and parameters have been removed."""
 
     def __init__(self, head: RequestHead, *, secure: bool) -> None:
+        self.head = head
         self.host = head.host
         self.secure = secure
         self.parameters: dict[str, str] = {}
@@ -140,6 +173,12 @@ class _Arrival:
         self.is_browser = (
             head.method in _SAFE and not head.upgrade and b"text/html" in head.value(b"accept").lower()
         )
+
+    def origin_of(self, host: str) -> str:
+        """The origin of another host of the preview, with the scheme and the port of this request."""
+        port = self.head.authority.decode("latin-1").rpartition(":")[2]
+        suffix = f":{port}" if port.isdigit() else ""
+        return f"{'https' if self.secure else 'http'}://{host}{suffix}"
 
     def _take_cookies(self, head: RequestHead) -> None:
         lines, cookies = [], []

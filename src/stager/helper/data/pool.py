@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import stat
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ MAX_RESERVE, MAX_DISK_RESERVE = 1 << 30, 2 << 30
 """Bytes. If a twentieth of the pool, at most 1 GiB, is left, no volume or snapshot is created: that is for
 the writes of running instances. The same for the disk that has a sparse file, at most 2 GiB."""
 
+SETTLE_TIMEOUT = 1.0
+"""Seconds until a full pool is refused: XFS frees the blocks of removed files in the background."""
 GROW = " To make the pool larger: `sudo stager data grow`."
 
 
@@ -155,7 +158,9 @@ class Pool:
         Raises:
             HelperError: `no-pool`, `pool-broken`, `pool-full`.
         """
-        status = self.status()
+        deadline = time.monotonic() + SETTLE_TIMEOUT
+        while (status := self.status()).problem and status.state == "ready" and time.monotonic() < deadline:
+            time.sleep(0.1)
         if status.state == "none":
             raise refused(status.problem, "no-pool", status.hint)
         if status.state == "broken":

@@ -7,13 +7,31 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, Strict, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    Strict,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_serializer,
+    model_validator,
+)
 
 from stager.domain.external import ServerHooks
-from stager.domain.recipe import Hooks, Recipe
+from stager.domain.recipe import Hook, Hooks, Recipe
 from stager.settings.loading.context import FolderPath
 from stager.settings.loading.refusals import InvalidValue, refuse
-from stager.settings.values.scalars import NOT_BOOLEAN, POSITIVE, Duration, Form, Size, Words, one_or_many
+from stager.settings.values.scalars import (
+    NOT_BOOLEAN,
+    POSITIVE,
+    Duration,
+    Form,
+    Size,
+    Words,
+    one_or_many,
+    read_words,
+)
 from stager.settings.values.secret import Secret
 from stager.settings.values.section import Section, Task
 
@@ -56,9 +74,52 @@ def _runnable_if_any(command: tuple[str, ...]) -> tuple[str, ...]:
     return _runnable(command) if command else command
 
 
-Commands = Annotated[
-    tuple[Annotated[Words, AfterValidator(_runnable)], ...],
-    BeforeValidator(one_or_many, json_schema_input_type=str | list[str | list[str]]),
+Command = Annotated[Words, AfterValidator(_runnable)]
+
+
+class HookCommand(Section):
+    """A command that runs inside an instance of a service. A text or a list is the `command` in the main
+    service."""
+
+    unknown_key_hint: ClassVar = "a hook has `service` and `command`"
+    form: ClassVar = "{service: worker, command: bin/warm}"
+
+    service: str = ""
+    """Name of the service; if empty, the main one."""
+
+    command: Command
+    """Command to run, as text in shell syntax or as a list."""
+
+    @model_serializer
+    def _short(self) -> dict[str, Any] | list[str]:
+        command = list(self.command)
+        return {"service": self.service, "command": command} if self.service else command
+
+
+def _as_hook(value: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """Read the short form of a hook, its command. Problems with it have the path of the hook."""
+    if isinstance(value, dict | HookCommand):
+        return validate(value)
+    return HookCommand.model_construct(service="", command=_runnable(read_words(value)))
+
+
+def _one_or_many_hooks(value: Any) -> Any:
+    return [value] if isinstance(value, dict) else one_or_many(value)
+
+
+HookList = Annotated[
+    tuple[
+        Annotated[
+            HookCommand,
+            WrapValidator(_as_hook, json_schema_input_type=HookCommand | str | list[str]),
+            Form("command or mapping"),
+        ],
+        ...,
+    ],
+    BeforeValidator(
+        _one_or_many_hooks,
+        json_schema_input_type=HookCommand | str | list[HookCommand | str | list[str]],
+    ),
 ]
 
 
@@ -177,19 +238,24 @@ OptionalBuild = Annotated[
 
 
 class HookCommands(Section):
-    """Commands that run inside an instance. A command runs again if Stager is killed while it runs."""
+    """Commands that run inside an instance of the main service; `{service: NAME, command: ...}` is one in
+    another service. A command runs again if Stager is killed while it runs."""
 
-    after_launch: Commands = ()
-    """Commands to run once the instance is healthy and before it gets requests, such as database
-    migrations."""
+    after_launch: HookList = ()
+    """Commands to run at each push, once their service is healthy: before services that wait for it start,
+    and before the preview gets requests. Such as database migrations."""
 
-    before_kill: Commands = ()
-    """Commands to run before the preview is removed."""
+    before_kill: HookList = ()
+    """Commands to run before the preview is removed. One in a service that doesn't run is left out."""
 
     @property
     def hooks(self) -> Hooks:
         """The commands as a domain value."""
-        return Hooks(self.after_launch, self.before_kill)
+        return Hooks(_hooks(self.after_launch), _hooks(self.before_kill))
+
+
+def _hooks(commands: tuple[HookCommand, ...]) -> tuple[Hook, ...]:
+    return tuple(Hook(each.command, each.service) for each in commands)
 
 
 class ServerHookCommands(Section):
@@ -258,7 +324,7 @@ class ImagesAndBuilds(Task):
     """An application's image is prebuilt, or Stager builds it from the commit (`build`)."""
 
     title: ClassVar = "Images and builds"
-    nested: ClassVar[tuple[str, ...]] = ("", "build", "hooks", "server_hooks")
+    nested: ClassVar[tuple[str, ...]] = ("", "build", "hooks", "hooks.after_launch", "server_hooks")
     example: ClassVar = """\
 images:
   shop:                      # built from the commit

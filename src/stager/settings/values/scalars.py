@@ -124,7 +124,12 @@ Size = Annotated[
 ]
 
 
-def _words(value: object) -> tuple[str, ...]:
+def read_words(value: object) -> tuple[str, ...]:
+    """Split a command in shell syntax into words; a list has them already.
+
+    Raises:
+        InvalidValue, ValueError: it isn't a command, or only a shell understands it.
+    """
     if isinstance(value, list | tuple) and all(isinstance(word, str) for word in value):
         return tuple(value)
     if not isinstance(value, str):
@@ -181,7 +186,7 @@ def _lower_first(text: str) -> str:
 
 Words = Annotated[
     tuple[str, ...],
-    PlainValidator(_words, json_schema_input_type=str | list[str]),
+    PlainValidator(read_words, json_schema_input_type=str | list[str]),
     PlainSerializer(list),
     Form("command"),
 ]

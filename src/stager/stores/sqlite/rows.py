@@ -27,7 +27,7 @@ from stager.domain.environment import (
 )
 from stager.domain.errors import Outcome
 from stager.domain.pull_requests.events import Delivery
-from stager.domain.recipe import Hooks, Manifest
+from stager.domain.recipe import Hook, Hooks, Manifest
 from stager.domain.snapshot import Snapshot, SnapshotState, SnapshotVolume
 from stager.domain.source import Change, Repository, Revision, Trust
 from stager.ports.store import DeliveryRecord, RefusedDeliveries, SeenRepository
@@ -295,9 +295,12 @@ def deployment_of(columns: Sequence[Any]) -> Deployment:
 
 
 def _manifest_of(data: dict[str, Any]) -> Manifest:
-    hooks = {moment: tuple(map(tuple, lines)) for moment, lines in data.pop("hooks", {}).items()}
-    command = tuple(data.pop("command", ()))
-    return Manifest(**data, command=command, hooks=Hooks(**hooks))
+    hooks = {
+        moment: tuple(Hook(tuple(hook["command"]), hook["service"]) for hook in found)
+        for moment, found in data.pop("hooks", {}).items()
+    }
+    command, findings = (tuple(data.pop(key, ())) for key in ("command", "findings"))
+    return Manifest(**data, command=command, hooks=Hooks(**hooks), findings=findings)
 
 
 def _attempt_of(row: DeploymentRow) -> Attempt:

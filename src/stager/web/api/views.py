@@ -87,6 +87,9 @@ class EnvironmentView(BaseModel):
     warnings: list[str] = Field(
         description="Warnings, such as that untrusted code was built in the shared builder."
     )
+    findings: list[str] = Field(
+        description="What its Compose file leaves open and what of it has no effect, with file and line."
+    )
     blocked: list[BlockedView] = Field(
         description="Recently blocked connections; requires permission to read logs."
     )
@@ -155,9 +158,12 @@ def view_of(control: ControlPlane, row: Row, blocked: Sequence[Blocked] = ()) ->
         if row.visibility.secret_names
         else [],
         warnings=[
-            *control.applications.warnings(environment.app, environment.desired.trust),
+            *control.applications.warnings(
+                environment.app, environment.desired.trust, [each.service.spec for each in row.services]
+            ),
             *(row.problems if row.visibility.logs else ()),
         ],
+        findings=list(row.deployment.manifest.findings) if row.deployment else [],
         blocked=[_blocked_view_of(each) for each in blocked] if row.visibility.logs else [],
         services=[_service_view_of(control, environment, each) for each in row.services],
         change=ChangeView(

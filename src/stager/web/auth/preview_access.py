@@ -15,6 +15,7 @@ from fastapi.responses import RedirectResponse, Response
 from stager.control.control_plane import ControlPlane
 from stager.control.identity.audit import ANONYMOUS
 from stager.control.identity.throttle import Throttle
+from stager.control.routing.urls import hosts_of
 from stager.control.routing.visitor_access import PAGE
 from stager.domain.environment import Environment
 from stager.domain.errors import Refused
@@ -23,6 +24,7 @@ from stager.domain.identity.actor import Actor
 from stager.domain.identity.client_addresses import holder
 from stager.domain.identity.roles import Action
 from stager.domain.route import normalise_host
+from stager.ports.store import Transaction
 from stager.web.context import Control, Known, Web, address_of
 from stager.web.pages.rendering import SECURITY, allow_forms_to, render
 
@@ -117,22 +119,28 @@ class _Visit:
     Args:
         host: one of the environment's hosts.
         to: a path there.
+        hosts: all of the environment's hosts, which the visitor is redirected through.
     """
 
     environment: Environment
     host: str
     to: str
+    hosts: tuple[str, ...]
 
 
 async def _private(control: ControlPlane, host: str, to: str) -> tuple[_Visit, Privacy | None]:
     """Return the visit of this host and the privacy settings of its environment. Raises `Refused` (404) when
     there is none."""
     name = normalise_host(host)
-    environment = await control.ports.store.read(lambda tx: tx.environment_by_host(name))
-    if environment is None:
+
+    def look(tx: Transaction) -> _Visit | None:
+        found = tx.environment_by_host(name)
+        return _Visit(found, name, safe_path(to), tuple(hosts_of(tx, found))) if found else None
+
+    visit = await control.ports.store.read(look)
+    if visit is None:
         raise Refused("There is no preview at this host.", reason="address-unknown", status=404)
-    visit = _Visit(environment, name, safe_path(to))
-    return visit, control.routing.visitor_access.privacy(environment)
+    return visit, control.routing.visitor_access.privacy(visit.environment)
 
 
 def _admitted(control: ControlPlane, visit: _Visit, way: Way, subject: str) -> Response:
@@ -144,11 +152,12 @@ def _page(
     control: ControlPlane, visit: _Visit, privacy: Privacy, *, error: str = "", status: int = 200
 ) -> Response:
     query = urlencode({"host": visit.host, "to": visit.to}, quote_via=quote)
-    # The form's response redirects to the preview.
+    # The form's response redirects through all hosts of the preview.
+    sources = " ".join(control.routing.urls.url(host) for host in visit.hosts)
     return render(
         "private.html",
         status=status,
-        headers=allow_forms_to(control.routing.urls.url(visit.host)),
+        headers=allow_forms_to(sources),
         host=visit.host,
         to=visit.to,
         action=PAGE,

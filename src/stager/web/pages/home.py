@@ -88,8 +88,10 @@ async def metrics(request: Request, control: Control, web: Web) -> Response:
     with suppress(Retry):
         figures = await web.front_stats()
     by_state = await control.environments.queries.count_by_state(apps)
+    degraded = await control.environments.queries.count_degraded(apps)
     # There is no await from here on: these counts are for this response.
     control.metrics.environments(by_state)
+    control.metrics.degraded(degraded)
     control.metrics.front(figures)
     for forge in control.ports.forges:
         if (limit := forge.redelivery.limits()) is not None:

@@ -2,7 +2,9 @@
 
 const FAST = 2_000;
 const SLOW = 15_000;
-const SECTIONS = ["status", "actions", "services", "data", "volumes", "deployments", "blocked", "log"];
+const SECTIONS = ["status", "actions", "findings", "services", "data", "deployments", "blocked", "log"];
+// Docker needs seconds for the sizes of volumes. They are shown as they were when the page was opened.
+if (!new URLSearchParams(location.search).has("volumes")) SECTIONS.push("volumes");
 
 let following = "";
 
@@ -53,7 +55,7 @@ function show(fresh) {
 
 async function refresh() {
   try {
-    const response = await fetch(location.href, { cache: "no-store" });
+    const response = await fetch(location.pathname, { cache: "no-store" });
     if (response.ok) show(new DOMParser().parseFromString(await response.text(), "text/html"));
   } catch {
     // The server is unavailable; keep the current content.

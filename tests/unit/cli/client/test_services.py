@@ -68,6 +68,19 @@ def test_exec_in_a_service_needs_the_permission(
         assert "bob lacks the permission" in done.stderr
 
 
+def test_show_has_the_volumes_and_their_sizes_on_demand(shop: Served, run: Run) -> None:
+    [row] = [line for line in run("show", "x").stdout.splitlines() if line.startswith("db ")]
+    assert row.split() == ["db", "healthy", "postgres:16", "data"]
+    assert "SIZE" not in run("show", "x").stdout
+    lines = run("show", "x", "--volumes").stdout.splitlines()
+    assert [line.split() for line in lines if line.startswith("data")] == [
+        ["data", "0", "B", "db", "for", "the", "preview's", "life"]
+    ]
+    found = json.loads(run("show", "x", "--volumes", "--json").stdout)
+    assert found["sizes"] == [{"name": "data", "generation": 0, "size": 0, "services": ["db"]}]
+    assert "sizes" not in json.loads(run("show", "x", "--json").stdout)
+
+
 def test_show_and_list(shop: Served, run: Run) -> None:
     shown = run("show", "x").stdout
     assert "SERVICE" in shown

@@ -16,7 +16,7 @@ from stager.control.reconciler.status_page import live_status
 from stager.domain.deployment import Phase, phase_of
 from stager.domain.errors import Fault, Refused
 from stager.domain.pull_requests.events import ChangeEvent
-from stager.domain.recipe import Hooks, Manifest, Recipe
+from stager.domain.recipe import Hook, Hooks, Manifest, Recipe
 from stager.domain.route import Page
 from stager.domain.source import Repository, Revision
 from stager.domain.status import State
@@ -329,7 +329,7 @@ class TestRepositoryFile:
             READER,
             variables={"A": "configured"},
             build=Recipe("app", arguments={"X": "configured", "Y": "configured"}, secrets={"npm": "t"}),
-            hooks=Hooks(after_launch=(("bin/other",),)),
+            hooks=Hooks(after_launch=(Hook(("bin/other",)),)),
         )
         async with Works([app]).open() as works:
             works.file(self.EVERYTHING)
@@ -344,7 +344,7 @@ class TestRepositoryFile:
             assert {path for _, path in works.engine.asked} == {"/up"}
             assert [command for _, command in works.engine.ran] == [("bin/seed",)]
             assert (await works.deployment()).manifest == Manifest(
-                4000, ("run", "now"), "/up", {"A": "file", "B": "file"}, Hooks((("bin/seed",),))
+                4000, ("run", "now"), "/up", {"A": "file", "B": "file"}, Hooks((Hook(("bin/seed",)),))
             )
 
     async def test_an_automatic_build_gets_the_variables_for_pages(self) -> None:
@@ -727,7 +727,8 @@ class TestHooks:
     HOOKED = replace(
         BUILT,
         hooks=Hooks(
-            after_launch=(("bin/migrate",), ("bin/seed", "--small data")), before_kill=(("bin/bye",),)
+            after_launch=(Hook(("bin/migrate",)), Hook(("bin/seed", "--small data"))),
+            before_kill=(Hook(("bin/bye",)),),
         ),
     )
 

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from stager.control.bursts import BURST_SECONDS, BURST_SIZE, LONGEST_DEFERRAL
 from stager.control.metrics import Metrics
-from stager.control.pull_requests.inbox import BURST_SECONDS, LONGEST_DEFERRAL, Inbox, Processed
+from stager.control.pull_requests.inbox import Inbox, Processed
 from stager.domain.pull_requests.events import Delivery
 from stager.testing import MemoryStore
 from tests.unit.control.virtual_time import LoopClock, VirtualTimeLoop
@@ -58,7 +59,7 @@ async def running() -> AsyncIterator[Running]:
 def test_single_deliveries_are_processed_at_once(loop: VirtualTimeLoop) -> None:
     async def measure() -> None:
         async with running() as consumer:
-            arrivals = await consumer.arrive(20, every=BURST_SECONDS)
+            arrivals = await consumer.arrive(20, every=BURST_SECONDS / (BURST_SIZE - 1))
             assert list(consumer.processed.values()) == arrivals
 
     loop.run_until_complete(measure())
@@ -68,7 +69,7 @@ def test_a_burst_is_processed_when_it_is_over(loop: VirtualTimeLoop) -> None:
     async def measure() -> None:
         async with running() as consumer:
             arrivals = await consumer.arrive(100, every=0.005)
-            late = [when for number, when in consumer.processed.items() if int(number) > 2]
+            late = [when for number, when in consumer.processed.items() if int(number) > BURST_SIZE - 2]
             assert len(consumer.processed) == 100
             assert min(late) >= arrivals[-1]
             assert max(late) <= arrivals[-1] + BURST_SECONDS
@@ -82,6 +83,6 @@ def test_an_endless_burst_defers_nothing_for_longer_than_the_limit(loop: Virtual
             arrivals = await consumer.arrive(1000, every=0.005)
             waits = [consumer.processed[str(number)] - arrived for number, arrived in enumerate(arrivals)]
             assert max(waits) <= LONGEST_DEFERRAL
-            assert max(waits[300:]) == 0
+            assert max(waits[round(LONGEST_DEFERRAL / 0.005) + 50 :]) == 0
 
     loop.run_until_complete(measure())

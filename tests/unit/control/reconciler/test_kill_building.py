@@ -8,7 +8,7 @@ import pytest
 
 from stager.domain.errors import Fault
 from stager.domain.pull_requests.events import ChangeEvent
-from stager.domain.recipe import Hooks, Recipe
+from stager.domain.recipe import Hook, Hooks, Recipe
 from stager.domain.source import Access
 from stager.domain.status import State
 from stager.ports.builder import ImageFacts
@@ -24,7 +24,7 @@ APP = replace(
     build=Recipe(),
     repository_file=".stager.yml",
     repository_file_keys=frozenset({"command"}),
-    hooks=Hooks(after_launch=(("bin/seed",),), before_kill=(("bin/bye",),)),
+    hooks=Hooks(after_launch=(Hook(("bin/seed",)),), before_kill=(Hook(("bin/bye",)),)),
 )
 MADE = Result(facts=ImageFacts((3000,)), seconds=5, lines=("#1 FROM base", "#2 RUN make"))
 BROKEN = Result(failure=Fault("RUN make failed.", reason="build-failed", detail="no such target"), seconds=5)

@@ -7,16 +7,25 @@ from dataclasses import replace
 
 import pytest
 
+from stager.checks.services import VolumeCheck
 from stager.domain.application import Application
 from stager.domain.attempt import ServiceFailure
 from stager.domain.environment import Environment, Instance, InstanceState
-from stager.domain.errors import Outcome
+from stager.domain.errors import Fault, Outcome
 from stager.domain.recipe import Recipe
 from stager.domain.route import Endpoint, Health, Page
-from stager.domain.service import Condition, Mount, ServiceCheck, ServiceSpec, generated
+from stager.domain.service import (
+    UNBOUNDED_VOLUMES,
+    Condition,
+    Mount,
+    ServiceCheck,
+    ServiceSpec,
+    generated,
+)
 from stager.domain.stack import USUAL_NAMES, StackDeclaration
 from stager.domain.status import State
 from stager.ports.builder import ImageFacts
+from stager.ports.diagnostics import Verdict
 from stager.ports.store import Transaction
 from stager.testing import MemoryStore, Program
 from stager.testing.fakes.builder import Result
@@ -412,6 +421,61 @@ class TestCompose:
         assert (status.state, status.reason) == (State.FAILED, "compose-refused")
         assert "compose.yaml:" in status.message
         assert works.engine.there() == []
+
+    GUESSED = COMPOSE.replace("    image: adminer:5\n", "    image: adminer:5\n    tty: true\n")
+
+    async def test_a_refused_one_is_explained_on_its_page_with_guesses_and_ignored_keys(
+        self, works: Works
+    ) -> None:
+        self.commit(works, "a1", self.GUESSED.replace("tty: true", "tty: true\n    privileged: true"))
+        await works.opened("a1")
+
+        page = works.target((await works.the()).host)
+        assert isinstance(page, Page)
+        assert page.lines[0] == "Refused:"
+        assert page.lines[1].startswith("  compose.yaml:10: ")
+        assert "Guessed:" in page.lines
+        assert any(line.startswith("  compose.yaml:9: `tty` of ") for line in page.lines)
+
+    async def test_one_that_doesnt_start_is_explained_beside_its_log(self, works: Works) -> None:
+        works.engine.add_image("adminer:5", Program(exit_code=3, output="no memory"))
+        self.commit(works, "a1", self.GUESSED)
+        await works.opened("a1")
+
+        status = await works.status()
+        page = works.target((await works.the()).host)
+        assert isinstance(page, Page)
+        assert status.findings
+        assert any("compose.yaml:9: `tty` of " in line for line in status.findings)
+        assert page.lines == (*status.findings, "", "no memory")
+
+    async def test_one_whose_build_fails_is_explained_too(self, works: Works) -> None:
+        failure = Fault("RUN make failed.", reason="build-failed")
+        works.builder.default = Result(failure=failure)
+        self.commit(works, "a1", self.GUESSED)
+        await works.opened("a1")
+
+        status = await works.status()
+        assert status.reason == "build-failed"
+        assert any("compose.yaml:9: `tty` of " in line for line in status.findings)
+
+    async def test_volumes_of_a_fork_are_reported_as_unlimited(self, works: Works) -> None:
+        self.commit(works, "m1")
+        self.commit(works, "a1")
+        await works.opened("a1")
+        [finding] = await VolumeCheck(works.store).run()
+        assert finding.verdict is Verdict.OK
+
+        self.commit(works, "f1")
+        await works.opened_by_fork("f1")
+        [ours, fork] = await works.environments()
+        [finding] = await VolumeCheck(works.store).run()
+        assert finding.verdict is Verdict.WARNING
+        assert finding.message == f"{UNBOUNDED_VOLUMES} Previews: {fork.app}, {fork.name}."
+        for environment, warnings in ((ours, ()), (fork, (UNBOUNDED_VOLUMES,))):
+            deployment = await works.deployment(environment)
+            found = works.applications[0].warnings(environment.desired.trust, deployment.specs)
+            assert found == warnings
 
     async def test_that_of_a_fork_is_the_base_branchs(self, works: Works) -> None:
         self.commit(works, "m1")

@@ -33,6 +33,9 @@ class FewSteps:
     def now(self) -> datetime:
         return START
 
+    async def may_begin(self) -> None:
+        pass
+
     async def observe(self, _: str) -> Any:
         self.looks += 1
         return self

@@ -26,6 +26,7 @@ from stager.domain.environment import (
 )
 from stager.domain.errors import Outcome
 from stager.domain.pull_requests.rules import FORKS_ARE_OFF
+from stager.domain.recipe import Manifest
 from stager.domain.source import Revision, Trust
 from stager.testing.fakes.clock import START
 from tests.unit.control.qr_reader import read
@@ -248,3 +249,29 @@ class TestServices:
         assert "out of memory" in body
         assert f"**{URL}**" in body
         assert f"[log]({PAGE})" in body
+
+    def test_what_the_compose_file_leaves_open_is_folded_in_when_it_fails(self) -> None:
+        findings = (
+            "Without effect:",
+            "  compose.yaml:9: `tty` of a service has no effect: `</details>` @ann",
+        )
+        outcome = Outcome("fault", "exited", "The application exited.", "Check its log.", "out of memory")
+        failed = replace(
+            LIVE,
+            attempt=Attempt(1, outcome=outcome, final=True),
+            manifest=Manifest(findings=findings),
+            live_at=None,
+        )
+        body = comment_body(ReportState(replace(environment(), serving=None), failed), URL)
+        assert "<summary>What Stager found in the Compose file</summary>\n\n```text\nWithout effect:" in body
+        assert "<summary>Last lines of the log</summary>" in body
+        live = replace(LIVE, manifest=Manifest(findings=findings))
+        assert "Compose file" not in comment_body(ReportState(environment(), live, live), URL)
+
+    def test_what_is_refused_of_the_compose_file_isnt_called_a_log(self) -> None:
+        outcome = Outcome("fault", "compose-refused", "It can't run here.", "", "Refused:\n  a.yaml:1: no")
+        failed = replace(LIVE, attempt=Attempt(1, outcome=outcome, final=True), live_at=None)
+        body = comment_body(ReportState(replace(environment(), serving=None), failed), URL)
+        assert "<summary>What Stager found in the Compose file</summary>" in body
+        assert "a.yaml:1: no" in body
+        assert "Last lines of the log" not in body

@@ -15,7 +15,6 @@ from stager.helper.data.data import Data, absolute
 from stager.helper.data.loop_file import LoopFile
 from stager.helper.data.namespace import Namespace
 from stager.helper.data.pool import Pool
-from stager.helper_client import HelperClient
 from tests.unit.helper.serving import line, sent, served
 
 GB = 1 << 30
@@ -95,7 +94,7 @@ async def test_reserve_is_true_or_false(socket: Path) -> None:
 
 
 async def test_without_a_pool(socket: Path, tmp_path: Path) -> None:
-    status = await DataPool(HelperClient(socket)).status()
+    status = await DataPool(socket).status()
     assert (status.state, status.storage, status.size) == ("none", "", 0)
     assert status.problem == "There is no data pool."
     assert status.hint

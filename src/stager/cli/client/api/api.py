@@ -161,6 +161,11 @@ class Api:
         found = _list(self.connection.get(f"{ENVIRONMENTS}/{id_}/deployments"))
         return [_deployment(item) for item in found]
 
+    def volumes(self, id_: str) -> list[Mapping[str, Any]]:
+        """Return its named volumes with their sizes, as in the API. Takes seconds."""
+        found = _list(self.connection.get(f"{ENVIRONMENTS}/{id_}/volumes"))
+        return [each for each in found if isinstance(each, dict)]
+
     def log(self, id_: str, lines: int, service: str = "") -> list[str]:
         """Return the last lines of the log of a service, by default the main one."""
         path = f"{ENVIRONMENTS}/{id_}/log"

@@ -75,28 +75,48 @@ def list_(
         echo_columns(columns, rows)
 
 
-def show(which: Which, endpoint: EndpointOption = "", as_json: JsonOption = False) -> None:
+def show(
+    which: Which,
+    *,
+    volumes: Annotated[
+        bool, typer.Option("--volumes", help="Also the sizes of its volumes, which takes seconds.")
+    ] = False,
+    endpoint: EndpointOption = "",
+    as_json: JsonOption = False,
+) -> None:
     """Show a preview's status, services and deployments.
 
+    With --json: the preview as in the API, with `deployments`, and with `sizes` if --volumes is given.
+
     \b
-    Example:
+    Examples:
       stager show shop my-branch
+      stager show my-branch --volumes
     """
     with server(endpoint) as api:
         preview = find(api, which)
         deployments = api.deployments(preview.id)
         data = api.data(preview.id) if any(each.get("volumes") for each in preview.services) else {}
+        sizes = api.volumes(preview.id) if volumes else None
     if as_json:
-        echo_json({**preview.data, "deployments": [d.data for d in deployments], "data": data or None})
+        listed = {} if sizes is None else {"sizes": sizes}
+        shown = {"deployments": [d.data for d in deployments], "data": data or None}
+        echo_json({**preview.data, **shown, **listed})
         return
     for name, value in (*_facts(preview), *_data(data)):
         if value:
             echo(f"{name + ':':<12} {value}")
     if len(preview.services) > 1:
         echo("")
-        echo_table(
-            ("SERVICE", "STATE", "IMAGE", "URL", "MESSAGE"), [_service(each) for each in preview.services]
-        )
+        headings = ("SERVICE", "STATE", "IMAGE", "VOLUMES", "URL", "MESSAGE")
+        echo_table(headings, [_service(each) for each in preview.services])
+    if sizes is not None:
+        echo("")
+        _echo_volumes(sizes)
+    if preview.data.get("findings"):
+        echo("")
+        for line in preview.data["findings"]:
+            echo(str(line))
     if deployments:
         echo("")
         rows = [
@@ -161,7 +181,24 @@ def _service(service: Mapping[str, Any]) -> tuple[str, ...]:
     """A row of the table of services."""
     name, state, url, message = (str(service.get(key, "")) for key in ("name", "state", "url", "message"))
     image = str(service.get("image") or ("built" if service.get("is_built") else ""))
-    return name, state, image, url, message
+    volumes = ", ".join(str(each) for each in service.get("volumes") or ())
+    return name, state, image, volumes, url, message
+
+
+def _echo_volumes(volumes: Sequence[Mapping[str, Any]]) -> None:
+    if not volumes:
+        note("There are no volumes yet.")
+        return
+    rows = [
+        (
+            str(each.get("name", "")),
+            "unknown" if each.get("size") is None else binary_size(int(each["size"])),
+            ", ".join(str(name) for name in each.get("services") or ()),
+            f"for deployment {each['generation']}" if each.get("generation") else "for the preview's life",
+        )
+        for each in volumes
+    ]
+    echo_table(("VOLUME", "SIZE", "SERVICES", "KEPT"), rows)
 
 
 def _facts(preview: Preview) -> Iterator[tuple[str, str]]:
