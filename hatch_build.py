@@ -31,6 +31,7 @@ COMPILED = (
             "body",
             "cookies",
             "fields",
+            "forwarded",
             "head",
             "headers",
             "lru_cache",
@@ -47,9 +48,11 @@ COMPILED = (
             "context",
             "downstream",
             "exchange",
+            "probe_request",
             "upstream",
         )
     ),
+    "stager/front/table/live_table.py",
 )
 """The modules that every proxied request passes through."""
 

@@ -66,6 +66,11 @@ async def run_local(*command: str, timeout: float = PATIENCE, folder: str = "/")
 
 
 class TestProcesses:
+    @pytest.mark.attack(
+        "Read Stager's own environment variables in a server hook",
+        profile="server hook",
+        result="it has `PATH` and the facts about the preview only",
+    )
     async def test_have_nothing_of_the_servers_environment_but_the_path(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -81,6 +86,11 @@ class TestProcesses:
 
         assert ran.output.split() in ([b"0", b"1", b"2", b"3"], [b"0", b"1", b"2"])
 
+    @pytest.mark.attack(
+        "Shell syntax in what a server hook gets",
+        profile="server hook",
+        result="no shell is run, so it stays text",
+    )
     async def test_no_shell_interprets_the_words(self) -> None:
         ran = await run_local("printf", "%s", "$NAME;`id`")
 

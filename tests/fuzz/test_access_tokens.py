@@ -4,6 +4,7 @@ lets anybody in; that always does; and nothing of it reaches the application."""
 from __future__ import annotations
 
 import base64
+from copy import copy
 from dataclasses import replace
 from typing import get_args
 from urllib.parse import quote, urlsplit
@@ -118,7 +119,8 @@ def check_notice(notice: PlainResponse, head: RequestHead) -> None:
     reader = h11.Connection(h11.CLIENT)
     reader.send(h11.Request(method="GET", target="/", headers=[("Host", HOST)]))
     reader.send(h11.EndOfMessage())
-    get = replace(head, method=b"GET")
+    get = copy(head)
+    get.method = b"GET"
     reader.receive_data(respond(notice, get, b"id", keep=True))
     answer = reader.next_event()
     assert isinstance(answer, h11.Response)

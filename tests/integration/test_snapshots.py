@@ -160,7 +160,7 @@ def test_a_reset_replaces_what_is_kept_once_the_new_one_serves(make_stager: Make
     _remove_all(stager)
 
 
-@pytest.mark.parametrize("moment", ["Stopping", "Copying", "Masking", "Copying the masked data"])
+@pytest.mark.parametrize("moment", ["Copying", "Masking"])
 def test_killed_while_a_snapshot_is_made(masked: StagerUnderTest, moment: str) -> None:
     first = fill(masked)
     snapshot = begin(masked, preview=first)

@@ -12,6 +12,7 @@ from stager.assembly.application_setup import BrowserSetup
 from stager.assembly.drivers import Drivers
 from stager.checks.deliveries import DeliveryCheck
 from stager.checks.services import ServiceCheck, VolumeCheck
+from stager.checks.snapshots import SnapshotCheck
 from stager.control.control_plane import ControlPlane
 from stager.control.external.check import ExternalCheck
 from stager.domain.application import Application, Applications
@@ -112,6 +113,7 @@ def _web_context(
             ServiceCheck(drivers.ports.store),
             VolumeCheck(drivers.ports.store),
             ExternalCheck(drivers.ports.store),
+            SnapshotCheck(drivers.ports.store),
         ),
     )
 

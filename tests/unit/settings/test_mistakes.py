@@ -220,6 +220,23 @@ ERRORS = [
     Mistake(app("port: 80", "web: My App"), 4, "should be a name of a service", 'such as "app"'),
     Mistake(app("port: 80", "volumes: [data:/data]"), 4, "should be a mapping", "{uploads: fresh}"),
     Mistake(app("port: 80", "volumes: {data: fresh}"), 4, "isn't mounted by any service", "[data:/data]"),
+    Mistake(app("port: 80", "data: 5"), 4, "should be a mapping", "{keep: 5}"),
+    Mistake(app("port: 80", "data: {keep: 0}"), 4, "should be", "1"),
+    Mistake(app("port: 80", "data: {forks: true}"), 4, "data.forks", '"deny" or "allow"'),
+    Mistake(app("port: 80", "data: {volumes: {a: clone}}"), 4, "unknown key", "goes under `volumes`"),
+    Mistake(app("port: 80", "data: {mask: {db: 'x'}}"), 4, "isn't a service of this application", "services"),
+    Mistake(app("port: 80", "data: {mask: {web: ' '}}"), 4, "masks nothing", "remove the key"),
+    Mistake(
+        app("port: 80", "data: {min_role: viewer}"), 4, "should be developer or administrator", "min_role"
+    ),
+    Mistake(app("port: 80", "data: {schedule: {at: '25:00', preview: a}}"), 4, "time of day", '"03:00"'),
+    Mistake(app("port: 80", "data: {schedule: {at: '03:00'}}"), 4, "`run` should be given", "not both"),
+    Mistake(
+        app("port: 80", "data: {schedule: {preview: a, branch: b}}"),
+        4,
+        "has no effect without `run`",
+        "remove",
+    ),
     Mistake(app("port: 80", "volumes: {data: forever}"), 4, 'not "forever"', '"fresh" or "clone"'),
     Mistake(
         app("image: x", "port: 80", "compose: true"), 5, "needs the repository's code", "with `build: .`"

@@ -201,6 +201,11 @@ class TestDumps:
         assert small.json()["reason"] == "upload-type"
         assert large.status_code in (413, 415)
 
+    @pytest.mark.attack(
+        "Send a dump without credentials",
+        profile="visitor",
+        result="401; nothing of the dump is read",
+    )
     async def test_nobody_unknown_is_listened_to(self, stager: WebHarness) -> None:
         read = False
 
@@ -274,6 +279,11 @@ class TestUploads:
         assert caught.value.reason == reason
         assert list((tmp_path / "uploads").iterdir()) == []
 
+    @pytest.mark.attack(
+        "Fill the server's disk with a dump",
+        profile="person with push access",
+        result="507 while 2 GiB are free; nothing of the dump is left",
+    )
     async def test_it_stops_before_the_disk_is_full(
         self, receiver: Uploads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -61,6 +61,11 @@ class Records:
         from."""
         return await self._store.read(lambda tx: _snapshot_for(tx, environment))
 
+    async def are_ready(self, snapshots: Iterable[str]) -> bool:
+        """Whether all snapshots with these ids are ready."""
+        found = await self._store.read(lambda tx: [tx.snapshot(each) for each in snapshots])
+        return all(each is not None and each.is_ready for each in found)
+
     async def allot_hosts(
         self, environment_id: str, allot: Callable[[Transaction], Mapping[str, str]]
     ) -> Mapping[str, str]:

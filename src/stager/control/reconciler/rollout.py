@@ -70,14 +70,22 @@ class Rollout:
         )
         try:
             instance = await self._context.instances.create(spec_of(launch, service, contents))
-        except Fault:
-            if await self._context.image_resolver.exists(service.image):
+        except Fault as error:
+            if not await self._is_outdated(service, error):
                 raise
-            log.warning("image_gone", environment=state.environment.id, image=service.image)
-            # Without services it is prepared again, which builds or pulls the image.
+            log.warning(
+                "prepared_again", environment=state.environment.id, image=service.image, reason=error.reason
+            )
+            # Without services it is prepared again, which builds or pulls the image, or chooses a snapshot.
             await self._context.records.save(deployment.id, lambda d: replace(d, services=()))
             return
         await self._run(deployment, service.planned, instance.id)
+
+    async def _is_outdated(self, service: DeployedService, error: Fault) -> bool:
+        """Whether the image was removed, or the snapshot deleted, since the deployment was prepared."""
+        if error.reason == "snapshot-missing":
+            return not await self._context.records.are_ready(filter(None, service.clones.values()))
+        return not await self._context.image_resolver.exists(service.image)
 
     def _count_restart(self, state: ObservedState, instance: Instance) -> None:
         if not instance.started_at:  # created, and interrupted before its first start

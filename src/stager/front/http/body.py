@@ -6,7 +6,6 @@ Pure. A framing stores a number or a short line, never the body: data is returne
 from __future__ import annotations
 
 import re
-from typing import Protocol
 
 from stager.front.http.head import CHUNKED, UNTIL_CLOSE, MessageError, RequestHead, ResponseHead
 
@@ -19,19 +18,23 @@ _MAX_TRAILERS = 16_384
 """Bytes of all trailers."""
 
 
-class Framing(Protocol):
-    """The framing of one message body."""
+class Framing:
+    """The framing of one message body. A class and not a protocol, whose methods compiled code would look up
+    by name."""
+
+    __slots__ = ("done",)
 
     done: bool
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         """Split `data` into the part to forward and the part after the body. Raises MessageError."""
+        raise NotImplementedError
 
 
-class Length:
+class Length(Framing):
     """A body with a Content-Length."""
 
-    __slots__ = ("done", "left")
+    __slots__ = ("left",)
 
     def __init__(self, left: int) -> None:
         self.left = left
@@ -49,10 +52,10 @@ class Length:
         return (data, b"") if left == 0 else (data[:expected], data[expected:])
 
 
-class UntilClose:
+class UntilClose(Framing):
     """A body that ends when the connection is closed, and each direction of a tunnel."""
 
-    __slots__ = ("done",)
+    __slots__ = ()
 
     def __init__(self) -> None:
         self.done = False
@@ -62,14 +65,14 @@ class UntilClose:
         return data, b""
 
 
-class Chunked:
+class Chunked(Framing):
     """A chunked body with its trailers, forwarded unchanged after validation.
 
     Args:
         unwrap: forward only the content, for HTTP/1.0 clients, which don't support chunks.
     """
 
-    __slots__ = ("_expect", "_left", "_line", "_trailers", "_unwrap", "done")
+    __slots__ = ("_expect", "_left", "_line", "_trailers", "_unwrap")
 
     def __init__(self, *, unwrap: bool = False) -> None:
         self.done = False

@@ -9,7 +9,6 @@ folded headers, and a repeated Content-Length.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice
 
 from stager.front.http.head import CHUNKED, MessageError
 from stager.front.http.lru_cache import LruCache
@@ -70,7 +69,8 @@ def parse_fields(lines: list[bytes], roles: LruCache[bytes | None]) -> Fields:
     """
     plain: list[bytes] = []
     special: dict[bytes, list[bytes]] = {}
-    for line in islice(lines, 1, None):
+    for number in range(1, len(lines)):  # compiled, it is faster than an iterator
+        line = lines[number]
         name, colon, value = line.partition(b":")
         if not colon:
             raise MessageError(400, "A header has no colon.")

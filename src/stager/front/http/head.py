@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 CHUNKED = -1
 UNTIL_CLOSE = -2
 
@@ -24,9 +22,8 @@ class MessageError(Exception):
         self.message = message
 
 
-@dataclass(slots=True)
 class RequestHead:
-    """The head of a request.
+    """The head of a request. Not a dataclass, whose `__init__` mypyc doesn't compile.
 
     Args:
         method: as sent; always a token.
@@ -42,17 +39,46 @@ class RequestHead:
         marked: whether it may contain access cookies or parameters of the front; see `access_gate`.
     """
 
-    method: bytes
-    target: bytes
-    minor: int
-    host: str
-    authority: bytes
-    lines: list[bytes]
-    special: dict[bytes, list[bytes]]
-    length: int | None
-    keep_alive: bool
-    upgrade: bytes
-    marked: bool = False
+    __slots__ = (
+        "authority",
+        "host",
+        "keep_alive",
+        "length",
+        "lines",
+        "marked",
+        "method",
+        "minor",
+        "special",
+        "target",
+        "upgrade",
+    )
+
+    def __init__(  # noqa: PLR0913, PLR0917 (the parts of a head)
+        self,
+        method: bytes,
+        target: bytes,
+        minor: int,
+        host: str,
+        authority: bytes,
+        lines: list[bytes],
+        special: dict[bytes, list[bytes]],
+        length: int | None,
+        *,
+        keep_alive: bool,
+        upgrade: bytes = b"",
+        marked: bool = False,
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.minor = minor
+        self.host = host
+        self.authority = authority
+        self.lines = lines
+        self.special = special
+        self.length = length
+        self.keep_alive = keep_alive
+        self.upgrade = upgrade
+        self.marked = marked
 
     @property
     def replayable(self) -> bool:
@@ -78,14 +104,26 @@ class RequestHead:
         return b""
 
 
-@dataclass(slots=True)
 class ResponseHead:
     """The head of a response. `length` is that of its headers: None, `CHUNKED`, or a number; see `body`."""
 
-    status: int
-    status_line: bytes
-    minor: int
-    lines: list[bytes]
-    special: dict[bytes, list[bytes]]
-    length: int | None
-    keep_alive: bool
+    __slots__ = ("keep_alive", "length", "lines", "minor", "special", "status", "status_line")
+
+    def __init__(
+        self,
+        status: int,
+        status_line: bytes,
+        minor: int,
+        lines: list[bytes],
+        special: dict[bytes, list[bytes]],
+        *,
+        length: int | None,
+        keep_alive: bool,
+    ) -> None:
+        self.status = status
+        self.status_line = status_line
+        self.minor = minor
+        self.lines = lines
+        self.special = special
+        self.length = length
+        self.keep_alive = keep_alive

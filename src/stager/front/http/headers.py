@@ -39,7 +39,7 @@ class Forwarding:
 def request_head(head: RequestHead, facts: Facts, request_id: bytes) -> bytes:
     """Return the head of the request for the app."""
     lines = [
-        b"%b %b HTTP/1.1" % (head.method, head.target),
+        head.method + b" " + head.target + b" HTTP/1.1",
         facts.lines,
         b"X-Request-Id: " + request_id,
         *head.lines,
@@ -99,4 +99,4 @@ def stays_open(request: RequestHead, length: int) -> bool:
 
 
 def _body_line(length: int) -> bytes:
-    return b"Transfer-Encoding: chunked" if length == CHUNKED else b"Content-Length: %d" % length
+    return b"Transfer-Encoding: chunked" if length == CHUNKED else b"Content-Length: " + str(length).encode()

@@ -73,7 +73,17 @@ def parse_request(block: bytes, max_headers: int = 200) -> RequestHead:
     # `in` is several times slower: it first tests whether its operand is a number.
     marked = block.find(b"stager-access") >= 0 or target.find(b"stager_") >= 0
     return RequestHead(
-        method, target, minor, host, authority, plain, special, length, keep_alive, upgrade, marked
+        method,
+        target,
+        minor,
+        host,
+        authority,
+        plain,
+        special,
+        length,
+        keep_alive=keep_alive,
+        upgrade=upgrade,
+        marked=marked,
     )
 
 

@@ -68,10 +68,7 @@ def _normalised(block: bytes) -> bytes:
 def parse_response(block: bytes, max_headers: int = 200) -> ResponseHead:
     """Parse the head of a response; `block` as for `parse_request`. Raises MessageError."""
     lines = split_lines(block, max_headers)
-    match = _STATUS.fullmatch(lines[0])
-    if match is None:
-        raise MessageError(502, "The status line is malformed.")
-    minor, status = int(match[1]), int(match[2])
+    minor, status = _STATUS_LINES[lines[0]]
     plain, special = parse_fields(lines, _ROLES)
     keep_alive = minor == 1
     if b"connection" in special:
@@ -79,7 +76,15 @@ def parse_response(block: bytes, max_headers: int = 200) -> ResponseHead:
         keep_alive = b"close" not in options and (minor == 1 or b"keep-alive" in options)
         plain = without(plain, options)
     length = None if FRAMING.isdisjoint(special) else body_length(special, minor, may_repeat=True)
-    return ResponseHead(status, lines[0], minor, plain, special, length, keep_alive)
+    return ResponseHead(status, lines[0], minor, plain, special, length=length, keep_alive=keep_alive)
+
+
+def _read_status_line(line: bytes) -> tuple[int, int]:
+    """The minor version and the status. Raises MessageError."""
+    match = _STATUS.fullmatch(line)
+    if match is None:
+        raise MessageError(502, "The status line is malformed.")
+    return int(match[1]), int(match[2])
 
 
 def _role_in_response(name: bytes) -> bytes | None:
@@ -97,3 +102,4 @@ def is_for_intermediaries(lower: bytes) -> bool:
 
 _plain_role_in_response = role_in(FRAMING | {b"connection", b"upgrade", b"set-cookie"}, HOP_BY_HOP)
 _ROLES = LruCache(_role_in_response)
+_STATUS_LINES = LruCache(_read_status_line)

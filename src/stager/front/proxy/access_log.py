@@ -10,7 +10,12 @@ from json.encoder import encode_basestring_ascii as quote
 from pathlib import Path
 from typing import IO
 
+from stager.front.http.lru_cache import LruCache
+
 _MAX_BUFFERED = 2000
+_MILLISECONDS = [f".{number:03d}Z" for number in range(1000)]
+_VERBS: LruCache[str] = LruCache(lambda method: quote(method.decode("latin-1")))
+"""Methods as JSON."""
 
 
 class AccessLog:
@@ -49,14 +54,18 @@ class AccessLog:
         """
         if self._file is None:
             return
-        verb = quote(method.decode("latin-1"))
-        path = quote(target.partition(b"?")[0].decode("utf-8", "replace"))
-        request = quote(request_id.decode("latin-1"))
+        verb = _VERBS[method]
+        path = str(quote(target.partition(b"?")[0].decode("utf-8", "replace")))
+        request = str(quote(request_id.decode("latin-1")))
         more = f', "why": {quote(why)}' if why else ""
+        tenths = int(seconds * 10_000 + 0.5)
+        duration = f"{tenths // 10}.{tenths % 10}"
+        now, peer, target_name = self._now(), str(quote(client)), str(quote(endpoint))
+        # Without format specifications and calls, which mypyc would leave to `str.format`.
         self._buffered.append(
-            f'{{"time": "{self._now()}", "host": "{host}", "method": {verb}, "path": {path}, '
-            f'"status": {status}, "bytes": {size}, "ms": {seconds * 1000:.1f}, "client": {quote(client)}, '
-            f'"request_id": {request}, "endpoint": {quote(endpoint)}, "outcome": "{outcome}"{more}}}\n'
+            f'{{"time": "{now}", "host": "{host}", "method": {verb}, "path": {path}, '
+            f'"status": {status}, "bytes": {size}, "ms": {duration}, "client": {peer}, '
+            f'"request_id": {request}, "endpoint": {target_name}, "outcome": "{outcome}"{more}}}\n'
         )
         if len(self._buffered) >= _MAX_BUFFERED:
             self.flush()
@@ -106,4 +115,4 @@ class AccessLog:
         if second != self._second:
             self._second = second
             self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._stamp}.{int((now - second) * 1000):03d}Z"
+        return self._stamp + _MILLISECONDS[int((now - second) * 1000)]

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 
 from stager.domain.route import Endpoint
 from stager.front.http.limits import Limits
-from stager.front.proxy.upstream import ResponseHandler, Upstream
+from stager.front.proxy.upstream import Pool, ResponseHandler, Upstream
 
 _MAX_IDLE = 256
 
 
-class Backend:
+class Backend(Pool):
     """The idle connections to one endpoint, and the requests that are open there."""
 
     def __init__(self, endpoint: Endpoint, limits: Limits) -> None:
@@ -111,15 +111,22 @@ class Backends:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._by_endpoint: dict[Endpoint, Backend] = {}
+        self._known: dict[int, tuple[Endpoint, Backend]] = {}
+        """By the `id` of an endpoint, whose own hash takes longer than the rest of a lookup. The table has
+        one object for each route."""
 
     def __iter__(self) -> Iterator[Backend]:
         return iter(list(self._by_endpoint.values()))
 
     def of(self, endpoint: Endpoint) -> Backend:
         """Return the backend of an endpoint; creates it if necessary."""
+        known = self._known.get(id(endpoint))
+        if known is not None:
+            return known[1]
         backend = self._by_endpoint.get(endpoint)
         if backend is None:
             backend = self._by_endpoint[endpoint] = Backend(endpoint, self._limits)
+        self._known[id(endpoint)] = endpoint, backend
         return backend
 
     def sweep(self) -> None:
@@ -128,3 +135,5 @@ class Backends:
             backend.close_idle(self._limits.upstream_idle_seconds)
             if backend.is_unused:
                 del self._by_endpoint[backend.endpoint]
+        # Also drops endpoints that are no longer in the table.
+        self._known = {}

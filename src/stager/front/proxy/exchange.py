@@ -22,7 +22,7 @@ from stager.front.proxy.context import Context
 from stager.front.proxy.error_pages import ErrorPage
 from stager.front.proxy.late_body import LateBody
 from stager.front.proxy.state import BACKPRESSURE, CONNECT_PENDING, State
-from stager.front.proxy.upstream import Upstream
+from stager.front.proxy.upstream import ResponseHandler, Upstream
 
 if TYPE_CHECKING:
     from stager.front.proxy.downstream import Downstream
@@ -32,7 +32,7 @@ _FRESH_SECONDS = 0.5
 _POOLED_SECONDS = 3600.0
 
 
-class Exchange:
+class Exchange(ResponseHandler):
     """One request and its response, from the head of the request to the end of the response.
 
     Args:
@@ -61,10 +61,8 @@ class Exchange:
         "_status",
         "_upstream",
         "_wire",
-        "method",
         "state",
         "timeout",
-        "unwraps_chunks",
     )
 
     def __init__(

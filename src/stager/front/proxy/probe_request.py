@@ -13,6 +13,7 @@ from stager.domain.route import Endpoint
 from stager.front.http.head import ResponseHead
 from stager.front.http.limits import Limits
 from stager.front.proxy.backends import Backend
+from stager.front.proxy.upstream import ResponseHandler
 
 BODY_SECONDS = 0.5
 """How long the body is read. Most arrive with their heads; an event stream never ends."""
@@ -58,13 +59,12 @@ async def ask(endpoint: Endpoint, head: bytes, limits: Limits) -> Answer:
         upstream.discard()
 
 
-class _Probe:
-    """Waits for the response; see `upstream.ResponseHandler`."""
-
-    method = b"GET"
-    unwraps_chunks = False
+class _Probe(ResponseHandler):
+    """Waits for the response."""
 
     def __init__(self) -> None:
+        self.method = b"GET"
+        self.unwraps_chunks = False
         self.answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.is_complete = asyncio.Event()
 

@@ -13,48 +13,68 @@ from stager.front.http.limits import Limits
 from stager.front.http.response_parser import read_response
 
 
-class ResponseHandler(Protocol):
-    """The receiver of a response, such as `exchange.Exchange`."""
+class ResponseHandler:
+    """The receiver of a response, such as `exchange.Exchange`. A class and not a protocol, whose methods
+    compiled code would look up by name.
+
+    Attributes:
+        method: of the request.
+        unwraps_chunks: whether only the content of a chunked body is passed on.
+    """
+
+    __slots__ = ("method", "unwraps_chunks")
 
     method: bytes
     unwraps_chunks: bool
 
     def interim_received(self, head: ResponseHead) -> None:
         """A 1xx response arrived."""
+        raise NotImplementedError
 
     def upgrade_received(self, head: ResponseHead, rest: bytes) -> bool:
         """A 101 response arrived, followed by `rest`. Returns False if no upgrade was requested."""
+        raise NotImplementedError
 
     def response_started(self, head: ResponseHead, length: int, piece: bytes) -> None:
         """The head of the response arrived, with the first piece of its body."""
+        raise NotImplementedError
 
     def body_received(self, piece: bytes) -> None:
         """More of the body arrived."""
+        raise NotImplementedError
 
     def is_request_complete(self) -> bool:
         """Whether the app has received the whole request."""
+        raise NotImplementedError
 
     def response_complete(self) -> None:
         """The response is complete. The connection is back in its pool or closed, unless the app hasn't
         received the whole request."""
+        raise NotImplementedError
 
     def upstream_lost(self, *, reused: bool, has_responded: bool) -> None:
         """The app closed the connection before the response was complete."""
+        raise NotImplementedError
 
     def upstream_eof(self) -> None:
         """The app closed its sending side of a tunnel."""
+        raise NotImplementedError
 
     def response_malformed(self, why: str) -> None:
         """The response isn't valid HTTP/1.1; `why` is a sentence."""
+        raise NotImplementedError
 
     def pause_sending(self) -> None:
         """The app reads too slowly."""
+        raise NotImplementedError
 
     def resume_sending(self) -> None:
         """The app has caught up."""
+        raise NotImplementedError
 
     def abort(self) -> None:
         """End the exchange now, complete or not."""
+        raise NotImplementedError
 
 
 class LateBodyHandler(Protocol):
@@ -70,16 +90,18 @@ class LateBodyHandler(Protocol):
         """The connection is closed."""
 
 
-class Pool(Protocol):
+class Pool:
     """The pool of a connection, implemented by `backends.Backend`."""
 
     limits: Limits
 
     def put(self, upstream: Upstream) -> None:
         """Keep the connection for the next request."""
+        raise NotImplementedError
 
     def forget(self, upstream: Upstream) -> None:
         """Remove a closed connection."""
+        raise NotImplementedError
 
 
 class Upstream(asyncio.Protocol):

@@ -121,7 +121,7 @@ async def preview(control: Control, actor: Known, environment: Id, *, volumes: b
         failed_log=await _log(control, environment, actor, failed) if failed and visibility.logs else [],
         has_volumes=has_volumes,
         data=await data_view_of(control, environment, actor, usage=volumes and visibility.logs),
-        age=lambda since: age(since, control.ports.clock.now()),
+        age=lambda since: _old(since, control.ports.clock.now()),
         volumes=await _volumes(control, environment, actor) if volumes and visibility.logs else None,
         qr=_qr(view.url) if view.serving is not None else "",
     )
@@ -157,6 +157,12 @@ async def _volumes(control: ControlPlane, environment: str, actor: Actor) -> lis
     with suppress(Retry):
         return await volume_views_of(control, environment, actor)
     return None
+
+
+def _old(since: datetime, now: datetime) -> str:
+    """Return the age of a snapshot, such as `3 h old`."""
+    elapsed = age(since, now)
+    return "less than a minute old" if elapsed == "now" else f"{elapsed} old"
 
 
 def _qr(url: str) -> str:

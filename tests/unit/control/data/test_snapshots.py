@@ -265,6 +265,24 @@ class TestClones:
         assert "postgres:17" in status.message
         assert "postgres:16" in status.message
 
+    async def test_one_that_was_deleted_since_the_launch_is_replaced_by_another(
+        self, harness: DataHarness
+    ) -> None:
+        first = await harness.filled()
+        older = await harness.ready(FromPreview(first.id))
+        harness.volume(first)["rows"] = "newer"
+        newer = await harness.ready(FromPreview(first.id))
+        harness.engine.delays["create"] = 5
+        second = await harness.launch("feature")
+        await harness.rest(3)
+        await harness.snapshotting.snapshots.delete(newer.id, ANN)
+        await harness.rest()
+
+        assert (await harness.status(second)).state is State.LIVE
+        assert harness.volume(second) == {"rows": "real"}
+        [volume] = (await harness.snapshotting.of_preview(second.id, ANN)).volumes
+        assert volume.snapshot == older
+
     async def test_code_from_a_fork_starts_empty(self, harness: DataHarness) -> None:
         await harness.ready(FromPreview((await harness.filled()).id))
         second = await harness.live("feature")

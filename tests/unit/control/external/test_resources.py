@@ -175,6 +175,11 @@ class TestLaunch:
         await harness.assert_live(environment)
         assert len(databases.created) == 1
 
+    @pytest.mark.attack(
+        "Read what a failed server hook printed in the pull request or on the visitor's page",
+        profile="visitor",
+        result="it is shown to people who may read logs, and to administrators",
+    )
     async def test_what_it_prints_is_for_people_who_may_read_logs(
         self, harness: Harness, databases: Databases
     ) -> None:
@@ -239,6 +244,11 @@ class TestUntrusted:
             await opened.rest()
             yield opened
 
+    @pytest.mark.attack(
+        "Get the variables of a server hook, such as the URL of a database",
+        profile="code from a fork",
+        result="the hook doesn't run, unless it has `forks: allow`",
+    )
     @pytest.mark.parametrize("of_fork", [False], indirect=True)
     async def test_code_gets_nothing(self, of_fork: Harness) -> None:
         environment = await of_fork.the()
