@@ -277,10 +277,17 @@ is_installed() { [ "$(cat "$ROOT/.venv/.stager-$1" 2>/dev/null)" = "$(lock_sum "
 
 # install_python LOCK: what requirements/LOCK.txt says, by hash, and this package itself; nothing when that is done,
 # also by the lock `dev`, which has everything.
+# Python's cache of compiled modules. Without it each start compiles Stager again where its user, such as that of the
+# service, can't write to this folder.
+compile_python() { "$ROOT/.venv/bin/python" -m compileall -q "$ROOT/src" || true; }
+
 install_python() {
   local pip
   make_venv
-  if is_installed "$1" || is_installed dev; then return 0; fi
+  if is_installed "$1" || is_installed dev; then
+    compile_python
+    return 0
+  fi
   say "installing the Python packages of requirements/$1.txt"
   "$ROOT/.venv/bin/python" -m pip --version >/dev/null 2>&1 || quietly "$ROOT/.venv/bin/python" -m ensurepip
   pip=("$ROOT/.venv/bin/python" -m pip --disable-pip-version-check install --quiet --no-input)
@@ -288,6 +295,7 @@ install_python() {
     "Check that this machine reaches its Python package index (set another by PIP_INDEX_URL or pip.conf), then run this again."
   quietly "${pip[@]}" --no-deps --no-build-isolation -e "$ROOT" || fail "pip could not install this checkout; its last lines are above." \
     "Remove .venv and run this again."
+  compile_python
   lock_sum "$1" >"$ROOT/.venv/.stager-$1"
 }
 

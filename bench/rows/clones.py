@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +30,7 @@ from stager.ports.engine import Clone, InstanceSpec
 from tests.contracts.data import DockerDataUnderTest
 from tests.contracts.engines import docker_under_test, instance_labels
 from tests.integration.images import service_image
-from tests.integration.own_pool import OwnPool, why_not
+from tests.integration.own_pool import OwnPool, dockerd, why_not
 
 GB, MB = 1 << 30, 1 << 20
 POOL_SIZE = 8 * GB
@@ -75,36 +74,33 @@ async def place_for(kind: str, folder: Path, size: int = POOL_SIZE) -> AsyncIter
         return
     with _own_pool(kind) as pool:
         await pool.call("init", bytes=size, reserve=False)
-        by_hand = pool.pool / "by-hand"
-        by_hand.mkdir()
+        by_hand = pool.pool / "by_hand"
+        pool.path(by_hand).mkdir()
         yield Place(DataHelper(HelperClient(pool.socket), ""), pool, by_hand)
 
 
 @contextlib.contextmanager
 def _own_pool(kind: str) -> Iterator[OwnPool]:
-    """A helper that mounts its pool in this namespace, where the machine's Docker sees it."""
-    pool = OwnPool(["--data-namespace", "0"])
-    pool.is_seen_by_others = True
+    """A helper that mounts its pool where dockerd is."""
+    pool = OwnPool(process=dockerd())
     outer = pool.folder / "outer"
     try:
         pool.boot()
         outer.mkdir(mode=0o755)
         if kind != "loop":
-            _mount(kind, pool.folder / "disk", outer)
+            _mount(pool, kind, outer)
         pool.start()
         yield pool
     finally:
-        pool.stop()
-        for point in (pool.pool, outer):
-            subprocess.run(["umount", "--quiet", str(point)], check=False)
         pool.clean_up()
 
 
-def _mount(kind: str, disk: Path, point: Path) -> None:
+def _mount(pool: OwnPool, kind: str, point: Path) -> None:
+    disk = pool.folder / "disk"
     disk.touch()
     os.truncate(disk, POOL_SIZE)
-    subprocess.run([f"mkfs.{kind}", "-q", "-f", str(disk)], check=True, capture_output=True)
-    subprocess.run(["mount", "-t", kind, "-o", "loop,noatime", str(disk), str(point)], check=True)
+    pool.run(f"mkfs.{kind}", "-q", "-f", str(disk))
+    pool.run("mount", "-t", kind, "-o", "loop,noatime", str(disk), str(point))
 
 
 def measure(testbed: Testbed) -> dict[str, Any]:
@@ -160,24 +156,27 @@ class Databases:
     async def _by_hand(self, hand: ByHand) -> float:
         """`cp`, then a container, by the same calls as Stager's."""
         source, target = await self._source(), self._place.by_hand / "data"
+        pool = self._place.pool
+        reached = pool.path(target) if pool else target
         spec = await self._spec("hand", with_clone=False)
         mount = {"Type": "bind", "Source": str(target), "Target": spec.container.mounts[0].target}
-        reflink = "always" if self._place.pool else "never"
+        reflink = "always" if pool else "never"
         begun = perf_counter()
         copying = await asyncio.create_subprocess_exec(
-            "cp", "-a", f"--reflink={reflink}", str(source), str(target)
+            "cp", "-a", f"--reflink={reflink}", str(source), str(reached)
         )
         assert await copying.wait() == 0
-        (target / "postmaster.pid").unlink(missing_ok=True)
+        (reached / "postmaster.pid").unlink(missing_ok=True)
         await postgres.answer(await hand.start(replace(spec, container=Container()), [mount]))
         took = perf_counter() - begun
         await hand.remove()
-        shutil.rmtree(target)
+        shutil.rmtree(reached)
         return took
 
     async def _source(self) -> Path:
         if self._place.pool is not None:
-            [source] = self._place.pool.pool.glob(f"*/snapshots/{SNAPSHOT}/{PART}")
+            pool = self._place.pool
+            [source] = pool.path(pool.pool).glob(f"*/snapshots/{SNAPSHOT}/{PART}")
             return source
         name = f"stager-{self._storage.engine.installation}-base-0-{PART}"
         shown = await (await self._storage.engine.docker.volumes.get(name)).show()

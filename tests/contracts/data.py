@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import replace
@@ -28,7 +27,7 @@ from tests.contracts.engines import (
     spec_of,
     with_settings,
 )
-from tests.integration.own_pool import OwnPool, own_pool
+from tests.integration.own_pool import OwnPool, dockerd, own_pool
 
 POOL_SIZE = 2 << 30
 FOLDER = "/data"
@@ -167,21 +166,16 @@ class DockerDataUnderTest:
 
 
 @contextmanager
-def helper_in_own_namespace() -> Iterator[OwnPool]:
-    """A helper that mounts its pool where the test runs, as does the engine that scripts/test starts."""
-    with own_pool("--data-namespace", "0") as pool:
-        pool.is_seen_by_others = True
-        try:
-            yield pool
-        finally:
-            pool.stop()
-            subprocess.run(["umount", "--quiet", str(pool.pool)], check=False)
+def helper_beside_docker() -> Iterator[OwnPool]:
+    """A helper that mounts its pool where dockerd is. This process may be in another mount namespace."""
+    with own_pool(process=dockerd()) as pool:
+        yield pool
 
 
 @asynccontextmanager
 async def pool_under_test(folder: Path) -> AsyncIterator[DockerDataUnderTest]:
     """Docker with a data pool, which a helper of the test's own keeps."""
-    with helper_in_own_namespace() as pool:
+    with helper_beside_docker() as pool:
         await pool.call("init", bytes=POOL_SIZE, reserve=False)
         helper = DataHelper(HelperClient(pool.socket), "")
         async with docker_under_test(RandomIds().new()) as engine:

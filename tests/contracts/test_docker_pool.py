@@ -17,7 +17,7 @@ from stager.helper_client import HelperClient
 from stager.ports.clock import RandomIds
 from stager.ports.data import StorageKind, VolumeKey
 from stager.ports.engine import Clone
-from tests.contracts.data import POOL_SIZE, DockerDataUnderTest, cloned, helper_in_own_namespace
+from tests.contracts.data import POOL_SIZE, DockerDataUnderTest, cloned, helper_beside_docker
 from tests.contracts.engines import docker_under_test
 from tests.contracts.test_data import BASE, clone_of, saved, started
 from tests.integration.own_pool import OwnPool
@@ -29,7 +29,7 @@ MIB = 1 << 20
 
 @pytest.fixture
 def pool() -> Iterator[OwnPool]:
-    with helper_in_own_namespace() as own:
+    with helper_beside_docker() as own:
         yield own
 
 
@@ -161,7 +161,8 @@ class TestWithoutPool:
                 assert caught.value.reason == "data-away"
             with pytest.raises((Fault, Retry)):
                 await storage.instances.start(clone.id)
-            assert list(pool.pool.iterdir()) == [] if pool.pool.exists() else True
+            below = pool.path(pool.pool)
+            assert list(below.iterdir()) == [] if below.exists() else True
         finally:
             show(pool)
 
@@ -197,7 +198,7 @@ class TestFullPool:
     async def test_stops_before_it_is_full(self, storage: DockerDataUnderTest, pool: OwnPool) -> None:
         await created(pool)
         base = await saved(storage, name="ann")
-        large = pool.pool / "large"
+        large = pool.path(pool.pool / "large")
         status = await storage.data.status()
         assert status.available
         subprocess.run(["fallocate", "--length", str(status.available - 8 * MIB), str(large)], check=True)
@@ -227,14 +228,14 @@ class TestFullPool:
 def hide(pool: OwnPool) -> None:
     """Unmount the pool, and let its file be missing."""
     pool.stop()
-    subprocess.run(["umount", str(pool.pool)], check=True)
-    file = pool.data / "pool.xfs"
+    pool.unmount()
+    file = pool.path(pool.data / "pool.xfs")
     file.rename(file.with_suffix(".away"))
     pool.start()
 
 
 def show(pool: OwnPool) -> None:
     pool.stop()
-    file = pool.data / "pool.xfs"
+    file = pool.path(pool.data / "pool.xfs")
     file.with_suffix(".away").rename(file)
     pool.start()

@@ -135,7 +135,7 @@ class OwnBuilder:
     def clean_up(self) -> None:
         with suppress(subprocess.TimeoutExpired):
             self.stop()
-        _remove_chains(f"STAGER-{self.tag.upper()}")
+        remove_chains(f"STAGER-{self.tag.upper()}")
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -181,7 +181,8 @@ def _said(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
-def _remove_chains(prefix: str) -> None:
+def remove_chains(prefix: str) -> None:
+    """Remove a helper's rules, and nothing else."""
     for program in ("iptables", "ip6tables"):
         rules = [line for line in _said(f"{program}-save", "-t", "filter").splitlines() if prefix in line]
         jumps = [

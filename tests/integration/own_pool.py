@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -19,6 +21,7 @@ from typing import Any
 import pytest
 
 from stager.helper_client import HelperClient
+from tests.integration.own_builder import remove_chains
 from tests.integration.stager import until
 
 COMMANDS = ("unshare", "nsenter", "setpriv", "mount", "losetup", "fallocate", "mkfs.xfs", "xfs_growfs")
@@ -33,14 +36,16 @@ class OwnPool:
     Args:
         more: further options of the helper.
         before: what the helper's command is started by, such as `setpriv` with its options.
+        process: a process in the namespace, such as dockerd; by default, the namespace is the pool's own.
     """
 
-    def __init__(self, more: Sequence[str] = (), before: Sequence[str] = ()) -> None:
+    def __init__(
+        self, more: Sequence[str] = (), before: Sequence[str] = (), process: int | None = None
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="stager-test-"))  # a socket's path has 107 bytes at most
         self.folder.chmod(0o755)
         self.data = self.folder / "outer" / "data"
-        self.is_seen_by_others = False
-        """Whether it mounts where other processes run. Namespaces that are made meanwhile keep its mounts."""
+        self._process = process
         self._more, self._before = more, before
         self._tag = secrets.token_hex(2)
         self._keeper: subprocess.Popen[bytes] | None = None
@@ -59,6 +64,8 @@ class OwnPool:
     @property
     def process(self) -> int:
         """A process in the namespace."""
+        if self._process is not None:
+            return self._process
         assert self._keeper is not None
         return self._keeper.pid
 
@@ -75,6 +82,8 @@ class OwnPool:
 
     def boot(self) -> None:
         """Start with nothing mounted."""
+        if self._process is not None:
+            return
         self._keeper = subprocess.Popen(KEEPER)
         own = Path("/proc/self/ns/mnt").stat().st_ino
         mounts = Path(f"/proc/{self._keeper.pid}")
@@ -129,9 +138,15 @@ class OwnPool:
             self._helper.terminate()
             self._helper.wait(30)
 
+    def unmount(self) -> None:
+        """Unmount the pool."""
+        self.run("umount", str(self.pool))
+
     def halt(self) -> None:
         """End the helper and all mounts."""
         self.stop()
+        if self._process is not None:
+            self.run("sh", "-c", f"umount --quiet {self.pool}; umount --quiet {self.data.parent}; true")
         if self._keeper is not None:
             self._keeper.kill()
             self._keeper.wait()
@@ -155,9 +170,12 @@ class OwnPool:
     def clean_up(self) -> None:
         try:
             self.halt()
-            if not self.is_seen_by_others:
+            if (
+                self._process is None
+            ):  # namespaces of others that were made meanwhile keep the mounts of another
                 until(lambda: not self.left_over(), "the loop devices are released")
         finally:
+            remove_chains(f"STAGER-{self._tag.upper()}")
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
@@ -175,17 +193,27 @@ def why_not(*more: str) -> str:
     return f"no {', '.join(missing)} here" if missing else ""
 
 
+def dockerd() -> int:
+    """The process that listens at Docker's socket, unix(7). It is in the namespace of dockerd."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect("/var/run/docker.sock")
+        peer = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    pid: int = struct.unpack("3i", peer)[0]
+    return pid
+
+
 @contextmanager
-def own_pool(*more: str, before: Sequence[str] = ()) -> Iterator[OwnPool]:
+def own_pool(*more: str, before: Sequence[str] = (), process: int | None = None) -> Iterator[OwnPool]:
     """A helper with its namespace for as long as the block lasts. Skips where there can be none.
 
     Args:
         more: further options of the helper.
         before: what the helper's command is started by.
+        process: see `OwnPool`.
     """
     if reason := why_not():
         pytest.skip(reason)
-    pool = OwnPool(more, before)
+    pool = OwnPool(more, before, process)
     try:
         pool.boot()
         (pool.folder / "outer").mkdir(mode=0o755)

@@ -53,16 +53,17 @@ class Server:
         return set(self.tried("SELECT rolname FROM pg_roles WHERE rolname LIKE 'preview%'").split())
 
 
-@pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    (tmp_path / "bin").mkdir()
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
-    made = Server(tmp_path / "bin")
-    for statement in blocks("sql")[0].splitlines():
-        made.tried(statement)
-    made.tried(BASE, "shop_base")
-    yield made
-    docker("rm", "--force", "--volumes", made.container)
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("bin")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        made = Server(folder)
+        for statement in blocks("sql")[0].splitlines():
+            made.tried(statement)
+        made.tried(BASE, "shop_base")
+        yield made
+        docker("rm", "--force", "--volumes", made.container)
 
 
 @pytest.fixture

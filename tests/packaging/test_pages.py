@@ -37,7 +37,11 @@ class Home:
         (folder / ".local" / "bin").mkdir(parents=True)
 
     def run(self, script: str) -> str:
-        """What commands in the clone print. The front isn't compiled, and Python is the tests' own."""
+        """Run commands in the clone; returns their output. The front isn't compiled.
+
+        Python is that of the tests. Bash stays the parent, as in a terminal: without `exit`, it would replace
+        itself with the last command.
+        """
         kept = {n: v for n, v in os.environ.items() if not n.startswith(("STAGER_", "PIPX_", "PYTHON"))}
         path = f"{self.folder}/.local/bin:{Path(sys.executable).parent}:{os.environ['PATH']}"
         variables = {
@@ -46,7 +50,7 @@ class Home:
             "PIP_COMPILE": "0",
         }  # fmt: skip
         done = subprocess.run(
-            ["bash", "-eo", "pipefail", "-c", script], cwd=self.clone, env=kept | variables,
+            ["bash", "-eo", "pipefail", "-c", f"{script}\nexit"], cwd=self.clone, env=kept | variables,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             check=False, timeout=280,
         )  # fmt: skip
