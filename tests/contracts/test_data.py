@@ -234,6 +234,19 @@ class TestSnapshots:
             assert all(name.split("/")[0] == "volume" for name in archive.getnames())
         assert await storage.data.sweep() == 0
 
+    async def test_may_be_exported_in_part(self, storage: DataUnderTest) -> None:
+        base = await started(storage, name="ann")
+        for number in range(5):
+            await storage.write(base, f"file{number}", "x" * 100_000)
+        await storage.instances.stop(base.id)
+        await storage.data.save("s1", {"data": BASE})
+        archive = storage.data.export("s1", "data")
+        assert await anext(archive)
+        await archive.aclose()  # type: ignore[attr-defined]
+
+        assert await storage.data.sweep() == 0
+        await storage.data.remove("s1")
+
     async def test_that_are_missing_arent_exported(self, storage: DataUnderTest) -> None:
         with pytest.raises(Fault) as caught:
             await anext(storage.data.export("s1", "data"))

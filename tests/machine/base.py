@@ -16,7 +16,8 @@ from stager.domain.environment import Environment, EnvironmentKey, Instance, Ins
 from stager.domain.pull_requests.events import CommentAdded
 from stager.domain.pull_requests.rules import Rules
 from stager.domain.recipe import Recipe
-from stager.domain.service import MAIN_SERVICE, Mount, ServiceSpec
+from stager.domain.service import MAIN_SERVICE, Mount, ServiceSpec, VolumePolicy
+from stager.domain.snapshot import DataRules
 from stager.domain.source import Access, Change, Trust
 from stager.domain.stack import StackDeclaration
 from stager.ports.source import Origin
@@ -42,6 +43,8 @@ SAID_BY_HEAD, SAID_BY_BASE = "SAID_BY_HEAD", "SAID_BY_BASE"
 """Variables that the repository's own file sets, in the heads of pull requests and on the base branch."""
 BASE = "b" * 40
 """The commit of the base branch, and of those that are launched by name."""
+MASK = "mask it"
+"""The masking script of the database."""
 STOPS_ALLOWED = 4
 """How often in a row one revision is stopped from outside: after the next, it rightly counts as broken."""
 
@@ -60,6 +63,7 @@ class Terms:
         builds: whether it builds its images.
         at_once: how many at a time.
         services: whether the application has a database and a routed service besides.
+        clones: whether the database's volume is cloned from masked snapshots.
     """
 
     forks: ForkMode = "approve"
@@ -67,6 +71,7 @@ class Terms:
     builds: bool = False
     at_once: int = 2
     services: bool = False
+    clones: bool = False
 
     @property
     def application(self) -> Application:
@@ -79,7 +84,11 @@ class Terms:
             build=Recipe(secrets=dict([SECRET])) if self.builds else None,
             repository_file=OWN_FILE if self.builds else "",
             repository_file_keys=frozenset({"env"}),
-            declared=StackDeclaration(SERVICES if self.services else ()),
+            declared=StackDeclaration(
+                SERVICES if self.services else (),
+                volumes={"data": VolumePolicy.CLONE} if self.clones else {},
+            ),
+            data=DataRules(keep=3, mask={"db": MASK} if self.clones else {}),
             fork_images=tuple(service.image for service in SERVICES),
         )
 

@@ -14,6 +14,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.length import length
 from tests.machine.installation import Installation, Machine, OutOfTouch, WithServices
+from tests.machine.snapshots import WithSnapshots
 
 
 @pytest.mark.parametrize(
@@ -22,6 +23,7 @@ from tests.machine.installation import Installation, Machine, OutOfTouch, WithSe
         (Installation, 150),
         (OutOfTouch, 150),
         (WithServices, 40),
+        (WithSnapshots, 30),
     ],  # with services, each takes four times as long
 )
 def test_any_history_ends_with_what_is_open_running(machine: type[Machine], histories: int) -> None:

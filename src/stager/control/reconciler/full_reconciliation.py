@@ -140,7 +140,7 @@ class FullReconciliation:
             own_hosts = {environment.host, *hosts.get(environment.id, {}).values()}
             has_no_route = not own_hosts <= routes.keys()
             is_paged = isinstance(routes.get(environment.host), Page)
-            if _is_removed(environment) and environment.id not in survey and is_paged:
+            if _is_removed(environment) and environment.id not in survey and is_paged and not has_no_route:
                 if before is None:
                     self._change_feed.changed(environment.id)  # its removal may not have been reported
                 continue

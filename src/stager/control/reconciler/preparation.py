@@ -142,13 +142,13 @@ class Preparation:
         external: Mapping[str, str],
     ) -> Deployment:
         """Store the services with their hosts and inputs."""
+        cloned = await self._cloned(environment, resolved.services)
         routed = [each.name for each in resolved.services if each.spec.port and not each.is_main]
         hosts = await self._allot(environment, routed)
-        epoch = environment.volume_epoch
-        hosted = [
-            replace(each, host=hosts.get(each.name, ""), volume_epoch=epoch) for each in resolved.services
-        ]
-        services = with_kept(await self._cloned(environment, hosted))
+        services = with_kept(
+            replace(each, host=hosts.get(each.name, ""), volume_epoch=environment.volume_epoch)
+            for each in cloned
+        )
         application = self._context.application(environment, resolved.deployment)
         deployment = replace(resolved.deployment, services=services)
         launch = self._launch(environment, deployment, application, amended, external)

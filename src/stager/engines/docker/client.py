@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import aiodocker
@@ -27,10 +27,12 @@ def connect(address: str) -> aiodocker.Docker:
     return aiodocker.Docker(url=address, timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT))
 
 
-def request(
+@asynccontextmanager
+async def request(
     docker: aiodocker.Docker, path: str, method: str = "GET", **options: Any
-) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-    """Make a call that aiodocker has no method for, or whose body or answer its method changes.
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """Make a call that aiodocker has no method for, or whose body or answer its method changes. The answer
+    needn't be read to its end.
 
     Args:
         path: without the version, such as `containers/json`.
@@ -39,7 +41,9 @@ def request(
     Raises:
         DockerError: Docker refuses.
     """
-    return docker._query(path, method, **options)  # noqa: SLF001 (aiodocker's only way)
+    # aiodocker's only way
+    async with docker._query(path, method, **options) as response, response:  # noqa: SLF001
+        yield response
 
 
 async def request_json(docker: aiodocker.Docker, path: str, method: str = "GET", **options: Any) -> Any:

@@ -1,0 +1,199 @@
+"""Docker is killed in the middle of a snapshot, a clone and a workbench's script."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from stager.domain.environment import Instance
+from stager.domain.errors import Retry, StagerError
+from stager.domain.service import Mount
+from stager.engines.docker import (
+    DockerData,
+    DockerImages,
+    DockerInstances,
+    DockerWorkbench,
+    NetworkPool,
+    connect,
+)
+from stager.engines.docker.data.archives import Archives
+from stager.engines.docker.data.volumes import Volumes
+from stager.ports.clock import RandomIds
+from stager.ports.data import VolumeKey
+from stager.ports.engine import Clone, InstanceSpec
+from tests.contracts.engines import POOL, instance_labels, spec_of, with_settings
+from tests.integration.images import APPLICATION
+from tests.integration.own_engine import OwnEngine
+from tests.integration.stager import docker
+
+pytestmark = pytest.mark.docker
+
+T = TypeVar("T")
+BASE = VolumeKey("e1", "data")
+RUNS = "trap 'exit 0' TERM; while :; do sleep 0.05; done"
+FILL = "head -c 30000000 /dev/urandom > /data/large; cd /data; sha256sum large > sum; sync"
+CHECK = "cd /data && sha256sum -c sum"
+
+
+class Storage:
+    """Docker, with snapshots in a folder."""
+
+    def __init__(self, engine: OwnEngine, folder: Path) -> None:
+        self.installation = f"test-{RandomIds().new()}"
+        self.docker = connect(engine.url)
+        self.data = DockerData(self.docker, self.installation, folder)
+        volumes = self.data.volumes
+        networks = NetworkPool(self.docker, self.installation, POOL, 28)
+        self.instances = DockerInstances(self.docker, self.installation, networks, volumes=volumes)
+        self.workbench = DockerWorkbench(self.docker, self.installation, volumes, self.data.benches)
+
+    async def spec(self, environment: str, snapshot: str = "") -> InstanceSpec:
+        image = await DockerImages(self.docker).resolve(APPLICATION)
+        spec = spec_of(instance_labels(environment, service="db"), image, ("sh", "-c", RUNS))
+        spec = with_settings(spec, mounts=(Mount("/data", volume="data"),))
+        clones = {"data": Clone(snapshot, "data")} if snapshot else {}
+        return replace(spec, clones=clones, fresh_volumes=frozenset(clones))
+
+    async def run(self, instance: Instance, script: str) -> None:
+        ran = await self.instances.run(instance.id, ("sh", "-c", script), 60.0)
+        assert ran.exit_code == 0, ran.output
+
+    def left(self) -> set[str]:
+        """The names of containers and volumes that aren't an environment's."""
+        ours = f"label=stager.installation={self.installation}"
+        rows = docker("ps", "--all", "--filter", ours, "--format", "{{json .}}").splitlines()
+        containers = {json.loads(row)["Names"] for row in rows if "stager.environment" not in row}
+        volumes = docker("volume", "ls", "--filter", ours, "--format", "{{.Name}}").split()
+        return containers | {each for each in volumes if "-e1-" not in each and "-e2-" not in each}
+
+
+@pytest.fixture
+async def storage(engine: OwnEngine, tmp_path: Path) -> AsyncIterator[Storage]:
+    storage = Storage(engine, tmp_path / "snapshots")
+    yield storage
+    await storage.docker.close()
+
+
+async def stopped(storage: Storage) -> Instance:
+    """A stopped instance with data."""
+    base = await storage.instances.start((await storage.instances.create(await storage.spec("e1"))).id)
+    await storage.run(base, FILL)
+    assert await storage.instances.stop(base.id) == 0
+    return base
+
+
+def kill_while_reading(engine: OwnEngine, patch: pytest.MonkeyPatch) -> None:
+    read = Archives.read
+
+    async def cut(self: Archives, volume: str) -> AsyncGenerator[bytes]:
+        async for piece in read(self, volume):
+            yield piece
+            engine.kill9()
+
+    patch.setattr(Archives, "read", cut)
+
+
+def kill_while_writing(engine: OwnEngine, patch: pytest.MonkeyPatch) -> None:
+    write = Archives.write
+
+    async def cut(archive: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+        async for piece in archive:
+            yield piece
+            engine.kill9()
+
+    async def write_some(self: Archives, volume: str, archive: AsyncIterator[bytes]) -> None:
+        await write(self, volume, cut(archive))
+
+    patch.setattr(Archives, "write", write_some)
+
+
+def kill_before_writing(engine: OwnEngine, patch: pytest.MonkeyPatch) -> None:
+    write = Archives.write
+
+    async def write_late(self: Archives, volume: str, archive: AsyncIterator[bytes]) -> None:
+        engine.kill9()
+        await write(self, volume, archive)
+
+    patch.setattr(Archives, "write", write_late)
+
+
+def kill_after_writing(engine: OwnEngine, patch: pytest.MonkeyPatch) -> None:
+    remove = Volumes.remove
+
+    async def remove_late(self: Volumes, name: str) -> bool:
+        if ".filling-" in name:
+            engine.kill9()
+        return await remove(self, name)
+
+    patch.setattr(Volumes, "remove", remove_late)
+
+
+async def test_a_snapshot_is_complete_or_missing(
+    engine: OwnEngine, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await stopped(storage)
+    with monkeypatch.context() as patch:
+        kill_while_reading(engine, patch)
+        with pytest.raises(Retry):
+            await storage.data.save("s1", {"data": BASE})
+    engine.start()
+
+    assert await storage.data.snapshots() == {}
+    await storage.data.sweep()
+    assert storage.left() == set()
+    await storage.data.save("s1", {"data": BASE})
+    created = await storage.instances.create(await storage.spec("e2", "s1"))
+    await storage.run(await storage.instances.start(created.id), CHECK)
+
+
+@pytest.mark.parametrize("kill", [kill_before_writing, kill_while_writing, kill_after_writing])
+async def test_a_clone_is_complete(
+    engine: OwnEngine,
+    storage: Storage,
+    monkeypatch: pytest.MonkeyPatch,
+    kill: Callable[[OwnEngine, pytest.MonkeyPatch], None],
+) -> None:
+    await stopped(storage)
+    await storage.data.save("s1", {"data": BASE})
+    spec = await storage.spec("e2", "s1")
+    with monkeypatch.context() as patch:
+        kill(engine, patch)
+        with pytest.raises(StagerError):
+            await storage.instances.create(spec)
+    engine.start()
+
+    created = await storage.instances.create(spec)
+    await storage.run(await storage.instances.start(created.id), CHECK)
+    await storage.data.sweep()
+    assert storage.left() == set()
+
+
+async def test_a_workbench_leaves_nothing(engine: OwnEngine, storage: Storage) -> None:
+    await stopped(storage)
+    await storage.data.save("s1", {"data": BASE})
+    await storage.workbench.open("b1", {"data": Clone("s1", "data")})
+    running = asyncio.ensure_future(
+        storage.workbench.run("b1", await storage.spec("e1"), None, "sleep 60", {}, 60.0)
+    )
+    async with asyncio.timeout(30):
+        while not any(each.endswith("-b1-db") for each in storage.left()):
+            await asyncio.sleep(0.1)
+    engine.kill9()
+    with pytest.raises(Retry):
+        await running
+    with suppress(Retry):
+        await storage.workbench.close("b1")
+    engine.start()
+
+    await storage.workbench.close("b1")
+    await storage.data.sweep()
+    assert storage.left() == set()
+    created = await storage.instances.create(await storage.spec("e2", "s1"))
+    await storage.run(await storage.instances.start(created.id), CHECK)
