@@ -18,6 +18,7 @@ MATCHERS = {"compile", "search", "match", "fullmatch", "sub", "subn", "split", "
 MADE_OF_OUR_OWN = {
     "cli/up/variables.py": "re.escape of each name",
     "helper/firewall/firewall.py": "forms of the helper's own command line, which root writes",
+    "helper/data/storage.py": "the names of the pool's own folders",
     "helper/shapes.py": "forms of the verbs' fields",
     "helper/firewall/tables.py": "names of the helper's own chains",
     "engines/docker/build/builder.py": "re.escape of each word",

@@ -319,6 +319,16 @@ class TestDescription:
             (ENVIRONMENTS + "/{environment}/share-links", "get"),
             (ENVIRONMENTS + "/{environment}/share-links", "post"),
             (ENVIRONMENTS + "/{environment}/share-links/{link}", "delete"),
+            (ENVIRONMENTS + "/{environment}/data", "get"),
+            (ENVIRONMENTS + "/{environment}/reset", "post"),
+            ("/api/v1/snapshots", "get"),
+            ("/api/v1/snapshots", "post"),
+            ("/api/v1/snapshots/restore", "post"),
+            ("/api/v1/snapshots/{snapshot}", "get"),
+            ("/api/v1/snapshots/{snapshot}", "delete"),
+            ("/api/v1/snapshots/{snapshot}/use", "post"),
+            ("/api/v1/snapshots/{snapshot}/use", "delete"),
+            ("/api/v1/snapshots/{snapshot}/volumes/{volume}", "get"),
         }
 
     async def test_names_every_status_and_media_type_that_is_answered(self, web: WebHarness) -> None:
