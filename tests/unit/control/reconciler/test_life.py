@@ -592,7 +592,10 @@ class TestRemoval:
             def kinds() -> set[StateKind]:
                 return {kind for (of, kind) in harness.store._tables.state if of == environment.id}
 
-            of_others = {StateKind.SNAPSHOT, StateKind.EXTERNAL}  # seeding and server hooks, which this has not
+            of_others = {
+                StateKind.SNAPSHOT,
+                StateKind.EXTERNAL,
+            }  # seeding and server hooks, which this has not
             assert kinds() == set(StateKind) - of_others
             assert not [name for name in harness.store._tables.facts if environment.id in name]
             await harness.deliver(harness.forge.close(event))
