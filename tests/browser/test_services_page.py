@@ -39,7 +39,7 @@ def test_sizes_of_volumes_are_computed_once(make_stager: MakeStager, page: Page)
 
     look(page, url)
     page.on("request", note)
-    page.get_by_role("link", name="Show the volumes and their sizes").click()
+    page.get_by_role("link", name="Show the volumes, their sizes and what has changed").click()
     expect(page.locator("#volumes")).to_contain_text("until the preview is removed")
     with page.expect_request(lambda request: request.url == url and request.resource_type == "fetch"):
         pass  # the page refreshes itself

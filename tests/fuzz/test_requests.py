@@ -62,12 +62,18 @@ def test_every_reader_finds_the_same_requests(data: bytes, cuts: list[int]) -> N
             assert found == strict, reader
 
 
+def facts_of(head: RequestHead) -> list[object]:
+    """Everything that the front knows of a request; a head has no equality of its own."""
+    names = ("method", "target", "minor", "host", "authority", "lines", "special", "length")
+    return [getattr(head, name) for name in (*names, "keep_alive", "upgrade", "marked")]
+
+
 @LENGTH
 @given(ANYTHING, CUTS)
 def test_it_is_the_same_however_it_is_cut(data: bytes, cuts: list[int]) -> None:
     heads, wire = passed_on(data, cuts)
     heads_at_once, wire_at_once = passed_on(data, [])
-    assert heads == heads_at_once
+    assert [facts_of(head) for head in heads] == [facts_of(head) for head in heads_at_once]
     # Of a chunk that turns out to be malformed, the beginning may be on its way already.
     assert wire.startswith(wire_at_once)
 

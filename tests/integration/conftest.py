@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -11,14 +12,17 @@ from typing import Any
 
 import pytest
 
+from stager.engines.docker.network.pool import tag_of
 from tests.integration.github import Github, running_github
 from tests.integration.images import application_image
 from tests.integration.installed import installed
+from tests.integration.namespaces import Helper
 from tests.integration.own_engine import NoEngineError, OwnEngine, own_engine
 from tests.integration.stager import StagerUnderTest
 from tests.unit.front.harness import App
 
 MakeStager = Callable[..., StagerUnderTest]
+Guarded = Callable[..., tuple[StagerUnderTest, Helper]]
 
 
 @pytest.fixture(scope="session")
@@ -123,3 +127,42 @@ def engine(second_engine: OwnEngine, monkeypatch: pytest.MonkeyPatch) -> OwnEngi
     second_engine.resume()
     monkeypatch.setenv("DOCKER_HOST", second_engine.url)
     return second_engine
+
+
+@pytest.fixture
+def guarded(make_stager: MakeStager, tmp_path: Path) -> Iterator[Guarded]:
+    """Makes a Stager, not started, and a helper for it alone."""
+    with contextlib.ExitStack() as stack:
+
+        def make(**configuration: Any) -> tuple[StagerUnderTest, Helper]:
+            folder = tmp_path / f"helper{secrets.token_hex(2)}"
+            folder.mkdir()
+            given = {"helper": "auto", "helper_socket": f"{folder}/helper.sock", **configuration}
+            stager = make_stager(start=False, **given)
+            chains = f"STAGER-{secrets.token_hex(3).upper()}"
+            helper = Helper(
+                folder, (), f"--chains={chains}", f"--tag={tag_of(stager.installation)}",
+                f"--log-group={secrets.randbelow(60_000) + 1000}", "--check-every=0.2",
+                "--builder-link=pvfnone",
+            )  # fmt: skip
+            stack.callback(without_rules, chains)
+            stack.callback(helper.stop)
+            helper.start()
+            return stager, helper
+
+        yield make
+
+
+def without_rules(chains: str, *enter: str) -> None:
+    """Remove a helper's rules from this machine, and nothing else."""
+    for command in ("iptables", "ip6tables"):
+        run = [*enter, command, "-w"]
+        saved = subprocess.run([*enter, f"{command}-save"], capture_output=True, text=True, check=True).stdout
+        lines = saved.splitlines()
+        for line in lines:
+            if line.startswith("-A ") and f" -j {chains}-" in line and not line.startswith(f"-A {chains}-"):
+                subprocess.run([*run, "-D", *line.split()[1:]], check=True)
+        ours = [line[1:].split()[0] for line in lines if line.startswith(f":{chains}-")]
+        for flag in ("-F", "-X"):
+            for chain in ours:
+                subprocess.run([*run, flag, chain], check=True)

@@ -117,7 +117,13 @@ def test_a_first_run_without_a_file(image: str, make_stager: MakeStager, github:
         form = {"source": "github", "repository": "acme/shop", "build": "image", "image": image}
         answer = browser.post("/setup/application", data={**form, "port": "3000"})
         assert "shop is added" in answer.text, answer.text
-        until(lambda: browser.get("/setup/application/shop").status_code == 200, "it is restarted")
+        until(lambda: _is_known(browser, "my-branch"), "it is restarted, and the preview is launched")
         live = stager.wait_for("my-branch", "live")
         until(lambda: live["url"] in "".join(github.comments(number)), "the comment says where it is")
         assert "my-branch" in browser.get("/setup/application/shop").text
+
+
+def _is_known(browser: httpx.Client, name: str) -> bool:
+    """Whether there is a preview of this name; not while the control plane restarts."""
+    answer = browser.get("/api/v1/environments")
+    return answer.is_success and any(each["name"] == name for each in answer.json())

@@ -11,7 +11,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,53 +19,12 @@ import pytest
 
 from stager.domain.profile import ProfileName
 from stager.engines.docker.network.pool import bridge_of, tag_of
-from tests.integration.conftest import MakeStager
+from tests.integration.conftest import Guarded, MakeStager
 from tests.integration.images import application_image, base_image
 from tests.integration.namespaces import CONNECT, Helper, Namespace, needs_namespaces
 from tests.integration.stager import StagerUnderTest, docker, until
 
 pytestmark = [pytest.mark.docker, needs_namespaces]
-
-Guarded = Callable[..., tuple[StagerUnderTest, Helper]]
-
-
-@pytest.fixture
-def guarded(make_stager: MakeStager, tmp_path: Path) -> Iterator[Guarded]:
-    """Makes a Stager, not started, and a helper for it alone."""
-    with contextlib.ExitStack() as stack:
-
-        def make(**configuration: Any) -> tuple[StagerUnderTest, Helper]:
-            folder = tmp_path / f"helper{secrets.token_hex(2)}"
-            folder.mkdir()
-            given = {"helper": "auto", "helper_socket": f"{folder}/helper.sock", **configuration}
-            stager = make_stager(start=False, **given)
-            chains = f"STAGER-{secrets.token_hex(3).upper()}"
-            helper = Helper(
-                folder, (), f"--chains={chains}", f"--tag={tag_of(stager.installation)}",
-                f"--log-group={secrets.randbelow(60_000) + 1000}", "--check-every=0.2",
-                "--builder-link=pvfnone",
-            )  # fmt: skip
-            stack.callback(_without, chains)
-            stack.callback(helper.stop)
-            helper.start()
-            return stager, helper
-
-        yield make
-
-
-def _without(chains: str, *enter: str) -> None:
-    """Remove a helper's rules from this machine, and nothing else."""
-    for command in ("iptables", "ip6tables"):
-        run = [*enter, command, "-w"]
-        saved = subprocess.run([*enter, f"{command}-save"], capture_output=True, text=True, check=True).stdout
-        lines = saved.splitlines()
-        for line in lines:
-            if line.startswith("-A ") and f" -j {chains}-" in line and not line.startswith(f"-A {chains}-"):
-                subprocess.run([*run, "-D", *line.split()[1:]], check=True)
-        ours = [line[1:].split()[0] for line in lines if line.startswith(f":{chains}-")]
-        for flag in ("-F", "-X"):
-            for chain in ours:
-                subprocess.run([*run, flag, chain], check=True)
 
 
 @pytest.fixture

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import MakeStager
+from tests.integration.conftest import Guarded
 from tests.integration.images import service_image
+from tests.integration.namespaces import needs_namespaces
 from tests.integration.stager import StagerUnderTest, docker, until
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, needs_namespaces]
 
 SERVICES = {
     "store": {"image": "stager-test/app:1", "command": ["python3", "/server.py"], "health": 3000},
@@ -92,9 +93,12 @@ class Preview:
                     sniffer.wait()
 
 
-def test_no_packet_and_no_row_gets_from_one_to_the_other(make_stager: MakeStager, tmp_path: Path) -> None:
+def test_no_packet_and_no_row_gets_from_one_to_the_other(guarded: Guarded, tmp_path: Path) -> None:
+    """With the root helper: Docker removes its isolation for a moment whenever a network is created."""
     database = {"database": service_image("postgres")}
-    stager = make_stager(images={"shop": {"services": {**database, **SERVICES}, "memory": "512m"}})
+    images = {"shop": {"services": {**database, **SERVICES}, "memory": "512m"}}
+    stager, _ = guarded(images=images, helper="required")
+    stager.start()
     stager.launched("a")
     stager.launched("b")
     a, b = Preview(stager, "a"), Preview(stager, "b")

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,10 +68,10 @@ class Home:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[Home]:
-    made = Home(tmp_path / "home")
-    yield made
-    shutil.rmtree(tmp_path / "home")
+def home() -> Iterator[Home]:
+    """In a folder with a short path, because the path of a socket in it has 107 bytes at most (unix(7))."""
+    with tempfile.TemporaryDirectory(prefix="stager-") as folder:
+        yield Home(Path(folder))
 
 
 @alone
