@@ -114,8 +114,18 @@ class OwnEngine:
             self._remove_all(["ps", "--all"], ["rm", "--force"])
             self._remove_all(["network", "ls", "--filter=type=custom"], ["network", "rm"])
             self.stop()
+        self._end_shims()
         subprocess.run(["ip", "link", "delete", self._bridge], capture_output=True, check=False)
         shutil.rmtree(self._folder)
+
+    def _end_shims(self) -> None:
+        """End the processes between containerd and its containers (containerd-shim) that a killed one left."""
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                if f"{self._folder}/exec/containerd/containerd.sock".encode() in path.read_bytes().split(
+                    b"\0"
+                ):
+                    os.kill(int(path.parent.name), signal.SIGKILL)
 
     def _remove_all(self, found_by: list[str], removed_by: list[str]) -> None:
         docker = ["docker", "--host", self.url]
