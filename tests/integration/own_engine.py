@@ -119,12 +119,11 @@ class OwnEngine:
         shutil.rmtree(self._folder)
 
     def _end_shims(self) -> None:
-        """End the processes between containerd and its containers (containerd-shim) that a killed one left."""
+        """End the processes between containerd and its containers that a killed engine left."""
+        address = f"{self._folder}/exec/containerd/containerd.sock".encode()
         for path in Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):  # it has ended meanwhile
-                if f"{self._folder}/exec/containerd/containerd.sock".encode() in path.read_bytes().split(
-                    b"\0"
-                ):
+                if address in path.read_bytes().split(b"\0"):
                     os.kill(int(path.parent.name), signal.SIGKILL)
 
     def _remove_all(self, found_by: list[str], removed_by: list[str]) -> None:
