@@ -243,8 +243,8 @@ event loop read it, 15 ms until its write began, less than 1 ms for write and co
 event loop continued. So neither the queue of writes nor the disk is the cause.
 
 A burst of deliveries therefore defers their processing, the reconciliation and the start of containers until
-it is over, for two seconds at most; the figures above are from before that. On the same machine it lowered
-the 99th percentile beside container churn in each of four alternating rounds (median 2.2 s to 1.6 s). What
+it is over, for two seconds at most. On the same busy machine it lowered the 99th percentile beside container
+churn in each of four alternating rounds (median 2.2 s to 1.6 s). What
 remains is the share of other processes: only a higher priority would change it, and only root can set one.
 """
 
