@@ -178,12 +178,12 @@ class Server:
         wait_until(lambda: self.ask("localhost", "/readyz")[0] == 200, "Stager isn't ready (/readyz)")
 
     def stop(self) -> None:
-        """Stop it, if it runs, and remove every container, network and image of this installation."""
+        """Stop it, if it runs, and remove every container, network, volume and image of this installation."""
         try:
             if self.config.exists():
                 self._command("stop")
         finally:
-            for kind in ("container", "network", "image"):
+            for kind in ("container", "network", "volume", "image"):
                 wait_until(partial(self._removed, kind), f"There are still {kind}s of the demo")
 
     def ask(self, host: str, path: str = "/") -> tuple[int, str]:
@@ -202,7 +202,7 @@ class Server:
             connection.close()
 
     def resources(self, kind: str, *filters: str) -> list[str]:
-        """The ids of this installation's containers, networks or images."""
+        """The ids of this installation's containers, networks, volumes or images."""
         identity = self.state / "instance_id"
         if not identity.exists():
             return []  # It was never started.
@@ -222,7 +222,7 @@ class Server:
 
     def _removed(self, kind: str) -> bool:
         """Remove the resources of this kind, and return whether there were none."""
-        remove = {"container": ("--force", "--volumes"), "network": (), "image": ("--force",)}[kind]
+        remove = {"container": ("--force", "--volumes"), "image": ("--force",)}.get(kind, ())
         if ids := self.resources(kind):
             subprocess.run(["docker", kind, "rm", *remove, *set(ids)], capture_output=True, check=False)
         return not ids

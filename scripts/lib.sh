@@ -536,11 +536,13 @@ removed_rules() {
   echo COMMIT
 }
 
-# remove_labelled LABEL: the containers, then the networks, that bear this label (name, or name=value).
+# remove_labelled LABEL: the containers, then the networks and volumes, that bear this label (name, or name=value).
 remove_labelled() {
   local ids
   mapfile -t ids < <(docker ps --all --quiet --filter "label=$1")
   if [ "${#ids[@]}" -gt 0 ]; then docker rm --force --volumes "${ids[@]}" >/dev/null; fi
   mapfile -t ids < <(docker network ls --quiet --filter "label=$1")
   if [ "${#ids[@]}" -gt 0 ]; then docker network rm "${ids[@]}" >/dev/null; fi
+  mapfile -t ids < <(docker volume ls --quiet --filter "label=$1")
+  if [ "${#ids[@]}" -gt 0 ]; then docker volume rm "${ids[@]}" >/dev/null; fi
 }
