@@ -32,7 +32,7 @@ def is_upload(request: Request) -> bool:
 
 
 class Uploads:
-    """Receives files into a folder. Whoever gets one removes it.
+    """Receives files into a folder. The caller removes each file that it gets.
 
     Args:
         folder: of nothing but uploads; it is created when it is needed.

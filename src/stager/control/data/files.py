@@ -93,7 +93,7 @@ class SnapshotFiles:
             before = await self._store.read(lambda tx: tx.snapshots())
             files = await self._data.snapshots()
             for snapshot in before:
-                now = await self._store.read(lambda tx, id_=snapshot.id: tx.snapshot(id_))  # type: ignore[misc]
+                now = await self._read(snapshot.id)
                 if now is not None and now.state is snapshot.state and not is_active(snapshot.id):
                     await self._repair(now, has_files=snapshot.id in files)
             known = {snapshot.id for snapshot in before}
@@ -101,6 +101,9 @@ class SnapshotFiles:
                 if id_ not in known and not is_active(id_):
                     await self._adopt(id_, record)
         await self._data.sweep()
+
+    async def _read(self, snapshot: str) -> Snapshot | None:
+        return await self._store.read(lambda tx: tx.snapshot(snapshot))
 
     async def _repair(self, snapshot: Snapshot, *, has_files: bool) -> None:
         match snapshot.state:

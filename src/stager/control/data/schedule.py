@@ -38,9 +38,12 @@ class SnapshotSchedule:
         """Begin the snapshots that are due."""
         for application in self._applications:
             if (schedule := application.data.schedule) is not None:
-                due = _last_due(schedule, self._clock.now().astimezone()).isoformat()
-                if await self._store.write(lambda tx, a=application, d=due: _is_due(tx, a, d)):  # type: ignore[misc]
+                if await self._is_due(application, schedule):
                     await self._begin(application, schedule)
+
+    async def _is_due(self, application: Application, schedule: Schedule) -> bool:
+        due = _last_due(schedule, self._clock.now().astimezone()).isoformat()
+        return await self._store.write(lambda tx: _is_due(tx, application, due))
 
     async def _begin(self, application: Application, schedule: Schedule) -> None:
         try:
