@@ -1,8 +1,8 @@
 """Random histories of an installation, at length: the real control plane over fakes and on virtual time.
 
 For any events in any order, and wherever the control plane is killed: once the faults stop, exactly what is
-open and may run is running, at its newest revision, and nothing is left over. Unapproved code from forks never
-runs.
+open and may run is running, at its newest revision, and nothing is left over. Unapproved code from forks
+never runs.
 
 `LONGER=30 pytest --timeout=0 tests/machine/test_fakes.py` plays thirty times as many of them.
 """

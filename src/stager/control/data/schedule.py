@@ -37,9 +37,9 @@ class SnapshotSchedule:
     async def run(self) -> None:
         """Begin the snapshots that are due."""
         for application in self._applications:
-            if (schedule := application.data.schedule) is not None:
-                if await self._is_due(application, schedule):
-                    await self._begin(application, schedule)
+            schedule = application.data.schedule
+            if schedule is not None and await self._is_due(application, schedule):
+                await self._begin(application, schedule)
 
     async def _is_due(self, application: Application, schedule: Schedule) -> bool:
         due = _last_due(schedule, self._clock.now().astimezone()).isoformat()
