@@ -12,7 +12,10 @@ from typing import Any, Literal
 
 from stager.domain.identity.access_policy import AccessPolicy, policy_from_wire, policy_to_wire
 
-PageState = Literal["starting", "failed", "stopped", "gone", "refused"]
+PageState = Literal["starting", "failed", "stopped", "gone", "refused", "asleep", "waking"]
+
+_ASLEEP = frozenset({"asleep", "waking"})
+_SOON = _ASLEEP | {"starting", "failed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,12 @@ class Health:
 def needs_ingress_port(target: Target | None) -> bool:
     """Whether the target has a running instance, or will have one soon. A host whose environment was stopped
     or removed needs no ingress port."""
-    return isinstance(target, Endpoint) or (target is not None and target.state in {"starting", "failed"})
+    return isinstance(target, Endpoint) or (target is not None and target.state in _SOON)
+
+
+def is_asleep(target: Target | None) -> bool:
+    """Whether a request to the target wakes its environment and is held until that is awake."""
+    return isinstance(target, Page) and target.state in _ASLEEP
 
 
 def normalise_host(host: str) -> str:
