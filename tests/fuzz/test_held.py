@@ -1,5 +1,5 @@
-"""Clients of a host that falls asleep and wakes again and again, and that leave at any moment: those that stay
-get each response once, in order, and nothing is left of the others."""
+"""Clients of a host that falls asleep and wakes again and again, and that leave at any moment: those that
+stay get each response once, in order, and nothing is left of the others."""
 
 from __future__ import annotations
 
@@ -18,7 +18,18 @@ from hypothesis import strategies as st
 
 from stager.domain.route import Page, RouteTable
 from tests.length import length
-from tests.unit.front.harness import DOMAIN, HOST, App, Reader, Request, Rig, Writer, read_response, request, rig
+from tests.unit.front.harness import (
+    DOMAIN,
+    HOST,
+    App,
+    Reader,
+    Request,
+    Rig,
+    Writer,
+    read_response,
+    request,
+    rig,
+)
 
 ASLEEP = Page("asleep")
 RESET = struct.pack("ii", 1, 0)
@@ -68,7 +79,8 @@ def encoded(kind: str) -> tuple[bytes, tuple[str, int]]:
         return request(path, "Connection: keep-alive", minor=0), (path, 0)
     if kind == "chunked":
         return (
-            request(path, "Transfer-Encoding: chunked", method="POST") + b"5\r\nhello\r\n3\r\nyou\r\n0\r\n\r\n",
+            request(path, "Transfer-Encoding: chunked", method="POST")
+            + b"5\r\nhello\r\n3\r\nyou\r\n0\r\n\r\n",
             (path, 8),
         )
     size = 700_000 if kind == "big" else 11

@@ -34,9 +34,7 @@ class Router(Protocol):
             As `apply`.
         """
 
-    async def park(
-        self, before: RouteTable, after: RouteTable, hosts: Collection[str], idle: float
-    ) -> bool:
+    async def park(self, before: RouteTable, after: RouteTable, hosts: Collection[str], idle: float) -> bool:
         """Change the table as `update` does, if these hosts aren't in use (compare-and-set).
 
         A host is in use if its target isn't an endpoint, or has an open request, or was requested within

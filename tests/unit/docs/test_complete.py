@@ -51,7 +51,9 @@ def test_every_reason_has_an_entry_and_every_entry_a_reason() -> None:
 
 def test_sleeping_previews() -> None:
     page = (DOCS / "reference" / "sleeping-previews.md").read_text("utf-8")
-    rows = [re.findall("`([^`]+)`", line) for line in page.splitlines() if line.startswith(("| Link", "| Craw"))]
+    rows = [
+        re.findall("`([^`]+)`", line) for line in page.splitlines() if line.startswith(("| Link", "| Craw"))
+    ]
     assert [names[1:] if names[0] == "User-Agent" else names for names in rows] == [
         list(LINK_PREVIEWS),
         list(CRAWLERS),

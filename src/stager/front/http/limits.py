@@ -27,7 +27,8 @@ class Limits:
     drain_seconds: float = _limit(10.0, "maximum time for open requests when the front stops")
     wake_seconds: float = _limit(60.0, "maximum time to hold a request until its sleeping host is awake")
     navigation_seconds: float = _limit(
-        3.0, "maximum time to hold a browser's request for a page before it gets a page that says why it waits"
+        3.0,
+        "maximum time to hold a browser's request for a page before it gets a page that says why it waits",
     )
     held_requests: int = _limit(2000, "maximum number of held requests")
     held_bytes: int = _limit(128 << 20, "maximum size of all held requests")

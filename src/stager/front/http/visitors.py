@@ -60,9 +60,7 @@ CRAWLERS = (
 `ChatGPT-User`, are visitors. Source: github.com/monperrus/crawler-user-agents."""
 
 _PROGRAMS = re.compile("|".join(map(re.escape, (*LINK_PREVIEWS, *CRAWLERS))).encode(), re.IGNORECASE)
-_IS_PROGRAM: LruCache[bool] = LruCache(
-    lambda agent: _PROGRAMS.search(agent) is not None, max_key_bytes=512
-)
+_IS_PROGRAM: LruCache[bool] = LruCache(lambda agent: _PROGRAMS.search(agent) is not None, max_key_bytes=512)
 _PURPOSES = (b"sec-purpose", b"purpose", b"x-moz")
 """Headers of a prefetch: MDN, "Sec-Purpose"; `Purpose` of older Chromium and Safari, `X-Moz` of older
 Firefox."""

@@ -82,9 +82,7 @@ class FrontClient:
         reply = await self._ask("update", **changes_to_wire(before, after))
         return ports_from_wire(reply["failed_ports"])
 
-    async def park(
-        self, before: RouteTable, after: RouteTable, hosts: Collection[str], idle: float
-    ) -> bool:
+    async def park(self, before: RouteTable, after: RouteTable, hosts: Collection[str], idle: float) -> bool:
         """See `Router.park`."""
         changes = changes_to_wire(before, after)
         return bool((await self._ask("park", **changes, hosts=sorted(hosts), idle=idle))["parked"])

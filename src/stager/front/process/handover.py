@@ -132,9 +132,7 @@ async def handed_connections(channel: socket.socket) -> AsyncGenerator[HandedCon
             try:
                 # The kernel never returns more than one descriptor at a time, each with the first byte of its
                 # header or before.
-                piece, descriptors, _, _ = socket.recv_fds(
-                    channel, _READ_BYTES, 1, socket.MSG_CMSG_CLOEXEC
-                )
+                piece, descriptors, _, _ = socket.recv_fds(channel, _READ_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
             except BlockingIOError:
                 is_readable.clear()
                 await is_readable.wait()

@@ -110,7 +110,9 @@ class Context:
             page = ErrorPage("waking", host)
         if page.state == "asleep":
             page = replace(page, state="waking", message="", hint="")
-        return replace(page, message=message, hint="Repeat the request in a few seconds.") if message else page
+        return (
+            replace(page, message=message, hint="Repeat the request in a few seconds.") if message else page
+        )
 
     def lookup_at_ingress(self, port: int, head: RequestHead) -> Endpoint | ErrorPage:
         """Return the target of a request that arrived at an ingress port.

@@ -22,6 +22,7 @@ from stager.front.table.live_table import LiveTable
 if TYPE_CHECKING:
     from stager.front.proxy.downstream import Downstream
 
+
 class HeldRequest:
     """A request that waits for its host.
 
@@ -56,9 +57,7 @@ class Held:
         publish: sends an event to the control plane.
     """
 
-    def __init__(
-        self, limits: Limits, table: LiveTable, publish: Callable[[dict[str, Any]], None]
-    ) -> None:
+    def __init__(self, limits: Limits, table: LiveTable, publish: Callable[[dict[str, Any]], None]) -> None:
         self.count = 0
         self.inherited: frozenset[str] = frozenset()
         """Hosts whose requests the predecessor of this front holds."""

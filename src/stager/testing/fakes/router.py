@@ -135,20 +135,14 @@ class FakeRouter:
         await self._change(before, after)
         return self._closed()
 
-    async def park(
-        self, before: RouteTable, after: RouteTable, hosts: Collection[str], idle: float
-    ) -> bool:
+    async def park(self, before: RouteTable, after: RouteTable, hosts: Collection[str], idle: float) -> bool:
         await self._turn()
         activity = self._activity()
         for host in hosts:
             target = self.table.routes.get(host)
             if target == after.routes.get(host):
                 continue
-            if (
-                not isinstance(target, Endpoint)
-                or self._open(target)
-                or activity.idle_of([host]) < idle
-            ):
+            if not isinstance(target, Endpoint) or self._open(target) or activity.idle_of([host]) < idle:
                 return False
         await self._change(before, after)
         return True
@@ -175,12 +169,15 @@ class FakeRouter:
             self._changed.notify_all()
 
     def _activity(self) -> Activity:
-        now = asyncio.get_running_loop().time()
         for visit in self._visits:
             self._note(visit)
+        now = asyncio.get_running_loop().time()
         idle = {host: now - at for host, at in self._requested_at.items()}
-        idle |= {host: 0.0 for host, count in self.held.items() if count}
-        return Activity({h: s for h, s in idle.items() if h in self.table.routes}, now - (self._started or 0.0))
+        open_hosts = [*(visit.host for visit in self._visits), *(+self.held)]
+        idle |= {host: 0.0 for host in open_hosts if host in idle or self.held[host]}
+        return Activity(
+            {h: s for h, s in idle.items() if h in self.table.routes}, now - (self._started or 0.0)
+        )
 
     async def drain(self, endpoint: Endpoint, timeout: float) -> int:
         await self._turn()
