@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from tests.contracts.engines import spec_of as spec_of_instance
 from tests.integration.namespaces import Helper, Namespace, helping, needs_namespaces
 from tests.integration.stager import docker
 from tests.integration.swap import NoSwapError, swap_file
+from tests.unit.docs.written import page_sample
 
 pytestmark = [
     pytest.mark.docker,
@@ -176,3 +178,17 @@ async def test_not_of_anothers(engine: DockerUnderTest, helper: Helper) -> None:
     assert memory_of(mine) > HELD
     [found] = await engine.instances.find("e1")
     assert found.state is InstanceState.PAUSED
+
+
+def test_the_pages_swap_file(tmp_path: Path) -> None:
+    """As written, but for place and size."""
+    file, table = tmp_path / "swapfile", tmp_path / "fstab"
+    make = page_sample("memory-of-sleeping-previews.md", "sudo fallocate")
+    keep = page_sample("memory-of-sleeping-previews.md", "echo '/swapfile")
+    written = f"{make}\n{keep}".replace("/swapfile", str(file)).replace("/etc/fstab", str(table))
+    try:
+        subprocess.run(["bash", "-ec", written.replace("sudo ", "").replace("4G", "64M")], check=True)
+        assert str(file) in Path("/proc/swaps").read_text()
+        assert table.read_text() == f"{file} none swap sw 0 0\n"
+    finally:
+        subprocess.run(["swapoff", str(file)], check=False)
