@@ -198,6 +198,21 @@ class TestServed:
             response = await answered(reader)
         assert (response.status, response.interim) == (200, [102])
 
+    @pytest.mark.parametrize("is_asleep", [True, False])
+    async def test_a_client_that_has_sent_all_its_requests(self, sleeper: Sleeper, is_asleep: bool) -> None:
+        """It gets all responses, and the connection is closed after the last one."""
+        if not is_asleep:
+            await sleeper.wake()
+        async with sleeper.front.dial() as (reader, writer):
+            writer.write(request("/1", host=OTHER) + request("/2") + request("/3", host=OTHER))
+            writer.write_eof()
+            assert (await answered(reader)).json["target"] == "/1"
+            if is_asleep:
+                await sleeper.held(1)
+                await sleeper.wake()
+            assert [(await answered(reader)).json["target"] for _ in range(2)] == ["/2", "/3"]
+            assert await asyncio.wait_for(reader.read(), 5) == b""
+
     async def test_the_log_has_the_time_that_it_waited(self, sleeper: Sleeper) -> None:
         asking = asyncio.create_task(sleeper.front.ask("/logged"))
         await sleeper.held(1)
