@@ -208,8 +208,8 @@ class Environment:
         host: the host of its URL, without port. It never changes.
         comment_id: the pull request's comment that Stager keeps up to date; empty before the first.
         approved_sha: the commit that a user with push access approved; empty for none.
-        serving: the generation that visitors reach: the front sends requests to it, or it sleeps and a request
-            wakes it; None when the front shows a page.
+        serving: the generation that visitors reach: the front sends requests to it, or a request wakes it;
+            None when the front shows a page.
         volume_epoch: the generation at which the volumes that are kept were reset; 0 for never.
         has_cloned_data: whether a generation that may run has volumes that were cloned from a snapshot.
         asleep_runs: see `Observed.asleep_runs`.
@@ -315,7 +315,7 @@ class InstanceState(StrEnum):
     CREATED = "created"
     RUNNING = "running"
     PAUSED = "paused"
-    """Frozen: its processes get no CPU, and its run goes on."""
+    """Its processes are frozen. It keeps its run, its memory and its addresses, and answers nothing."""
     STOPPED = "stopped"
 
 
@@ -327,7 +327,7 @@ class Instance:
         id: the engine's id.
         deployment: the id of the deployment that it was created for.
         started_at: the engine's timestamp of the last start, empty if never started.
-        exit_code: of the last run, None while it runs.
+        exit_code: of the last run, None while it runs or is paused.
         memory_exceeded: the memory limit in bytes at which the engine killed a process of the last run; 0 if
             the run ended for another reason.
         endpoint: where it accepts connections, with port 0 if it has no port; None unless it runs.
