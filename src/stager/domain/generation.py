@@ -70,9 +70,12 @@ class Generation:
 
     @property
     def was_put_to_sleep(self) -> bool:
-        """Whether its main instance was put to sleep, and nothing has served since."""
+        """Whether its main instance, which had been healthy, was put to sleep, and nothing has served since."""
         mains = (self.instances.get(service.name) for service in self.services if service.is_main)
-        return any(i is not None and self.observed.was_put_to_sleep(i) for i in mains)
+        return any(
+            i is not None and self.observed.was_put_to_sleep(i) and self.attempt.has_been_healthy(i)
+            for i in mains
+        )
 
     @property
     def routed(self) -> dict[str, Instance | None]:

@@ -412,13 +412,18 @@ class World:
             assert not is_used or is_replaced, "stopped what another generation uses"
 
     def _can_be_woken(self, instance: Instance) -> bool:
-        """Whether it was put to sleep with all of its generation, which wasn't given up."""
-        generation = instance.generation
-        if instance.run not in self.observed.asleep_runs or self.observed.attempt(generation).final:
-            return False
-        asleep = {i.service for i in self.observed.instances if i.run in self.observed.asleep_runs}
-        own = {i.service for i in self.observed.instances if i.generation == generation} & asleep
-        return own >= {s.name for s in self.services(generation) if not s.is_job}
+        """Whether it was put to sleep with all of its generation, which had been healthy and wasn't given up,
+        and no newer one was."""
+        asleep = [i for i in self.observed.instances if i.run in self.observed.asleep_runs]
+        whole = [
+            number
+            for number in {i.generation for i in asleep}
+            if {i.service for i in asleep if i.generation == number}
+            >= {s.name for s in self.services(number) if not s.is_job}
+            and WEB.name in self.observed.attempt(number).healthy_runs
+            and not self.observed.attempt(number).final
+        ]
+        return instance in asleep and instance.generation == max(whole, default=0)
 
     def _may_be_stopped_first(self, instance: Instance) -> bool:
         if not self.observed.service(instance.generation, instance.service).is_stateful:
