@@ -132,7 +132,8 @@ class World:
                 left = {s: to for s, to in self.observed.published.items() if s not in services}
                 recorded = self._recorded_asleep(i for i in self.observed.instances if is_running(i))
                 yield recorded._with(replace(recorded.observed, published=left))
-                yield recorded  # it was killed in between
+                if recorded.key != self.key:
+                    yield recorded  # it was killed in between
                 yield replace(self._recorded_asleep(None), desired=self.desired.resumed())
             case planning.Pause(instances):
                 yield from self._recorded_asleep(instances)._one_by_one(instances, paused)
@@ -159,7 +160,7 @@ class World:
         for instance in instances:
             worlds.append(worlds[-1]._replaced(instance, change(instance)))
         yield worlds.pop()
-        yield from worlds
+        yield from worlds[1:]
 
     def _started(self, generation: int, service: Service) -> Iterator[World]:
         taken = {i.id for i in self.observed.instances}
