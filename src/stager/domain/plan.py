@@ -201,11 +201,11 @@ def _bring_up(desired: Desired, observed: Observed, now: datetime) -> Action | N
     if (repair := _repair_routes(generations, observed)) is not None:
         return repair
     waking = _waking(generations, observed)
-    if observed.asleep_runs and waking is None:
+    if observed.asleep_runs and not waking:
         return EndSleep()
-    target = waking or _target(generations, desired)
+    target = waking[-1] if waking else _target(generations, desired)
     serving = [g for g in generations if g.is_serving and g is not target]
-    coming = [target, *(g for g in generations if waking and g.number == desired.generation)]
+    coming = [g for g in generations if g in (target, *waking) or (waking and g is generations[-1])]
     others = _superseded(coming, serving, observed)
     useless = [i for i in others if not has_passed(i, observed)]
     if useless:
@@ -239,12 +239,12 @@ def _target(generations: Sequence[Generation], desired: Desired) -> Generation:
     return max(candidates, key=lambda g: (not g.attempt.final, g.number), default=wanted)
 
 
-def _waking(generations: Sequence[Generation], observed: Observed) -> Generation | None:
-    """The newest generation that was put to sleep, unless something serves or it can't be brought back."""
+def _waking(generations: Sequence[Generation], observed: Observed) -> list[Generation]:
+    """The generations that were put to sleep and can be brought back, the newest one last; none while
+    something serves."""
     if observed.serving:
-        return None
-    found = [g for g in generations if g.was_put_to_sleep and g.is_complete and not g.attempt.final]
-    return found[-1] if found else None
+        return []
+    return [g for g in generations if g.was_put_to_sleep and g.is_complete and not g.attempt.final]
 
 
 def _superseded(
