@@ -63,9 +63,7 @@ def test_a_request_wakes_a_preview_body_and_all(stager: StagerUnderTest) -> None
     put_to_sleep(stager)
     assert stager.environment("test")["state"] == "asleep"
 
-    answer = stager._client.post(
-        f"{stager.url}/", content=b"x" * SIZE, headers={"Host": stager.host("test")}
-    )
+    answer = stager._client.post(f"{stager.url}/", content=b"x" * SIZE, headers={"Host": stager.host("test")})
     assert (answer.status_code, answer.text) == (200, f"test got {SIZE} bytes")
     assert runs(stager) == before
     assert states(stager) == {"running"}

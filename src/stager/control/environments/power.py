@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 import structlog
 
+from stager.control.environments.capacity import Scheduler, Wake
 from stager.control.environments.desired_state import DesiredState
 from stager.control.environments.lookup import existing
 from stager.control.environments.queries import Queries
-from stager.control.environments.capacity import Scheduler, Wake
 from stager.control.identity.authorizer import Authorizer
 from stager.domain.environment import Depth, Environment
 from stager.domain.identity.actor import Actor
@@ -95,7 +95,8 @@ class Power:
         found = await self._store.read(lambda tx: tx.environment_by_host(host))
         if found is None:
             return
-        if found.desired.is_asleep and await self._store.write(work):
+        if found.desired.is_asleep:
+            await self._store.write(work)
             log.info("wake", environment=found.id, name=found.name, host=host)
         self._wake_worker(found.id)
 

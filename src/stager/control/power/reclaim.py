@@ -53,7 +53,9 @@ class Reclamation:
             try:
                 given_back += await self._power.reclaim(instance.id) or 0
             except StagerError as error:
-                log.warning("reclaim_failed", environment=environment.id, reason=error.reason, error=str(error))
+                log.warning(
+                    "reclaim_failed", environment=environment.id, reason=error.reason, error=error.message
+                )
                 return
         self._done |= environment.asleep_runs
         log.info("memory_reclaimed", environment=environment.id, bytes=given_back)
