@@ -58,7 +58,7 @@ class ByHand:
     async def launch(self, image: str) -> float:
         """Seconds from the first call to the first 200 of a container of this image."""
         begun = perf_counter()
-        address = await self.start(self._spec(self._count + 1, image))
+        address = await self.start(self.spec(image))
         await self._answers(f"http://{address}:{PORT}/")
         return perf_counter() - begun
 
@@ -119,7 +119,9 @@ class ByHand:
                 pass
             await asyncio.sleep(LOOK_EVERY)
 
-    def _spec(self, number: int, image: str) -> InstanceSpec:
+    def spec(self, image: str) -> InstanceSpec:
+        """The next container of this image, as Stager describes it."""
+        number = self._count + 1
         labels = InstanceLabels(
             environment=f"hand-{number}",
             service="web",
