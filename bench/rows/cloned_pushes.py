@@ -19,7 +19,8 @@ from stager.domain.application import Container
 from stager.engines.docker.network.pool import tag_of
 from tests.integration.images import service_image
 from tests.integration.own_pool import OwnPool, dockerd, own_pool, why_not
-from tests.integration.stager import PATIENCE, StagerUnderTest, docker
+from tests.integration.stager import StagerUnderTest, docker
+from tests.integration.test_snapshots import ended
 
 PUSHES = 6
 POOL_SIZE = 8 << 30
@@ -74,9 +75,7 @@ async def _take_snapshot(stager: StagerUnderTest, watcher: Watcher, author: Auth
     await asyncio.to_thread(docker, "exec", database, "sh", "-c", postgres.PREPARE)
     preview = stager.environment("base")["id"]
     made = stager.api("/snapshots", "POST", json={"app": "shop", "preview": preview})
-    async with asyncio.timeout(PATIENCE * 5):
-        while (found := stager.api(f"/snapshots/{made['id']}"))["state"] == "making":
-            await asyncio.sleep(0.2)
+    found = await asyncio.to_thread(ended, stager, made)
     assert found["state"] == "ready", found
     await watcher.remove(["base"])
 

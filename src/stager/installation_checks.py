@@ -58,8 +58,8 @@ def checks_for(
     if settings.routing_strategy == "NginxRoutingStrategy" and settings.nginx.target_dir is not None:
         nginx = settings.nginx
         yield NginxCheck(Nginx(state.path / "nginx", nginx.test_command, nginx.reload_command))
-    if settings.routing_strategy == "HaproxyRoutingStrategy" and settings.haproxy.target_path is not None:
-        haproxy = settings.haproxy
+    haproxy = settings.haproxy
+    if settings.routing_strategy == "HaproxyRoutingStrategy" and haproxy.target_path is not None:
         yield HaproxyCheck(Haproxy(haproxy.test_command, haproxy.reload_command), haproxy.target_path)
     if any(app.repo_owner for app in settings.images.values()) or state.github_app.exists():
         yield _github(settings, state)

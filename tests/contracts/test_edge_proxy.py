@@ -99,7 +99,7 @@ class HaproxyRig:
 
     def upstreams(self) -> Mapping[str, int]:
         found = re.findall(
-            r"^backend stager:(\S+) from stager\n +server front 127\.0\.0\.1:(\d+)$",
+            r"^backend stager:(\S+) from stager\n(?: +(?!server).*\n)* +server preview 127\.0\.0\.1:(\d+)$",
             self._target.read_text(),
             re.MULTILINE,
         )

@@ -1,5 +1,5 @@
-"""Docker is killed in the middle of a snapshot, a clone and a workbench's script, without a data pool and with
-one."""
+"""Docker is killed in the middle of a snapshot, a clone and a workbench's script, without and with a data
+pool."""
 
 from __future__ import annotations
 

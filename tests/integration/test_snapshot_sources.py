@@ -39,7 +39,7 @@ def application(kind: Any, **settings: Any) -> dict[str, Any]:
 
 
 def mariadb(container: str, command: str) -> str:
-    client = 'MYSQL_PWD="$MYSQL_PASSWORD" mariadb --batch --skip-column-names --user="$MYSQL_USER" "$MYSQL_DATABASE"'
+    client = 'MYSQL_PWD="$MYSQL_PASSWORD" mariadb -N -B -u "$MYSQL_USER" "$MYSQL_DATABASE"'
     return docker("exec", container, "sh", "-c", f'{client} --execute="{command}"')
 
 

@@ -129,7 +129,7 @@ async def test_killed_while_clones_are_made_reset_and_removed(stager: StagerUnde
         time.sleep(delay)
         stager.kill9()
         stager.start()
-        until(lambda shown=f"feature {number}": stager.get("feature").text == shown, "it is live")
+        shows(stager, f"feature {number}")
         assert sql(database(stager, "feature"), COUNT) == "1000"
 
     sql(database(stager, "feature"), "DELETE FROM people")
@@ -149,6 +149,11 @@ async def test_killed_while_clones_are_made_reset_and_removed(stager: StagerUnde
     until(lambda: not stager.api("/snapshots"), "and the snapshot")
     assert sql(database(stager, "main"), COUNT) == "1000"
     await only(stager, pool, set())
+
+
+def shows(stager: StagerUnderTest, text: str) -> None:
+    """Wait until the preview shows this."""
+    until(lambda: stager.get("feature").text == text, "it is live")
 
 
 async def only(stager: StagerUnderTest, pool: OwnPool, snapshots: set[str]) -> None:

@@ -44,8 +44,8 @@ class Entry:
         routed: port of its page, which gets a host of its own; None for none.
         target_of: where the data of a tag is, if that differs from `target`.
         not_cloned: absolute paths of files that a clone of its data must not have, by the tag.
-        relaxed: the command of a server that doesn't wait for the disk; empty if there is none. A crash of the
-            machine may break its data.
+        relaxed: the command of a server that doesn't wait for the disk; empty if there is none. A crash of
+            the machine may break its data.
     """
 
     name: str

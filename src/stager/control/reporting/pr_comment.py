@@ -104,7 +104,7 @@ class PullRequestCommentSink:
             found = await self._data.changed(environment.id)
         except StagerError:
             return None
-        sizes = [size for volume, size in found.items() if volume.generation == serving.generation]
+        sizes = [size for volume, size in found.items() if volume.number == serving.generation]
         if not sizes:
             return None
         text = f"{serving.generation} {sum(sizes)}"

@@ -91,8 +91,9 @@ class Data(Section):
     """Whether code from forks gets the data of new snapshots. With `deny`, its volumes start empty."""
 
     durability: Literal["full", "relaxed"] = "full"
-    """With `relaxed`, databases of the catalogue whose volumes have the policy `clone` or `fresh` don't wait for
-    the disk: faster writes, but a crash of the machine may break their data, until the next push or reset."""
+    """With `relaxed`, databases of the catalogue whose volumes have the policy `clone` or `fresh` don't wait
+    for the disk: faster writes, but a crash of the machine may break their data, until the next push or
+    reset."""
 
     min_role: RoleName = Role.DEVELOPER
     """Minimum role for the application to create, choose, download and delete snapshots."""

@@ -75,8 +75,8 @@ class Haproxy(Section):
     """Configuration file that Stager writes, such as `/etc/haproxy/stager/haproxy.cfg`."""
 
     template_path: OptionalPath = None
-    """Jinja template of this file. By default, or if the path ends with `haproxy.cfg.erb` and the file doesn't
-    exist, Stager's own template."""
+    """Jinja template of this file. By default, or if the path ends with `haproxy.cfg.erb` and the file
+    doesn't exist, Stager's own template."""
 
     bind: Annotated[str, AfterValidator(_one_line)] = "*:8080"
     """Address on which HAProxy listens, with its options, in the form of HAProxy's `bind`:
@@ -167,8 +167,8 @@ ingress_ports: 3200-3500
     """Settings of `HaproxyRoutingStrategy`: a mapping, or a list of mappings with one key each."""
 
     ingress_ports: Ports = Field(default=PortRange(3200, 3500), validate_default=True)
-    """Range of loopback ports; each preview with a vhost file or a backend of its own gets one. The environment variables `MIN_PORT`
-    and `MAX_PORT` override it."""
+    """Range of loopback ports; each preview with a vhost file or a backend of its own gets one. The
+    environment variables `MIN_PORT` and `MAX_PORT` override it."""
 
     response_timeout: Annotated[Duration, POSITIVE] = 60.0
     """Time that an application has to start its response after the whole request was sent; then the visitor
