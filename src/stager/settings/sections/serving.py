@@ -128,6 +128,8 @@ routing_strategy: NginxRoutingStrategy
 nginx:
   target_dir: /etc/nginx/sites-enabled
   reload_command: sudo systemctl reload nginx
+haproxy:                     # with routing_strategy: HaproxyRoutingStrategy
+  bind: "*:8080"
 ingress_ports: 3200-3500
 """
 
