@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.row import Row
 from bench.rows import (
+    activity,
     build,
     changes,
     cloned_pushes,
@@ -18,6 +19,7 @@ from bench.rows import (
     resync,
     routes,
     services,
+    thousand,
     up,
     webhook,
 )
@@ -35,8 +37,10 @@ ROWS: tuple[Row, ...] = (
     refresh.ROW,
     crash.ROW,
     proxy.ROW,
+    activity.ROW,
     routes.ROW,
     idle.ROW,
+    thousand.ROW,
     resync.ROW,
     leftovers.ROW,
 )
