@@ -445,12 +445,13 @@ install_helper() {
   printf '%s\n' "#!$(helper_python) -IS" "import sys" "sys.path.insert(0, \"$HELPER.d\")" \
     "from stager.helper.__main__ import main" "main()" >"$shim"
   {
-    as_root rm -rf "$HELPER.d" && as_root install -d -m 755 "$HELPER.d"/stager/helper{,/firewall,/builder,/data} &&
+    as_root rm -rf "$HELPER.d" && as_root install -d -m 755 "$HELPER.d"/stager/helper{,/firewall,/builder,/data,/memory} &&
       as_root install -m 644 "$ROOT/src/stager/__init__.py" "$ROOT/src/stager/version.py" "$HELPER.d/stager" &&
       as_root install -m 644 "$ROOT"/src/stager/helper/*.py "$HELPER.d/stager/helper" &&
       as_root install -m 644 "$ROOT"/src/stager/helper/firewall/*.py "$HELPER.d/stager/helper/firewall" &&
       as_root install -m 644 "$ROOT"/src/stager/helper/builder/*.py "$HELPER.d/stager/helper/builder" &&
       as_root install -m 644 "$ROOT"/src/stager/helper/data/*.py "$HELPER.d/stager/helper/data" &&
+      as_root install -m 644 "$ROOT"/src/stager/helper/memory/*.py "$HELPER.d/stager/helper/memory" &&
       as_root install -m 755 "$shim" "$HELPER"
   } || status=$?
   rm -f "$shim"
