@@ -10,17 +10,21 @@ from enum import StrEnum
 
 from stager.domain.attempt import UNRESPONSIVE, degraded
 from stager.domain.deployment import Deployment, Phase, phase_of
-from stager.domain.environment import BY_POLICY, Environment, Suspension
+from stager.domain.environment import BY_POLICY, Environment, Suspension, SuspensionReason
 from stager.domain.errors import Outcome
 from stager.domain.route import Page, PageState
 from stager.domain.text import as_on_screen, lines_on_screen
 
 LINES_SHOWN = 30
+PLACES = (5, 10, 20, 50, 100, 200, 500)
+"""Places in the queue, above which they are approximate in reports."""
 
 
 class State(StrEnum):
     """An environment's state in one word."""
 
+    QUEUED = "queued"
+    """It waits for room on the machine, and starts by itself."""
     STARTING = "starting"
     BUILDING = "building"
     LIVE = "live"
@@ -39,6 +43,7 @@ class State(StrEnum):
 
 
 _PAGES: dict[State, PageState] = {
+    State.QUEUED: "queued",
     State.STARTING: "starting",
     State.BUILDING: "starting",
     State.LIVE: "starting",
@@ -61,6 +66,7 @@ class Status:
         reason: the reason slug of a failure or a suspension, empty otherwise.
         lines: the last lines of the log if they explain the state.
         findings: what may explain why it can't start; see `Manifest.findings`.
+        place: in the queue of those that wait for room; 0 unless it waits.
     """
 
     state: State
@@ -69,11 +75,12 @@ class Status:
     reason: str = ""
     lines: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
+    place: int = 0
 
     @property
     def settled(self) -> bool:
         """Whether the state changes only by an event from outside."""
-        return self.state not in (State.STARTING, State.BUILDING, State.UPDATING)
+        return self.state not in (State.QUEUED, State.STARTING, State.BUILDING, State.UPDATING)
 
 
 def status_of(environment: Environment, deployment: Deployment | None) -> Status:
@@ -171,8 +178,25 @@ def _gone(environment: Environment) -> str:
 
 
 def _suspended(suspension: Suspension) -> Status:
+    if suspension.reason is SuspensionReason.QUEUED:
+        return _queued(suspension, f"This preview is number {suspension.place} in the queue.")
     state = State.REFUSED if suspension.reason in BY_POLICY else State.STOPPED
     return Status(state, suspension.message, suspension.hint, suspension.reason.value)
+
+
+def _queued(suspension: Suspension, place: str) -> Status:
+    message = f"{suspension.message} {place}"
+    return Status(State.QUEUED, message, suspension.hint, suspension.reason.value, place=suspension.place)
+
+
+def rarely_changing(environment: Environment, status: Status) -> Status:
+    """The status with an approximate place in the queue, for reports that should change rarely: forges limit
+    requests, and each preview that leaves the queue changes the places of all behind it."""
+    suspension = environment.desired.suspension
+    if status.state is not State.QUEUED or suspension is None or suspension.place <= PLACES[0]:
+        return status
+    passed = max(step for step in PLACES if step < suspension.place)
+    return _queued(suspension, f"{passed} or more previews are before this one in the queue.")
 
 
 def _failed(environment: Environment, deployment: Deployment) -> Status:

@@ -25,6 +25,8 @@ class StateKind(StrEnum):
     """Kinds of state that belong to one environment and are deleted with it."""
 
     PIN = "pin"
+    QUEUE = "queue"
+    """Since when it waits for room."""
     NOTE = "note"
     """The newest note in its pull-request comment."""
     COMMENT = "comment"

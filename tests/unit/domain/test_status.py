@@ -85,13 +85,14 @@ class TestState:
             status = status_of(environment, deployment)
             page = page_of(environment, status)
             assert status.message.endswith(".")
-            assert status.settled is (status.state not in (State.STARTING, State.UPDATING))
+            assert status.settled is (status.state not in (State.STARTING, State.UPDATING, State.QUEUED))
             assert (page.name, page.app, page.message) == ("x", "shop", status.message)
             assert page.url == (LINK.url if change else "")
 
     @pytest.mark.parametrize("state", State)
     def test_every_state_has_a_page(self, state: State) -> None:
         shown = {
+            State.QUEUED: "queued",
             State.STARTING: "starting",
             State.BUILDING: "starting",
             State.LIVE: "starting",

@@ -28,6 +28,7 @@ _CODE = re.compile(r"(?<!`)(`[^`]+`)(?!`)")
 """A code span of one backtick on each side (CommonMark 6.1)."""
 
 HEADLINES = {
+    State.QUEUED: "⏳ The preview waits for room",
     State.STARTING: "⏳ The preview is starting",
     State.BUILDING: "⏳ The preview is being built",
     State.LIVE: "✅ The preview is live",

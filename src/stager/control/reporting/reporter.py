@@ -22,7 +22,7 @@ from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
 from stager.domain.errors import Retry, StagerError
 from stager.domain.snapshot import Snapshot
-from stager.domain.status import Status, status_of
+from stager.domain.status import Status, rarely_changing, status_of
 from stager.ports.store import Transaction
 
 log = structlog.get_logger(__name__)
@@ -103,7 +103,7 @@ class ReportState:
     @property
     def status(self) -> Status:
         """The environment's status."""
-        return status_of(self.environment, self.deployment)
+        return rarely_changing(self.environment, status_of(self.environment, self.deployment))
 
 
 def report_state_of(tx: Transaction, environment_id: str) -> ReportState | None:

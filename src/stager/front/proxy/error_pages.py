@@ -45,6 +45,13 @@ class PageTemplate:
 
 
 STATES = {
+    "queued": PageTemplate(
+        503,
+        "{name} waits for room",
+        "This server runs as many previews as it can.",
+        "It starts by itself, and opens here as soon as it is ready.",
+        refreshes=True,
+    ),
     "starting": PageTemplate(
         503,
         "{name} is starting",

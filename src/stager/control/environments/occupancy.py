@@ -1,0 +1,186 @@
+"""What previews occupy of the machine: from stored state and measurements to the tenants of an allocation."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from stager.control.environments.pins import Pin, pins
+from stager.domain.allocation import Occupancy, Tenant
+from stager.domain.deployment import Deployment
+from stager.domain.environment import Depth, Environment, RunState
+from stager.domain.status import State, status_of
+from stager.ports.store import StateKind, Transaction
+
+EXPECTED_MEMORY = 128 << 20
+"""Bytes that a preview is expected to use while none of its application has been measured."""
+SETTLING = timedelta(seconds=30)
+"""How long after a preview fell asleep the memory that it gives back may not be measured yet."""
+AT_REST = frozenset({State.LIVE, State.DEGRADED, State.UNRESPONSIVE})
+
+Pair = tuple[Environment, Deployment | None]
+"""An environment, and the deployment of its desired generation."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredState:
+    """The present environments, and what is stored about their room.
+
+    Args:
+        pairs: without those that snapshots are made from.
+        queued_at: since when environments wait for room, by id.
+        hosts: of the environments' services, by id, then by service.
+    """
+
+    pairs: tuple[Pair, ...]
+    pins: Mapping[str, Pin]
+    queued_at: Mapping[str, datetime]
+    hosts: Mapping[str, Mapping[str, str]]
+
+    @classmethod
+    def read(cls, tx: Transaction) -> StoredState:
+        pairs = tx.environments_with_deployments(present=True)
+        queued = tx.environment_states(StateKind.QUEUE)
+        return cls(
+            tuple(pair for pair in pairs if not pair[0].key.is_of_snapshot),
+            pins(tx),
+            {id_: datetime.fromisoformat(stamp) for id_, stamp in queued.items() if stamp},
+            tx.all_service_hosts(),
+        )
+
+    def is_pinned(self, environment_id: str) -> bool:
+        """Whether this environment is exempt."""
+        return self.pins.get(environment_id, Pin()).pinned
+
+    def started_at(self, environment: Environment, deployment: Deployment | None) -> datetime:
+        """When it was started, or extended after that."""
+        started = deployment.created_at if deployment else environment.created_at
+        return max(started, self.pins.get(environment.id, Pin()).extended_at or started)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Measurements of previews.
+
+    Args:
+        memory: bytes in use, by the id of the environment; empty if it wasn't measured.
+        idle: seconds since the last request, by host; a host without any isn't in it.
+    """
+
+    now: datetime
+    memory: Mapping[str, int] = field(default_factory=dict)
+    idle: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Occupants:
+    """Makes the tenants of an allocation.
+
+    Args:
+        admitted: the ids of environments that may run, though nothing of them has begun.
+        min_idle: how long a preview wasn't visited before it may be put to sleep for another one.
+    """
+
+    stored: StoredState
+    measured: Measured
+    admitted: Collection[str]
+    min_idle: timedelta
+
+    def tenants(self) -> list[Tenant]:
+        """The previews that have room or wait for it."""
+        expected = self._expected()
+        return [t for e, d in self.stored.pairs if (t := self._tenant(e, d, expected.get(e.app)))]
+
+    def occupancy(self, environment: Environment, deployment: Deployment | None) -> Occupancy | None:
+        """What this environment occupies; None if it should neither run nor wait for room."""
+        desired = environment.desired
+        if desired.run is RunState.ASLEEP:
+            return Occupancy(desired.depth)
+        if desired.is_queued:
+            return Occupancy.WAITING
+        if not desired.should_run:
+            return None
+        if deployment is not None and deployment.attempt.final and environment.serving is None:
+            return Occupancy.STOPPED
+        if environment.id in self.admitted or environment.serving is not None or _has_begun(deployment):
+            return Occupancy.AWAKE
+        return Occupancy.WAITING
+
+    def visited_at(self, environment: Environment) -> datetime | None:
+        """When it was visited last; None if that is unknown."""
+        hosts = (environment.host, *self.stored.hosts.get(environment.id, {}).values())
+        idle = [self.measured.idle[host] for host in hosts if host in self.measured.idle]
+        return self.measured.now - timedelta(seconds=min(idle)) if idle else None
+
+    def _tenant(
+        self, environment: Environment, deployment: Deployment | None, expected: int | None
+    ) -> Tenant | None:
+        occupancy = self.occupancy(environment, deployment)
+        if occupancy is None:
+            return None
+        measured = self.measured.memory.get(environment.id, 0)
+        is_at_rest = status_of(environment, deployment).state in AT_REST
+        is_rising = occupancy is Occupancy.WAITING or (occupancy is Occupancy.AWAKE and not is_at_rest)
+        memory = max(measured, expected or EXPECTED_MEMORY) if is_rising else measured
+        return Tenant(
+            environment.id,
+            environment.app,
+            author_of(environment),
+            occupancy,
+            self._since(environment, deployment, occupancy),
+            memory,
+            growth=memory - measured if occupancy is Occupancy.AWAKE else 0,
+            may_sleep=self._may_sleep(environment, occupancy, is_at_rest=is_at_rest),
+            is_settling=self.measured.now - environment.updated_at < SETTLING,
+        )
+
+    def _since(
+        self, environment: Environment, deployment: Deployment | None, occupancy: Occupancy
+    ) -> datetime:
+        if occupancy is Occupancy.WAITING:
+            requested = deployment.created_at if deployment else environment.updated_at
+            return self.stored.queued_at.get(environment.id, requested)
+        visited = self.visited_at(environment)
+        started = self.stored.started_at(environment, deployment)
+        return max(visited, started) if visited else started
+
+    def _may_sleep(self, environment: Environment, occupancy: Occupancy, *, is_at_rest: bool) -> bool:
+        if self.stored.is_pinned(environment.id):
+            return False
+        if occupancy is not Occupancy.AWAKE:
+            return environment.desired.run is RunState.ASLEEP and environment.desired.depth is Depth.PAUSED
+        visited = self.visited_at(environment)
+        is_idle = visited is None or self.measured.now - visited >= self.min_idle
+        return is_at_rest and is_idle
+
+    def _expected(self) -> dict[str, int]:
+        """The most memory that a preview of an application uses, by its name."""
+        used: dict[str, list[int]] = defaultdict(list)
+        for environment, _ in self.stored.pairs:
+            if environment.id in self.measured.memory and environment.desired.should_run:
+                used[environment.app].append(self.measured.memory[environment.id])
+        return {app: max(each) for app, each in used.items()}
+
+
+def author_of(environment: Environment) -> str:
+    """The author of its pull request, with the name of the forge; empty without a pull request."""
+    change = environment.change
+    return f"{change.repository_id.partition(':')[0]}:{change.author}" if change and change.author else ""
+
+
+def _has_begun(deployment: Deployment | None) -> bool:
+    """Whether something of it runs or may run. An adopted deployment has no times."""
+    if deployment is None:
+        return False
+    attempt = deployment.attempt
+    times = (deployment.building_at, deployment.starting_at, deployment.live_at)
+    return bool(any(times) or deployment.services or attempt.healthy_runs or attempt.failures)
+
+
+def waiting(occupants: Occupants) -> Iterator[str]:
+    """The ids of the environments that wait for room."""
+    for environment, deployment in occupants.stored.pairs:
+        if occupants.occupancy(environment, deployment) is Occupancy.WAITING:
+            yield environment.id
