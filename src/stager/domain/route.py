@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from stager.domain.identity.access_policy import AccessPolicy, policy_from_wire, policy_to_wire
 
-PageState = Literal["queued", "starting", "failed", "stopped", "gone", "refused"]
+PageState = Literal["queued", "starting", "failed", "stopped", "gone", "refused", "asleep", "waking"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +128,13 @@ class Health:
     problem: str = ""
 
 
+_WITH_INSTANCE = frozenset({"queued", "starting", "failed", "asleep", "waking"})
+
+
 def needs_ingress_port(target: Target | None) -> bool:
     """Whether the target has a running instance, or will have one soon. A host whose environment was stopped
     or removed needs no ingress port."""
-    return isinstance(target, Endpoint) or (
-        target is not None and target.state in {"queued", "starting", "failed"}
-    )
+    return isinstance(target, Endpoint) or (target is not None and target.state in _WITH_INSTANCE)
 
 
 def normalise_host(host: str) -> str:

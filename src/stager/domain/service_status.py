@@ -25,6 +25,8 @@ class ServiceState(StrEnum):
     FAILED = "failed"
     """It failed, and isn't tried again before the next deployment."""
     STOPPED = "stopped"
+    ASLEEP = "asleep"
+    """The preview sleeps, and the service with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,7 @@ def _state(
     is_ready = service.name in attempt.healthy_runs
     if service.spec.is_job and is_ready and failure is None:
         return ServiceState.COMPLETED
-    if not environment.desired.should_run:
+    if not environment.desired.keeps_instances:
         return ServiceState.STOPPED
     if failure is not None:
         failed = attempt.failed_services.get(service.name)
@@ -85,6 +87,8 @@ def _state(
         return ServiceState.FAILED if is_final else ServiceState.RESTARTING
     if attempt.final:
         return ServiceState.STOPPED
+    if is_ready and environment.desired.is_asleep:
+        return ServiceState.ASLEEP
     if is_ready:
         return ServiceState.HEALTHY
     return ServiceState.WAITING if _waits(deployment, service) else ServiceState.STARTING

@@ -27,6 +27,8 @@ class StateKind(StrEnum):
     PIN = "pin"
     QUEUE = "queue"
     """Since when it waits for room."""
+    ACTIVITY = "activity"
+    """When it was last requested, and put to sleep or woken."""
     NOTE = "note"
     """The newest note in its pull-request comment."""
     COMMENT = "comment"

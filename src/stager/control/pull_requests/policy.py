@@ -132,7 +132,7 @@ def _was_allowed(before: Environment | None, change: Change) -> bool:
     if before is None:
         return False
     desired = before.desired
-    return (desired.should_run or desired.is_queued) and desired.revision.sha == change.head_sha
+    return (desired.keeps_instances or desired.is_queued) and desired.revision.sha == change.head_sha
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,7 @@ def comment_body(
     parts = [
         f"### {_headline(status)}",
         f"**{url}**" if _is_up(state) else "",
+        "💤 It is asleep. The next visit wakes it." if state.is_asleep else "",
         _services(services or {}) if _is_up(state) else "",
         _warning(status.hint) if status.state is State.LIVE else _sentences(status),
         _facts(state, log_url),
