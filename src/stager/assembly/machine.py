@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import aiodocker
@@ -15,7 +16,8 @@ from stager.state import StateDirectory
 
 
 def machine_of(settings: Settings, state: StateDirectory, docker: aiodocker.Docker) -> Machine:
-    """Return what measures the machine that Docker runs on. An engine at a network address may run elsewhere."""
+    """Return what measures the machine that Docker runs on. An engine at a network address may run on another
+    one."""
     if not settings.engine.socket.startswith("unix://"):
         return RemoteMachine()
 
@@ -25,6 +27,6 @@ def machine_of(settings: Settings, state: StateDirectory, docker: aiodocker.Dock
         except StagerError:
             return None
         # In a container, Docker's folder isn't visible; Stager's state is most often on the same filesystem.
-        return root if root.is_dir() else state.path
+        return root if os.path.isdir(root) else state.path  # noqa: ASYNC240, PTH112 (once, at the start)
 
     return LocalMachine(find_disk)

@@ -1,15 +1,15 @@
 """`allocate` decides which previews sleep to make room for others, and which ones wait for room. The rules:
 
-- A preview that waits is admitted when there is room for it in its three scopes: the host, its application and
-  its author. The one that was requested first is admitted first.
+- A preview that waits is admitted when there is room for it in its three scopes: the host, its application
+  and its author. The one that was requested first is admitted first.
 - What is short for the host holds up all that were requested later. What is short for an application or an
   author holds up only those of the same application or author.
-- For room, the least recently visited preview sleeps first. If memory is short and nothing awake may sleep, the
-  least recently visited one that is paused is stopped. If both together don't make enough room, nothing sleeps.
-- Memory that a sleeping preview gives back counts only once it is measured. Until then, the one that waits for
-  it goes on waiting.
-- A limit that is exceeded is enforced in the same way, as far as previews may sleep. Nothing awake is suspended
-  or removed.
+- For room, the least recently visited preview sleeps first. If memory is short and nothing awake may sleep,
+  the least recently visited one that is paused is stopped. If that doesn't make enough room, nothing sleeps.
+- Memory that a sleeping preview gives back counts only once it is measured. Until then, the one that waits
+  for it goes on waiting.
+- A limit that is exceeded is enforced in the same way, as far as previews may sleep. Nothing awake is
+  suspended or removed.
 - Disk space and the number of previews aren't gained by sleeping.
 """
 

@@ -1,4 +1,4 @@
-"""`allocate`, exhaustively for few previews and at random for many: it keeps its promises, and comes to rest."""
+"""`allocate`, exhaustively for few previews and at random for many: it keeps its promises and rests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stager.domain.allocation import (
@@ -170,11 +170,13 @@ limits_ = st.builds(
 rooms_ = st.builds(Room, st.none() | sizes, st.none() | sizes, st.booleans())
 
 
+@settings(deadline=None)  # no timing on a busy machine
 @given(limits_, rooms_, tenants_)
 def test_keeps_its_promises(limits: Limits, room: Room, tenants: list[Tenant]) -> None:
     assert_promises(limits, room, tenants)
 
 
+@settings(deadline=None)  # no timing on a busy machine
 @given(limits_, rooms_, tenants_)
 def test_comes_to_rest(limits: Limits, room: Room, tenants: list[Tenant]) -> None:
     """What was decided isn't decided differently, once it is carried out and measured."""

@@ -9,7 +9,7 @@ import pytest
 from stager.domain.attempt import Attempt
 from stager.domain.environment import Depth, Desired, EnvironmentKey, RunState, Suspension, SuspensionReason
 from stager.domain.power import SleepRules, due, may_sleep
-from tests.unit.domain.test_status import DEPLOYMENT, FAILED, asleep, wanted, waking
+from tests.unit.domain.test_status import DEPLOYMENT, FAILED, asleep, waking, wanted
 
 RULES = SleepRules(60.0, 600.0)
 NEVER = SleepRules()

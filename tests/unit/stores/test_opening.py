@@ -57,7 +57,10 @@ def declarations(path: Path) -> set[tuple[object, ...]]:
 
 def before_v5(saved: Environment) -> dict[str, object]:
     """The columns of an environment that there were before v5."""
-    row, later = environment_row(saved)._asdict(), {"volume_epoch", "has_cloned_data", "depth", "min_idle", "asleep_runs"}
+    row, later = (
+        environment_row(saved)._asdict(),
+        {"volume_epoch", "has_cloned_data", "depth", "min_idle", "asleep_runs"},
+    )
     return {name: value for name, value in row.items() if name not in later}
 
 

@@ -1,5 +1,5 @@
-"""Writes the decisions of an allocation: who sleeps, who is admitted, who waits at which place of the queue, and
-who is removed by rotation."""
+"""Writes the decisions of an allocation: which previews sleep, are admitted, wait at which place of the
+queue, or are removed by rotation."""
 
 from __future__ import annotations
 
@@ -27,9 +27,8 @@ class Decided:
     @property
     def admitted_after(self) -> set[str]:
         """The ids of those that may run: the admitted ones of before that still should, and the new ones."""
-        still = {
-            environment.id for environment, _ in self.occupants.stored.pairs if environment.desired.should_run
-        }
+        pairs = self.occupants.stored.pairs
+        still = {environment.id for environment, _ in pairs if environment.desired.should_run}
         return (still & set(self.occupants.admitted)) | set(self.allocation.admitted)
 
 
@@ -104,8 +103,8 @@ def _put_to_sleep(
 def rotate(
     tx: Transaction, desired_state: DesiredState, environment_id: str, for_id: str, limit: int
 ) -> Change | None:
-    """Remove a preview for another one: delete a manual one; suspend a pull request's, so that its page and its
-    comment say why it stopped.
+    """Remove a preview for another one: delete a manual one; suspend a pull request's, so that its page and
+    its comment say why it stopped.
 
     Args:
         limit: of previews.

@@ -1,8 +1,8 @@
-"""Capacity: admits previews while there is room, puts others to sleep to make room, and keeps the queue of those
-that wait.
+"""Capacity: admits previews while there is room, puts others to sleep to make room, and keeps the queue of
+those that wait.
 
-Level-triggered: each pass reads everything and decides with `domain.allocation`. A preview is admitted after its
-request was written, so that nothing makes room for a launch that is refused.
+Level-triggered: each pass reads everything and decides with `domain.allocation`. A preview is admitted after
+its request was written, so that nothing makes room for a launch that is refused.
 """
 
 from __future__ import annotations
@@ -49,10 +49,12 @@ class CapacityOptions:
 
     Args:
         min_idle: how long a preview wasn't visited before it may be put to sleep for another one.
+        sleepers: the names of the applications whose previews may sleep.
     """
 
     limits: Limits = field(default_factory=Limits)
     min_idle: timedelta = timedelta(minutes=1)
+    sleepers: frozenset[str] = frozenset()
 
 
 class Callbacks(Protocol):
@@ -89,7 +91,8 @@ class Capacity:
         self.options = options
         self._lock = asyncio.Lock()
         self._admitted: set[str] = set()
-        """Those that may run, though nothing of them may have begun. After a restart, they are admitted again."""
+        """Those that may run, though nothing of them may have begun. After a restart, they are admitted
+        again."""
         self._has_queue = True
         """Whether a preview waits. Unknown before the first pass."""
         self._woken = asyncio.Event()
@@ -142,7 +145,7 @@ class Capacity:
         rotated: str | None = ""
         while rotated is not None:
             stored = await self._ports.store.read(StoredState.read)
-            occupants = Occupants(stored, measured, self._admitted, self.options.min_idle)
+            occupants = self._occupants(stored, measured)
             allocation = allocate(self.options.limits, room, occupants.tenants())
             rotated = await self._rotate(occupants, allocation)
         decided = Decided(occupants, allocation, self.options.min_idle)
@@ -202,7 +205,11 @@ class Capacity:
         """What previews occupy now, with the memory that they use."""
         measured = await self._measure(with_memory=True)
         stored = await self._ports.store.read(StoredState.read)
-        return Occupants(stored, measured, self._admitted, self.options.min_idle)
+        return self._occupants(stored, measured)
+
+    def _occupants(self, stored: StoredState, measured: Measured) -> Occupants:
+        options = self.options
+        return Occupants(stored, measured, self._admitted, options.min_idle, options.sleepers)
 
     async def _room(self) -> Room:
         machine = await self._ports.machine.state()

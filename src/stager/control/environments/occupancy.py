@@ -81,12 +81,14 @@ class Occupants:
     Args:
         admitted: the ids of environments that may run, though nothing of them has begun.
         min_idle: how long a preview wasn't visited before it may be put to sleep for another one.
+        sleepers: the names of the applications whose previews may sleep.
     """
 
     stored: StoredState
     measured: Measured
     admitted: Collection[str]
     min_idle: timedelta
+    sleepers: frozenset[str]
 
     def tenants(self) -> list[Tenant]:
         """The previews that have room or wait for it."""
@@ -147,7 +149,7 @@ class Occupants:
         return max(visited, started) if visited else started
 
     def _may_sleep(self, environment: Environment, occupancy: Occupancy, *, is_at_rest: bool) -> bool:
-        if self.stored.is_pinned(environment.id):
+        if self.stored.is_pinned(environment.id) or environment.app not in self.sleepers:
             return False
         if occupancy is not Occupancy.AWAKE:
             return environment.desired.run is RunState.ASLEEP and environment.desired.depth is Depth.PAUSED

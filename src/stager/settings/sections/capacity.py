@@ -33,8 +33,8 @@ class CapacityLimits(Section):
 
 
 class CapacitySettings(CapacityLimits):
-    """Limits of all previews together. At a limit, the previews that were visited least recently sleep; if that
-    isn't enough, the newest preview waits in a queue and starts by itself."""
+    """Limits of all previews together. At a limit, the previews that were visited least recently sleep; if
+    that isn't enough, the newest preview waits in a queue and starts by itself."""
 
     application: CapacityLimits = CapacityLimits()
     """Limits of each application."""
@@ -49,5 +49,5 @@ class CapacitySettings(CapacityLimits):
     """Disk space that stays free where Docker stores its data. With less, further previews wait."""
 
     min_idle: Duration = 60.0
-    """How long a preview wasn't visited before it may be put to sleep for another one. A pinned preview is never
-    put to sleep for another one."""
+    """How long a preview wasn't visited before it may be put to sleep for another one. A pinned preview never
+    is."""

@@ -28,8 +28,9 @@ MIN_RETENTION = 3600.0
 
 class LimitSettings(Task):
     """Limits of one instance are set under `defaults` for all applications, or under an entry of `images` for
-    one. `capacity` limits what all previews use together: at a limit, previews that nobody visits sleep, and a
-    further one waits in a queue. `max_previews` limits the number of previews: a further one replaces another."""
+    one. `capacity` limits what all previews use together: at a limit, previews that nobody visits sleep, and
+    a further one waits in a queue. `max_previews` limits the number of previews: a further one replaces
+    another."""
 
     title: ClassVar = "Limits"
     nested: ClassVar[tuple[str, ...]] = ("defaults",)

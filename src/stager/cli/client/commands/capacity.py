@@ -23,8 +23,8 @@ def mount(app: typer.Typer) -> None:
 def capacity(endpoint: EndpointOption = "", as_json: JsonOption = False) -> None:
     """Show what previews use of the machine, the limits, and which previews wait for room.
 
-    The least recently visited preview comes first: it is the first one that sleeps to make room. Those that wait
-    come last, in the order in which they start.
+    The least recently visited preview comes first: it is the first one that sleeps to make room. Those that
+    wait come last, in the order in which they start.
 
     \b
     Examples:
