@@ -79,14 +79,14 @@ def _queue(tx: Transaction, queued: Queued) -> Change | None:
     environment = tx.environment(queued.id)
     if environment is None or not (environment.desired.should_run or environment.desired.is_queued):
         return None
-    reason = sentence(queued.shortage)
-    suspension = Suspension(SuspensionReason.QUEUED, reason, STARTS_ITSELF, queued.place)
+    why = sentence(queued.shortage)
+    suspension = Suspension(SuspensionReason.QUEUED, why, STARTS_ITSELF, queued.place)
     if environment.desired.suspension == suspension:
         return None
     is_new = not environment.desired.is_queued
     waits = replace(environment, desired=environment.desired.suspended(suspension))
     tx.save_environment(waits)
-    return Change(waits, "queue" if is_new else "", reason, is_shown=True, wakes=is_new)
+    return Change(waits, "queue" if is_new else "", why, is_shown=True, wakes=is_new)
 
 
 def _put_to_sleep(
@@ -96,8 +96,8 @@ def _put_to_sleep(
     if environment is None or not environment.desired.keeps_instances:
         return None
     asleep = desired_state.sleep(tx, environment, sleep.depth, min_idle.total_seconds())
-    reason = f"Put to sleep for another preview: {sentence(sleep.shortage)}"
-    return Change(asleep, "sleep", reason, wakes=True)
+    why = f"Put to sleep for another preview: {sentence(sleep.shortage)}"
+    return Change(asleep, "sleep", why, wakes=True)
 
 
 def rotate(
@@ -116,18 +116,18 @@ def rotate(
     # People who see this preview may not see those of other applications.
     is_known = successor is not None and successor.app == environment.app
     other = f'the newer preview "{successor.name}"' if successor and is_known else "a newer preview"
-    reason = f"The limit of {limit} previews is reached, so {other} replaced this one."
+    why = f"The limit of {limit} previews is reached, so {other} replaced this one."
     if environment.change is None:
         removed = desired_state.delete(tx, environment)
-        return Change(removed, "rotate", reason, wakes=True)
+        return Change(removed, "rotate", why, wakes=True)
     suspension = Suspension(
         SuspensionReason.NO_ROOM,
-        reason,
+        why,
         "It comes back with the next push, when the pull request is reopened, or when it is launched.",
     )
     suspended = replace(environment, desired=environment.desired.suspended(suspension))
     tx.save_environment(suspended)
-    return Change(suspended, "rotate", reason, wakes=True)
+    return Change(suspended, "rotate", why, wakes=True)
 
 
 def sentence(shortage: Shortage) -> str:

@@ -1,85 +1,90 @@
-"""Measures the memory of containers: by the kernel's files where they can be read, else by Docker's API."""
+"""Takes the memory of paused containers back: as root by the kernel's files, else by the root helper."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from urllib.parse import urlsplit
 
-import aiodocker
+from stager.domain.errors import Retry, StagerError
+from stager.engines.docker.swap import Swap, read_swap
+from stager.helper.memory.cgroups import Cgroups, find_cgroups
+from stager.helper.memory.memory import RECLAIM_TIMEOUT, Memory
+from stager.helper.protocol import HelperError
+from stager.helper_client import HelperClient
+from stager.ports.engine import Reclaim
 
-from stager.engines.docker.client import engine_errors, request_json
-
-CGROUPS = Path("/sys/fs/cgroup")
-FOLDERS = ("docker/{id}", "system.slice/docker-{id}.scope")
-"""Where Docker creates a container's cgroup with its drivers `cgroupfs` and `systemd`."""
-CONCURRENT_CALLS = 8
-"""Docker measures each container by itself, which takes it about a millisecond of CPU time."""
-
-
-async def memory_of(docker: aiodocker.Docker, ids: Iterable[str], root: Path = CGROUPS) -> dict[str, int]:
-    """The memory of these containers in bytes, without the page cache that the kernel frees first, as `docker
-    stats` shows it. One that doesn't run isn't in the result. Raises `Retry`.
-
-    Args:
-        root: where cgroups are mounted.
-    """
-    wanted = list(ids)
-    found = await asyncio.to_thread(_read_all, root, wanted)
-    calls = asyncio.Semaphore(CONCURRENT_CALLS)
-
-    async def ask(id_: str) -> None:
-        async with calls:
-            if (used := await _by_api(docker, id_)) is not None:
-                found[id_] = used
-
-    await asyncio.gather(*(ask(id_) for id_ in wanted if id_ not in found))
-    return found
+DOCS = "docs/how-to/memory-of-sleeping-previews.md"
+ADD_SWAP = f"Add zram or a swap file; see {DOCS}."
+ADD_HELPER = "The root helper can; see docs/how-to/root-helper.md."
+NOT_NOW = frozenset({"container-unknown", "container-awake", "group-unknown"})
+"""The helper's reasons for a container that was woken or removed meanwhile."""
+WAYS = {1: "memory.force_empty of cgroup v1", 2: "memory.reclaim of cgroup v2"}
 
 
-def _read_all(root: Path, ids: Iterable[str]) -> dict[str, int]:
-    return {id_: used for id_ in ids if (used := read_memory(root, id_)) is not None}
-
-
-def read_memory(root: Path, id_: str) -> int | None:
-    """Read a container's memory from its cgroup; None if that isn't found.
+class DockerMemory:
+    """The memory of this installation's containers.
 
     Args:
-        root: where cgroups are mounted: of version 2, or of version 1 with one folder for each controller.
+        address: the engine's, such as `unix:///var/run/docker.sock`.
+        helper: the root helper; None if it can't reclaim memory.
+        lack: why there is no helper, a sentence.
+        cgroups: this machine's.
+        swap: reads the machine's swap.
     """
-    for folder in FOLDERS:
-        for base, usage, cache in (
-            (root / "memory", "memory.usage_in_bytes", "total_inactive_file"),
-            (root, "memory.current", "inactive_file"),
-        ):
-            group = base / folder.format(id=id_)
-            try:
-                used = int((group / usage).read_text("ascii"))
-                stat = (group / "memory.stat").read_text("ascii")
-            except (OSError, ValueError):
-                continue
-            return max(0, used - _value(stat, cache))
-    return None
 
+    def __init__(
+        self,
+        address: str,
+        installation: str,
+        helper: HelperClient | None,
+        lack: str = "",
+        *,
+        cgroups: Cgroups | None = None,
+        swap: Callable[[], Swap] = read_swap,
+    ) -> None:
+        self._installation = installation
+        self._helper, self._lack = helper, lack
+        self._cgroups = cgroups or find_cgroups()
+        self._swap = swap
+        at = urlsplit(address)
+        self._is_local = at.scheme == "unix"
+        self._own = Memory(self._cgroups, Path(at.path))
+        self._is_root = os.geteuid() == 0 and not self._cgroups.lack
 
-def _value(stat: str, name: str) -> int:
-    """A value of `memory.stat`; 0 if it isn't there."""
-    lines = (line.partition(" ") for line in stat.splitlines())
-    return next((int(value) for key, _, value in lines if key == name), 0)
+    def support(self) -> Reclaim:
+        """See `ports.engine.Power.reclaim_support`."""
+        swap = str(self._swap())
+        if not self._is_local:
+            return Reclaim("", swap, "It works only with a Docker on the same machine.")
+        if not self._is_root and self._helper is None:
+            return Reclaim("", swap, f"{self._lack} {ADD_HELPER}".lstrip())
+        way = WAYS.get(self._cgroups.version, "the root helper")
+        return Reclaim(way, swap, "" if swap else ADD_SWAP)
 
-
-async def _by_api(docker: aiodocker.Docker, id_: str) -> int | None:
-    path, params = f"containers/{id_}/stats", {"stream": "0", "one-shot": "1"}
-    with engine_errors():
+    async def reclaim(self, container: str) -> int | None:
+        """See `ports.engine.Power.reclaim`."""
+        if not self.support().works:
+            return None
         try:
-            answer: Mapping[str, Any] = await request_json(docker, path, params=params)
-        except aiodocker.DockerError as error:
-            if error.status in {404, 409}:  # it is gone
+            if self._is_root or self._helper is None:
+                return await self._directly(container)
+            return await self._by_helper(self._helper, container)
+        except StagerError as error:
+            if error.detail in NOT_NOW:
                 return None
             raise
-    memory = answer.get("memory_stats") or {}
-    if "usage" not in memory:
-        return None
-    stats = memory.get("stats") or {}
-    return max(0, int(memory["usage"]) - int(stats.get("total_inactive_file", stats.get("inactive_file", 0))))
+
+    async def _directly(self, container: str) -> int:
+        try:
+            return await asyncio.to_thread(self._own.reclaim, self._installation, container)
+        except HelperError as error:
+            raise Retry(error.message, reason="engine-error", detail=error.reason) from error
+
+    async def _by_helper(self, helper: HelperClient, container: str) -> int:
+        answer = await helper.call(
+            "memory-reclaim", RECLAIM_TIMEOUT + 5, installation=self._installation, container=container
+        )
+        return int(answer["bytes"])
