@@ -51,7 +51,8 @@ class Change:
 
 
 def apply(tx: Transaction, desired_state: DesiredState, decided: Decided) -> list[Change]:
-    """Store the decisions. What has changed since they were made is left alone: the next pass decides again."""
+    """Store the decisions. What has changed since they were made is left alone: the next pass decides
+    again."""
     allocation, stored = decided.allocation, decided.occupants.stored
     changes = [_put_to_sleep(tx, desired_state, sleep, decided.min_idle) for sleep in allocation.sleeps]
     changes += [_admit(tx, id_) for id_ in allocation.admitted]
