@@ -220,8 +220,8 @@ class Environment:
         host: the host of its URL, without port. It never changes.
         comment_id: the pull request's comment that Stager keeps up to date; empty before the first.
         approved_sha: the commit that a user with push access approved; empty for none.
-        serving: the generation that visitors reach: the front sends requests to it, or it sleeps and a request
-            wakes it; None when the front shows a page.
+        serving: the generation that visitors reach: the front sends requests to it, or a request wakes it;
+            None when the front shows a page.
         volume_epoch: the generation at which the volumes that are kept were reset; 0 for never.
         has_cloned_data: whether a generation that may run has volumes that were cloned from a snapshot.
         asleep_runs: see `Observed.asleep_runs`.

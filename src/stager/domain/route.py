@@ -14,6 +14,9 @@ from stager.domain.identity.access_policy import AccessPolicy, policy_from_wire,
 
 PageState = Literal["queued", "starting", "failed", "stopped", "gone", "refused", "asleep", "waking"]
 
+_ASLEEP = frozenset({"asleep", "waking"})
+_SOON = _ASLEEP | {"queued", "starting", "failed"}
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -128,13 +131,15 @@ class Health:
     problem: str = ""
 
 
-_WITH_INSTANCE = frozenset({"queued", "starting", "failed", "asleep", "waking"})
-
-
 def needs_ingress_port(target: Target | None) -> bool:
     """Whether the target has a running instance, or will have one soon. A host whose environment was stopped
     or removed needs no ingress port."""
-    return isinstance(target, Endpoint) or (target is not None and target.state in _WITH_INSTANCE)
+    return isinstance(target, Endpoint) or (target is not None and target.state in _SOON)
+
+
+def is_asleep(target: Target | None) -> bool:
+    """Whether a request to the target wakes its environment and is held until that is awake."""
+    return isinstance(target, Page) and target.state in _ASLEEP
 
 
 def normalise_host(host: str) -> str:

@@ -87,10 +87,8 @@ def _state(
         return ServiceState.FAILED if is_final else ServiceState.RESTARTING
     if attempt.final:
         return ServiceState.STOPPED
-    if is_ready and environment.desired.is_asleep:
-        return ServiceState.ASLEEP
     if is_ready:
-        return ServiceState.HEALTHY
+        return ServiceState.ASLEEP if environment.desired.is_asleep else ServiceState.HEALTHY
     return ServiceState.WAITING if _waits(deployment, service) else ServiceState.STARTING
 
 

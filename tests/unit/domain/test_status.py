@@ -114,6 +114,8 @@ class TestState:
             State.UPDATING: "starting",
             State.FAILED: "failed",
             State.FAILED_UPDATE: "failed",
+            State.ASLEEP: "asleep",
+            State.WAKING: "waking",
             State.STOPPED: "stopped",
             State.REFUSED: "refused",
             State.GONE: "gone",

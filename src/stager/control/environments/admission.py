@@ -10,6 +10,7 @@ from stager.control.environments.desired_state import DesiredState
 from stager.control.environments.occupancy import Occupants, waiting
 from stager.domain.allocation import Allocation, Level, Queued, Resource, Scope, Shortage, Sleep
 from stager.domain.environment import Environment, Suspension, SuspensionReason
+from stager.domain.errors import Refused
 from stager.domain.text import binary_size
 from stager.ports.store import StateKind, Transaction
 
@@ -96,7 +97,10 @@ def _put_to_sleep(
     environment = tx.environment(sleep.id)
     if environment is None or not environment.desired.keeps_instances:
         return None
-    asleep = desired_state.sleep(tx, environment, sleep.depth, min_idle.total_seconds())
+    try:
+        asleep = desired_state.sleep(tx, environment, sleep.depth, min_idle.total_seconds())
+    except Refused:  # it isn't at rest any more
+        return None
     why = f"Put to sleep for another preview: {sentence(sleep.shortage)}"
     return Change(asleep, "sleep", why, wakes=True)
 

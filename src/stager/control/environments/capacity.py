@@ -208,15 +208,18 @@ class Capacity:
         return self._occupants(stored, measured)
 
     def _occupants(self, stored: StoredState, measured: Measured) -> Occupants:
-        options = self.options
-        return Occupants(stored, measured, self._admitted, options.min_idle, options.sleepers)
+        return Occupants(stored, measured, self._admitted, self.options.min_idle, self.options.sleepers)
 
     async def _room(self) -> Room:
         machine = await self._ports.machine.state()
-        return Room(machine.available_memory, machine.free_disk)
+        reclaims = False
+        with suppress(StagerError):
+            reclaims = (await self._ports.power.reclaim_support()).works
+        return Room(machine.available_memory, machine.free_disk, reclaims)
 
     async def _measure(self, *, with_memory: bool) -> Measured:
-        """Measure what previews use. What can't be measured counts as unused and as never visited."""
+        """Measure what previews use. Memory that can't be measured counts as unused; while visits can't be
+        measured, nothing is put to sleep."""
         now = self._ports.clock.now()
         memory: dict[str, int] = {}
         if with_memory:
@@ -224,7 +227,12 @@ class Capacity:
                 memory = dict(await self._ports.instances.memory())
             except StagerError as error:
                 log.warning("memory_not_measured", reason=error.reason, error=error.message)
-        return Measured(now, memory)
+        try:
+            activity = await self._ports.router.activity()
+        except StagerError as error:
+            log.warning("visits_not_measured", reason=error.reason, error=error.message)
+            activity = None
+        return Measured(now, memory, activity)
 
 
 def _is_short(limits: Limits, room: Room) -> bool:

@@ -8,17 +8,18 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from stager.control.environments.pins import Pin, pins
+from stager.control.environments.visits import Visits, all_visits
 from stager.domain.allocation import Occupancy, Tenant
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Depth, Environment, RunState
-from stager.domain.status import State, status_of
+from stager.domain.power import may_sleep
+from stager.domain.traffic import Activity
 from stager.ports.store import StateKind, Transaction
 
 EXPECTED_MEMORY = 128 << 20
 """Bytes that a preview is expected to use while none of its application has been measured."""
 SETTLING = timedelta(seconds=30)
 """How long after a preview fell asleep the memory that it gives back may not be measured yet."""
-AT_REST = frozenset({State.LIVE, State.DEGRADED, State.UNRESPONSIVE})
 
 Pair = tuple[Environment, Deployment | None]
 """An environment, and the deployment of its desired generation."""
@@ -32,12 +33,14 @@ class StoredState:
         pairs: without those that snapshots are made from.
         queued_at: since when environments wait for room, by id.
         hosts: of the environments' services, by id, then by service.
+        visits: by id.
     """
 
     pairs: tuple[Pair, ...]
     pins: Mapping[str, Pin]
     queued_at: Mapping[str, datetime]
     hosts: Mapping[str, Mapping[str, str]]
+    visits: Mapping[str, Visits]
 
     @classmethod
     def read(cls, tx: Transaction) -> StoredState:
@@ -48,6 +51,7 @@ class StoredState:
             pins(tx),
             {id_: datetime.fromisoformat(stamp) for id_, stamp in queued.items() if stamp},
             tx.all_service_hosts(),
+            all_visits(tx),
         )
 
     def is_pinned(self, environment_id: str) -> bool:
@@ -66,12 +70,17 @@ class Measured:
 
     Args:
         memory: bytes in use, by the id of the environment; empty if it wasn't measured.
-        idle: seconds since the last request, by host; a host without any isn't in it.
+        activity: of visitors; None while the front doesn't answer.
     """
 
     now: datetime
     memory: Mapping[str, int] = field(default_factory=dict)
-    idle: Mapping[str, float] = field(default_factory=dict)
+    activity: Activity | None = None
+
+    @property
+    def idle(self) -> Mapping[str, float]:
+        """Seconds since the last request, by host; a host without any isn't in it."""
+        return self.activity.idle if self.activity else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +123,17 @@ class Occupants:
         """When it was visited last; None if that is unknown."""
         hosts = (environment.host, *self.stored.hosts.get(environment.id, {}).values())
         idle = [self.measured.idle[host] for host in hosts if host in self.measured.idle]
-        return self.measured.now - timedelta(seconds=min(idle)) if idle else None
+        seen = [self.measured.now - timedelta(seconds=min(idle))] if idle else []
+        last = self._visits(environment).last
+        return max([*seen, *([last] if last else [])], default=None)
+
+    def _used_at(self, environment: Environment) -> datetime | None:
+        """When it was visited, put to sleep or woken last."""
+        stamps = (self.visited_at(environment), self._visits(environment).since)
+        return max((stamp for stamp in stamps if stamp is not None), default=None)
+
+    def _visits(self, environment: Environment) -> Visits:
+        return self.stored.visits.get(environment.id, Visits())
 
     def _tenant(
         self, environment: Environment, deployment: Deployment | None, expected: int | None
@@ -123,7 +142,7 @@ class Occupants:
         if occupancy is None:
             return None
         measured = self.measured.memory.get(environment.id, 0)
-        is_at_rest = status_of(environment, deployment).state in AT_REST
+        is_at_rest = may_sleep(environment, deployment)
         is_rising = occupancy is Occupancy.WAITING or (occupancy is Occupancy.AWAKE and not is_at_rest)
         memory = max(measured, expected or EXPECTED_MEMORY) if is_rising else measured
         return Tenant(
@@ -135,7 +154,7 @@ class Occupants:
             memory,
             growth=memory - measured if occupancy is Occupancy.AWAKE else 0,
             may_sleep=self._may_sleep(environment, occupancy, is_at_rest=is_at_rest),
-            is_settling=self.measured.now - environment.updated_at < SETTLING,
+            is_settling=self._is_settling(environment),
         )
 
     def _since(
@@ -144,18 +163,24 @@ class Occupants:
         if occupancy is Occupancy.WAITING:
             requested = deployment.created_at if deployment else environment.updated_at
             return self.stored.queued_at.get(environment.id, requested)
-        visited = self.visited_at(environment)
+        visited = self._used_at(environment)
         started = self.stored.started_at(environment, deployment)
         return max(visited, started) if visited else started
 
     def _may_sleep(self, environment: Environment, occupancy: Occupancy, *, is_at_rest: bool) -> bool:
         if self.stored.is_pinned(environment.id) or environment.app not in self.sleepers:
             return False
+        if self.measured.activity is None:
+            return False
         if occupancy is not Occupancy.AWAKE:
             return environment.desired.run is RunState.ASLEEP and environment.desired.depth is Depth.PAUSED
-        visited = self.visited_at(environment)
+        visited = self._used_at(environment)
         is_idle = visited is None or self.measured.now - visited >= self.min_idle
         return is_at_rest and is_idle
+
+    def _is_settling(self, environment: Environment) -> bool:
+        since = self._visits(environment).since
+        return environment.desired.is_asleep and since is not None and self.measured.now - since < SETTLING
 
     def _expected(self) -> dict[str, int]:
         """The most memory that a preview of an application uses, by its name."""

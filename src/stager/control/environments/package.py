@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stager.control.environments.attach import Attach
 from stager.control.environments.capacity import Capacity, CapacityOptions
@@ -11,6 +11,7 @@ from stager.control.environments.change_feed import ChangeFeed
 from stager.control.environments.change_log import ChangeLog
 from stager.control.environments.commands import CheckBranch, Commands
 from stager.control.environments.desired_state import DesiredState
+from stager.control.environments.power import Power
 from stager.control.environments.queries import Queries
 from stager.control.environments.records import Records
 from stager.control.environments.rotation import Rotation
@@ -59,8 +60,15 @@ class Environments:
         self.records = Records(store)
         self.desired_state = DesiredState(routing.urls, ports.clock, ports.ids)
         rotation = Rotation(plugins.invoker, routing.urls, plugins.configured.rotation)
+        sleepers = frozenset(each.name for each in applications if each.sleep_after is not None)
         self.capacity = Capacity(
-            ports, self.desired_state, self.change_feed, callbacks, rotation, identity.audit, capacity
+            ports,
+            self.desired_state,
+            self.change_feed,
+            callbacks,
+            rotation,
+            identity.audit,
+            replace(capacity, sleepers=sleepers),
         )
         self.capacity_queries = CapacityQueries(self.capacity, authorizer, ports.machine)
         self.scheduler = Scheduler(self.capacity, self.change_feed, show=callbacks.show, wake=callbacks.wake)
@@ -74,6 +82,9 @@ class Environments:
             self.desired_state,
             self.scheduler,
             callbacks.check_branch,
+        )
+        self.power = Power(
+            store, self.desired_state, authorizer, self.queries, self.scheduler, callbacks.wake
         )
         self.share_links = ShareLinks(ports, self.queries, authorizer, routing.visitor_access)
         self.attach = Attach(store, ports.instances)

@@ -72,6 +72,7 @@ class CommentCommands:
         self._forges = forges
         self._applications = applications
         self._commands, self._queries = environments.commands, environments.queries
+        self._power = environments.power
         self._change_feed = environments.change_feed
 
     async def run(self, event: CommentAdded) -> str:
@@ -150,6 +151,10 @@ class CommentCommands:
                 await commands.reset(environment.id, actor)
             case Verb.KILL:
                 await commands.kill_by_id(environment.id, actor)
+            case Verb.SLEEP:
+                await self._power.sleep_by(environment.id, actor)
+            case Verb.WAKE:
+                await self._power.wake_by(environment.id, actor)
             case Verb.APPROVE:
                 await commands.approve(environment.id, _commit_in(event.text, environment), actor)
             case Verb.PIN:

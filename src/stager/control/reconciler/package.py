@@ -68,6 +68,7 @@ class Reconciler:
                 records=environments.records,
                 image_resolver=builds.images,
                 instances=ports.instances,
+                power=ports.power,
                 prober=ports.prober,
                 routes=routing.routes,
                 visitor_access=routing.visitor_access,

@@ -37,6 +37,8 @@ HEADLINES = {
     State.UPDATING: "⏳ The preview is being updated",
     State.FAILED: "❌ The preview failed",
     State.FAILED_UPDATE: "⚠️ The newest commit failed; the preview still serves the previous one",
+    State.ASLEEP: "💤 The preview is asleep",
+    State.WAKING: "💤 The preview is waking up",
     State.STOPPED: "⏸️ The preview is stopped",
     State.REFUSED: "🚫 No preview",
     State.GONE: "🗑️ The preview was removed",

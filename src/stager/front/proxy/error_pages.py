@@ -20,6 +20,7 @@ from stager.front.http.head import RequestHead
 
 _TEMPLATE = Template(resources.files("stager.front.proxy").joinpath("page.html").read_text(encoding="utf-8"))
 _REFRESH_SECONDS = 2
+_SAFE = frozenset({b"GET", b"HEAD"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,20 @@ STATES = {
         tone="bad",
     ),
     "stopped": PageTemplate(503, "{name} is stopped", "It isn't running at the moment.", tone="calm"),
+    "asleep": PageTemplate(
+        503,
+        "{name} is asleep",
+        "It sleeps because nobody used it for a while.",
+        "It wakes when somebody opens it.",
+        tone="calm",
+    ),
+    "waking": PageTemplate(
+        503,
+        "{name} is waking up",
+        "It was asleep because nobody used it for a while. It opens here as soon as it is ready.",
+        "You don't need to reload this page.",
+        refreshes=True,
+    ),
     "refused": PageTemplate(
         403,
         "{name} is not allowed to run here",
@@ -161,6 +176,11 @@ class ErrorPage:
         """The status of the response."""
         return STATES[self.state].status
 
+    @property
+    def is_asleep(self) -> bool:
+        """Whether the host sleeps, so that requests to it are held."""
+        return self.state in {"asleep", "waking"}
+
 
 @dataclass(frozen=True, slots=True)
 class PlainResponse:
@@ -179,7 +199,7 @@ def respond(
     if isinstance(response, PlainResponse):
         return _respond_plain(response, request, request_id, keep=keep)
     html = b"text/html" in request.value(b"accept").lower()
-    body = _html(response) if html else _problem(response)
+    body = _html(response, refreshes=request.method in _SAFE) if html else _problem(response)
     headers = {
         "Content-Type": "text/html; charset=utf-8" if html else "application/problem+json",
         "Vary": "Accept",
@@ -259,11 +279,15 @@ def _problem(page: ErrorPage) -> bytes:
     return json.dumps(problem, ensure_ascii=False, indent=2).encode() + b"\n"
 
 
-def _html(page: ErrorPage) -> bytes:
+def _html(page: ErrorPage, *, refreshes: bool) -> bytes:
+    """Write a page. The response to a form doesn't reload itself: the browser would request the page without
+    the form's content."""
     template = STATES[page.state]
     title, message, hint = _texts(page)
     html = _TEMPLATE.substitute(
-        refresh=f'<meta http-equiv="refresh" content="{_REFRESH_SECONDS}">' if template.refreshes else "",
+        refresh=f'<meta http-equiv="refresh" content="{_REFRESH_SECONDS}">'
+        if template.refreshes and refreshes
+        else "",
         title=escape(title),
         tone=template.tone,
         app=f'<p class="app">{escape(page.app)}</p>' if page.app else "",
