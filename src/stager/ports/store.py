@@ -27,6 +27,8 @@ class StateKind(StrEnum):
     PIN = "pin"
     QUEUE = "queue"
     """Since when it waits for room."""
+    SLEEP_REASON = "sleep-reason"
+    """For which shortage it was put to sleep, a sentence; empty if nobody visited it."""
     ACTIVITY = "activity"
     """When it was last requested, and put to sleep or woken."""
     NOTE = "note"

@@ -97,11 +97,11 @@ def _put_to_sleep(
     environment = tx.environment(sleep.id)
     if environment is None or not environment.desired.keeps_instances:
         return None
+    why = f"It was put to sleep to make room. {sentence(sleep.shortage)}"
     try:
-        asleep = desired_state.sleep(tx, environment, sleep.depth, min_idle.total_seconds())
+        asleep = desired_state.sleep(tx, environment, sleep.depth, min_idle.total_seconds(), why)
     except Refused:  # it isn't at rest any more
         return None
-    why = f"Put to sleep for another preview: {sentence(sleep.shortage)}"
     return Change(asleep, "sleep", why, wakes=True)
 
 

@@ -73,7 +73,7 @@ def comment_body(
     parts = [
         f"### {_headline(status)}",
         f"**{url}**" if _is_up(state) else "",
-        "💤 It is asleep. The next visit wakes it." if state.is_asleep else "",
+        _asleep(state),
         _services(services or {}) if _is_up(state) else "",
         _warning(status.hint) if status.state is State.LIVE else _sentences(status),
         _facts(state, log_url),
@@ -101,6 +101,12 @@ def _is_up(state: ReportState) -> bool:
 
 def _sentences(status: Status) -> str:
     return " ".join(filter(None, (_escaped(status.message), _escaped(status.hint))))
+
+
+def _asleep(state: ReportState) -> str:
+    if not state.is_asleep:
+        return ""
+    return " ".join(filter(None, ("💤 It is asleep. The next visit wakes it.", _escaped(state.sleep_reason))))
 
 
 def _services(urls: Mapping[str, str]) -> str:

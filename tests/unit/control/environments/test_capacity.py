@@ -11,12 +11,13 @@ import pytest
 
 from stager.control.environments.capacity import BY_CAPACITY
 from stager.domain.allocation import Limit, Limits
-from stager.domain.environment import Environment, SuspensionReason
+from stager.domain.environment import Depth, Environment, SuspensionReason
 from stager.domain.errors import Retry
 from stager.domain.pull_requests.events import ChangeEvent
 from stager.domain.pull_requests.rules import Rules
 from stager.domain.route import Page
 from stager.domain.status import State
+from stager.ports.engine import Reclaim
 from stager.ports.store import StateKind
 from stager.testing import Program
 from tests.unit.control.harness import ANN, IMAGE, SHOP, Harness
@@ -255,6 +256,92 @@ class TestLevels:
         async with Machine([APP], limits=Limits(free_disk=1, free_memory=1)).open() as machine:
             machine.machine.set(free_disk=None, available_memory=None)
             assert await machine.state(await machine.opened("a")) is State.LIVE
+
+
+SLEEPER = replace(APP, sleep_after=86_400.0)
+
+
+class TestSleep:
+    """The least recently visited one sleeps for a new one, and is told why."""
+
+    @pytest.fixture
+    async def machine(self) -> AsyncIterator[Machine]:
+        async with Machine([SLEEPER], limits=TWO).open() as opened:
+            yield opened
+
+    async def test_the_least_recently_visited_one_sleeps(self, machine: Machine) -> None:
+        first, second = await full(machine)
+        await machine.rest(120)
+        async with machine.router.visit((await machine.of(first)).host):
+            pass
+        await machine.rest(90)
+        third = await machine.opened("c")
+
+        assert await machine.state(second) is State.ASLEEP
+        assert [await machine.state(event) for event in (first, third)] == [State.LIVE, State.LIVE]
+        assert "It was put to sleep to make room" in machine.comment(second)
+        assert "running previews is reached" in machine.comment(second)
+        audited = await machine.running.control_plane.identity.audit.entries(limit=50)
+        assert "sleep" in [record.action for record in audited]
+
+    async def test_a_visit_wakes_it_and_another_one_sleeps(self, machine: Machine) -> None:
+        first, *_ = await full(machine)
+        await machine.rest(120)
+        await machine.opened("c")
+        assert await machine.state(first) is State.ASLEEP
+        await machine.rest(120)
+        async with machine.router.visit((await machine.of(first)).host):
+            pass
+        await machine.rest(60)
+
+        assert await machine.state(first) is State.LIVE
+        states = [(await machine.status(e)).state for e in await machine.environments()]
+        assert states.count(State.ASLEEP) == 1
+
+    async def test_one_that_is_used_or_pinned_stays_awake(self, machine: Machine) -> None:
+        first, second = await full(machine)
+        await machine.running.commands.pin((await machine.of(first)).id, ANN)
+        await machine.rest(120)
+        async with machine.router.visit((await machine.of(second)).host):
+            third = await machine.opened("c")
+            assert await machine.state(third) is State.QUEUED
+            assert await machine.live() == ["a", "b"]
+        await machine.rest(120)
+        assert await machine.state(third) is State.LIVE
+        assert await machine.state(second) is State.ASLEEP
+
+    async def test_nothing_sleeps_while_visits_arent_known(self, machine: Machine) -> None:
+        await full(machine)
+        await machine.rest(120)
+        machine.router.leave()
+        third = machine.forge.open(machine.repository, "c", "c" * 40)
+        await machine.deliver(third)
+        await machine.rest(30)
+        assert await machine.state(third) is State.QUEUED
+        machine.router.come_back()
+        await machine.rest(60)
+        assert await machine.state(third) is State.LIVE
+
+    async def test_short_of_memory_it_is_paused_then_stopped(self) -> None:
+        async with Machine([SLEEPER], limits=Limits(free_memory=1 << 30)).open() as machine:
+            machine.engine.support = Reclaim("by hand", "4 GB of zram")
+            first = await machine.opened("a")
+            await machine.rest(120)
+            machine.machine.set(available_memory=100 << 20)
+            await machine.rest(15)
+            assert (await machine.of(first)).desired.depth is Depth.PAUSED
+            assert await machine.state(first) is State.ASLEEP
+            await machine.rest(120)
+            assert (await machine.of(first)).desired.depth is Depth.STOPPED
+
+    async def test_without_swap_it_is_stopped_at_once(self) -> None:
+        async with Machine([SLEEPER], limits=Limits(free_memory=1 << 30)).open() as machine:
+            machine.engine.support = Reclaim("", "")
+            first = await machine.opened("a")
+            await machine.rest(120)
+            machine.machine.set(available_memory=100 << 20)
+            await machine.rest(15)
+            assert (await machine.of(first)).desired.depth is Depth.STOPPED
 
 
 class TestRotation:
