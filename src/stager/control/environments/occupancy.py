@@ -18,8 +18,9 @@ from stager.ports.store import StateKind, Transaction
 
 EXPECTED_MEMORY = 128 << 20
 """Bytes that a preview is expected to use while none of its application has been measured."""
-SETTLING = timedelta(seconds=30)
-"""How long after a preview fell asleep the memory that it gives back may not be measured yet."""
+SETTLING = timedelta(minutes=2)
+"""How long after a preview fell asleep its memory may not be reclaimed and measured yet (see
+`control.power`)."""
 
 Pair = tuple[Environment, Deployment | None]
 """An environment, and the deployment of its desired generation."""
@@ -121,8 +122,7 @@ class Occupants:
 
     def visited_at(self, environment: Environment) -> datetime | None:
         """When it was visited last; None if that is unknown."""
-        hosts = (environment.host, *self.stored.hosts.get(environment.id, {}).values())
-        idle = [self.measured.idle[host] for host in hosts if host in self.measured.idle]
+        idle = [self.measured.idle[h] for h in self._hosts(environment) if h in self.measured.idle]
         seen = [self.measured.now - timedelta(seconds=min(idle))] if idle else []
         last = self._visits(environment).last
         return max([*seen, *([last] if last else [])], default=None)
@@ -131,6 +131,9 @@ class Occupants:
         """When it was visited, put to sleep or woken last."""
         stamps = (self.visited_at(environment), self._visits(environment).since)
         return max((stamp for stamp in stamps if stamp is not None), default=None)
+
+    def _hosts(self, environment: Environment) -> tuple[str, ...]:
+        return environment.host, *self.stored.hosts.get(environment.id, {}).values()
 
     def _visits(self, environment: Environment) -> Visits:
         return self.stored.visits.get(environment.id, Visits())
@@ -153,7 +156,7 @@ class Occupants:
             self._since(environment, deployment, occupancy),
             memory,
             growth=memory - measured if occupancy is Occupancy.AWAKE else 0,
-            may_sleep=self._may_sleep(environment, occupancy, is_at_rest=is_at_rest),
+            may_sleep=self._may_sleep(environment, deployment, occupancy) and is_at_rest,
             is_settling=self._is_settling(environment),
         )
 
@@ -167,16 +170,19 @@ class Occupants:
         started = self.stored.started_at(environment, deployment)
         return max(visited, started) if visited else started
 
-    def _may_sleep(self, environment: Environment, occupancy: Occupancy, *, is_at_rest: bool) -> bool:
-        if self.stored.is_pinned(environment.id) or environment.app not in self.sleepers:
-            return False
-        if self.measured.activity is None:
+    def _may_sleep(
+        self, environment: Environment, deployment: Deployment | None, occupancy: Occupancy
+    ) -> bool:
+        """Whether nothing but its state prevents that it is put to sleep for another one."""
+        activity = self.measured.activity
+        if self.stored.is_pinned(environment.id) or environment.app not in self.sleepers or activity is None:
             return False
         if occupancy is not Occupancy.AWAKE:
-            return environment.desired.run is RunState.ASLEEP and environment.desired.depth is Depth.PAUSED
-        visited = self._used_at(environment)
-        is_idle = visited is None or self.measured.now - visited >= self.min_idle
-        return is_at_rest and is_idle
+            return environment.desired.depth is Depth.PAUSED
+        changes = (self._visits(environment).since, deployment.live_at if deployment else None)
+        since = [self.measured.now - change for change in changes if change is not None]
+        idle = timedelta(seconds=activity.idle_of(self._hosts(environment)))
+        return min([idle, *since]) >= self.min_idle
 
     def _is_settling(self, environment: Environment) -> bool:
         since = self._visits(environment).since
