@@ -70,7 +70,7 @@ class Generation:
 
     @property
     def was_put_to_sleep(self) -> bool:
-        """Whether its main instance, which had been healthy, was put to sleep, and nothing has served since."""
+        """Whether its main instance was put to sleep when it was healthy, and nothing has served since."""
         mains = (self.instances.get(service.name) for service in self.services if service.is_main)
         return any(
             i is not None and self.observed.was_put_to_sleep(i) and self.attempt.has_been_healthy(i)

@@ -19,10 +19,10 @@ A generation consists of services. The rules:
   before a newer one: visitors wait for seconds, not for a build.
 
 These promises hold for every input, and the tests enumerate the inputs: repeated planning comes to rest; what
-is published is never stopped or paused before its successor serves; nothing is published that isn't healthy. The one
-exception: the instance of a stateful service is stopped before its successor starts, though a published
-generation uses it, when the successor has other inputs or the instance is broken. The successor then serves
-the published generation, too.
+is published is never stopped before its successor serves, nor paused; nothing is published that isn't
+healthy. The one exception: the instance of a stateful service is stopped before its successor starts, though
+a published generation uses it, when the successor has other inputs or the instance is broken. The successor
+then serves the published generation, too.
 """
 
 from __future__ import annotations
@@ -201,11 +201,11 @@ def _bring_up(desired: Desired, observed: Observed, now: datetime) -> Action | N
     if (repair := _repair_routes(generations, observed)) is not None:
         return repair
     waking = _waking(generations, observed)
-    if observed.asleep_runs and waking is None:
+    if observed.asleep_runs and not waking:
         return EndSleep()
-    target = waking or _target(generations, desired)
+    target = waking[-1] if waking else _target(generations, desired)
     serving = [g for g in generations if g.is_serving and g is not target]
-    coming = [target, *(g for g in generations if waking and g.number == desired.generation)]
+    coming = [g for g in generations if g in (target, *waking) or (waking and g is generations[-1])]
     others = _superseded(coming, serving, observed)
     useless = [i for i in others if not has_passed(i, observed)]
     if useless:
@@ -239,12 +239,12 @@ def _target(generations: Sequence[Generation], desired: Desired) -> Generation:
     return max(candidates, key=lambda g: (not g.attempt.final, g.number), default=wanted)
 
 
-def _waking(generations: Sequence[Generation], observed: Observed) -> Generation | None:
-    """The newest generation that was put to sleep, unless something serves or it can't be brought back."""
+def _waking(generations: Sequence[Generation], observed: Observed) -> list[Generation]:
+    """The generations that were put to sleep and can be brought back, the newest one last; none while
+    something serves."""
     if observed.serving:
-        return None
-    found = [g for g in generations if g.was_put_to_sleep and g.is_complete and not g.attempt.final]
-    return found[-1] if found else None
+        return []
+    return [g for g in generations if g.was_put_to_sleep and g.is_complete and not g.attempt.final]
 
 
 def _superseded(
@@ -385,12 +385,8 @@ def continues(running: Action, planned: Action | None) -> bool:
     if planned is None:
         return isinstance(running, Join | Publish | Unpublish | Retire | Record | Power)
     match running, planned:
-        case (Halt() | EndSleep(), _) | (Park(), Park() | Pause() | Halt()):
-            return True  # the engine can't call off a stop
-        case Unpause(), _:
-            return not isinstance(planned, Park | Pause | Halt)
-        case Pause(before), Pause(instances):
-            return _ids(instances) <= _ids(before)
+        case ((Park() | Pause() | Halt() | Unpause() | EndSleep()), _):
+            return _power_continues(running, planned)
         case (Prepare() | Start() | Join() | Resume(), Start() | Join() | Resume() | Check()):
             return _leads_to(running, planned)
         case (Check(before, of), Check(instance, generation)) | (
@@ -404,6 +400,20 @@ def continues(running: Action, planned: Action | None) -> bool:
             return _ids(instances) <= _ids(before)
         case _:
             return running == planned
+
+
+def _power_continues(running: Action, planned: Action | None) -> bool:
+    """As `continues`, for the actions of sleep and wake, or if nothing is planned. The engine can't call off a
+    stop."""
+    match running, planned:
+        case _, None:
+            return isinstance(running, Join | Publish | Unpublish | Retire | Record | Power)
+        case (Park(), Park() | Pause() | Halt()) | (Halt() | EndSleep(), _):
+            return True
+        case Pause(before), Pause(instances):
+            return _ids(instances) <= _ids(before)
+        case _:
+            return isinstance(running, Unpause) and not isinstance(planned, Park | Pause | Halt)
 
 
 def _leads_to(running: Prepare | Start | Join | Resume, planned: Start | Join | Resume | Check) -> bool:

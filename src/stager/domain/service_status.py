@@ -29,6 +29,10 @@ class ServiceState(StrEnum):
     """The preview sleeps, and the service with it."""
 
 
+UNREADY = frozenset({ServiceState.STARTING, ServiceState.RESTARTING})
+"""The states of services that others wait for."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
     """A service with its state.

@@ -314,13 +314,16 @@ def test_what_sleeps_serves_again_when_it_is_woken(layout: Layout, desired: Desi
         serving = world.whole_generation
         if serving is None or world.observed.asleep_runs or world.given_up(serving):
             continue
+        if world.observed.attempt(serving).final or serving not in world.observed.services:
+            continue
         if world.ready(serving) != {s.name for s in world.services(serving)}:
             continue
         asleep, _ = replace(world, desired=desired).rest()
         assert {i.id for i in asleep.observed.instances} == {i.id for i in world.observed.instances}
         woken, actions = replace(asleep, desired=RUNNING), list[Action]()
         while woken.whole_generation is None:
-            assert (action := woken.plan()) is not None, asleep.observed
+            action = woken.plan()
+            assert action is not None, asleep.observed
             woken.check(action)
             actions.append(action)
             woken = next(woken.outcomes(action))

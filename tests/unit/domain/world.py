@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from stager.domain import plan as planning
 from stager.domain.attempt import Attempt, Ending, after_answer, after_error, after_exit, after_start
@@ -139,9 +140,8 @@ class World:
                 yield from self._recorded_asleep(instances)._one_by_one(instances, paused)
             case planning.Halt(instances):
                 for code in (0, 137):
-                    yield from self._recorded_asleep(instances)._one_by_one(
-                        instances, lambda i, code=code: stopped(i, code)
-                    )
+                    ended = partial(stopped, exit_code=code)
+                    yield from self._recorded_asleep(instances)._one_by_one(instances, ended)
             case planning.Unpause(instances):
                 yield from self._one_by_one(instances, unpaused)
             case planning.EndSleep():
@@ -254,7 +254,7 @@ class World:
 
     # What actions must keep to.
 
-    def check(self, action: planning.Action) -> None:
+    def check(self, action: planning.Action) -> None:  # noqa: C901 (one case an action)
         """The promises that don't depend on what the action leads to."""
         is_power = isinstance(action, planning.Park | planning.Pause | planning.Halt)
         assert is_power == self.desired.is_asleep, "put to sleep what should run, or the other way round"

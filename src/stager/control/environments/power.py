@@ -95,7 +95,8 @@ class Power:
         found = await self._store.read(lambda tx: tx.environment_by_host(host))
         if found is None:
             return
-        if found.desired.is_asleep and await self._store.write(work):
+        if found.desired.is_asleep:
+            await self._store.write(work)
             log.info("wake", environment=found.id, name=found.name, host=host)
         self._wake_worker(found.id)
 

@@ -54,7 +54,7 @@ class Reclamation:
                 given_back += await self._power.reclaim(instance.id) or 0
             except StagerError as error:
                 log.warning(
-                    "reclaim_failed", environment=environment.id, reason=error.reason, error=str(error)
+                    "reclaim_failed", environment=environment.id, reason=error.reason, error=error.message
                 )
                 return
         self._done |= environment.asleep_runs

@@ -140,7 +140,9 @@ class CommentCommands:
         log.info("comment_command", verb=command.verb, environment=environment.id, author=event.author)
         return _Answer(_reaction(command.verb), f"done: {command.verb}", note)
 
-    async def _execute(self, verb: Verb, event: CommentAdded, environment: Environment) -> Note | None:
+    async def _execute(  # noqa: C901 (one case a command)
+        self, verb: Verb, event: CommentAdded, environment: Environment
+    ) -> Note | None:
         actor, commands = Actor(event.author, BY, role=Role.DEVELOPER), self._commands
         match verb:
             case Verb.LAUNCH:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import structlog
 
 from stager.control.diagnostics import Readiness
-from stager.control.environments.change_feed import ChangeFeed
+from stager.control.environments.package import Environments
 from stager.control.ports import Ports
 from stager.control.routing.route_table import Routes
 from stager.domain.attempt import after_silence, after_sound, has_gone_silent
@@ -32,13 +32,13 @@ class FrontEvents:
         self,
         ports: Ports,
         routes: Routes,
-        change_feed: ChangeFeed,
+        environments: Environments,
         readiness: Readiness,
         wake: Callable[[str], None],
     ) -> None:
         self._store, self._router = ports.store, ports.router
         self._routes = routes
-        self._change_feed = change_feed
+        self._change_feed, self._power = environments.change_feed, environments.power
         self._readiness = readiness
         self._wake = wake
         self._liveness = Liveness(ports.store)
@@ -52,7 +52,10 @@ class FrontEvents:
                 log.warning("event_failed", source="front", reason=error.reason, error=error.message)
 
     async def _react(self, event: FrontEvent) -> None:
-        if event.kind is FrontEventKind.CONNECTED or self._contradicts_table(event):
+        if event.kind is FrontEventKind.WAKE and not self._contradicts_table(event):
+            await self._power.wake_host(event.host)
+            return
+        if event.kind in {FrontEventKind.CONNECTED, FrontEventKind.WAKE}:
             await self._routes.resend()
         await self.read_health()
         if not event.host:

@@ -40,7 +40,7 @@ class Sleep:
                 await self._context.records.serving(state.environment.id, state.serving_generation)
 
     async def _park(self, state: ObservedState, services: frozenset[str]) -> None:
-        """Show the page of a sleeping preview on the hosts of these services, unless one of them was requested
+        """Show the page of a sleeping preview on the hosts of these services, unless one was requested
         meanwhile."""
         environment = state.environment
         running = [i for i in state.instances if i.state is InstanceState.RUNNING]

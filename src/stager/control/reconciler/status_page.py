@@ -40,14 +40,15 @@ class StatusPage:
             return
         environment, deployment, hosts = found
         if free := self._without_instance(environment, hosts, over):
-            await self._route(environment, self._status(environment, deployment), free)
+            await self._route(environment, self._status(environment, deployment), free, deployment)
 
     async def park(self, environment: Environment, hosts: Iterable[str]) -> bool:
         """Show the page of a sleeping environment on these hosts, which lead to an instance. No effect, and
         False, if one of them has an open request or was requested within `Desired.min_idle`."""
         deployment = await self._context.records.current(environment)
-        page = self._page(environment, self._status(environment, deployment))
-        return await self._context.routes.park(dict.fromkeys(hosts, page), environment.desired.min_idle)
+        page = self._page(environment, self._status(environment, deployment), deployment)
+        targets, idle = dict.fromkeys(hosts, page), environment.desired.min_idle
+        return await self._context.routes.park(targets, idle=idle)
 
     def _status(self, environment: Environment, deployment: Deployment | None) -> Status:
         """The status with the warnings that are shown in every state."""
@@ -72,8 +73,8 @@ class StatusPage:
         self, environment: Environment, hosts: Mapping[str, str], over: Collection[str] = ()
     ) -> list[str]:
         """The hosts that don't lead to an instance. Only the plan may change those that do: the database may
-        be behind, as after it was lost. While the environment serves and nothing of it sleeps, its own host is
-        left alone."""
+        be behind, as after it was lost. While the environment serves and nothing of it sleeps, its own host
+        is left alone."""
         is_free = environment.serving is None or bool(environment.asleep_runs)
         routes = self._context.routes.table.routes
         return [
@@ -82,13 +83,21 @@ class StatusPage:
             if (service or is_free) and (host in over or not isinstance(routes.get(host), Endpoint))
         ]
 
-    async def _route(self, environment: Environment, status: Status, hosts: Iterable[str]) -> None:
-        await self._context.visitor_access.route(
-            environment, dict.fromkeys(hosts, self._page(environment, status))
-        )
+    async def _route(
+        self,
+        environment: Environment,
+        status: Status,
+        hosts: Iterable[str],
+        deployment: Deployment | None = None,
+    ) -> None:
+        page = self._page(environment, status, deployment)
+        await self._context.visitor_access.route(environment, dict.fromkeys(hosts, page))
 
-    def _page(self, environment: Environment, status: Status) -> Page:
-        return page_of(environment, status, self._context.urls.page(environment.id))
+    def _page(self, environment: Environment, status: Status, deployment: Deployment | None) -> Page:
+        page = page_of(environment, status, self._context.urls.page(environment.id), deployment)
+        if self._context.visitor_access.shows_logs(environment):
+            return page
+        return replace(page, lines=(), findings=())
 
 
 def live_status(environment: Environment, deployment: Deployment | None, builds: BuildQueue | None) -> Status:
@@ -100,6 +109,6 @@ def live_status(environment: Environment, deployment: Deployment | None, builds:
     if standing.ahead is None:
         return replace(status, lines=standing.lines)
     if not standing.ahead:
-        return replace(status, message="The build is the next in the queue.")
+        return replace(status, message="The build is the next in the queue.", place=1)
     others = "1 build is" if standing.ahead == 1 else f"{standing.ahead} builds are"
-    return replace(status, message=f"The build is queued; {others} before it.")
+    return replace(status, message=f"The build is queued; {others} before it.", place=standing.ahead + 1)

@@ -34,6 +34,7 @@ UNANSWERED = 3
 _REPORT_SECONDS = 1.0
 """Minimum interval of events about the same host."""
 _NOINDEX = (b"X-Robots-Tag: noindex",)
+_REPEAT = "Repeat the request in a few seconds."
 _NO_HEADERS: tuple[bytes, ...] = ()
 
 
@@ -109,10 +110,10 @@ class Context:
         if isinstance(page, Endpoint):
             page = ErrorPage("waking", host)
         if page.state == "asleep":
-            page = replace(page, state="waking", message="", hint="")
-        return (
-            replace(page, message=message, hint="Repeat the request in a few seconds.") if message else page
-        )
+            page = replace(page, state="waking", message="", page=replace(page.details, hint=""))
+        if message:
+            page = replace(page, message=message, page=replace(page.details, hint=_REPEAT))
+        return page
 
     def lookup_at_ingress(self, port: int, head: RequestHead) -> Endpoint | ErrorPage:
         """Return the target of a request that arrived at an ingress port.
@@ -160,7 +161,7 @@ class Context:
             within = f"within {self.limits.response_seconds:g} s"
             message = f"The application received the request, but didn't begin to respond {within}."
             return ErrorPage(state, host, message=message)
-        return ErrorPage(state, host, message=f"The response isn't valid HTTP. {why}" if why else "")
+        return ErrorPage(state, host, message=why)
 
     def _note_no_response(self, host: str) -> None:
         target = self.table.routes.get(host)
