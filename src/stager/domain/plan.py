@@ -382,11 +382,9 @@ def continues(running: Action, planned: Action | None) -> bool:
     of the running one shows. An earlier action in the plan means that the instance is gone. An action that is
     about to end may end if its effect shows before.
     """
-    if planned is None:
-        return isinstance(running, Join | Publish | Unpublish | Retire | Record | Power)
+    if planned is None or isinstance(running, Power):
+        return _power_continues(running, planned)
     match running, planned:
-        case ((Park() | Pause() | Halt() | Unpause() | EndSleep()), _):
-            return _power_continues(running, planned)
         case (Prepare() | Start() | Join() | Resume(), Start() | Join() | Resume() | Check()):
             return _leads_to(running, planned)
         case (Check(before, of), Check(instance, generation)) | (
@@ -403,8 +401,8 @@ def continues(running: Action, planned: Action | None) -> bool:
 
 
 def _power_continues(running: Action, planned: Action | None) -> bool:
-    """As `continues`, for the actions of sleep and wake, or if nothing is planned. The engine can't call off a
-    stop."""
+    """As `continues`, for the actions of sleep and wake, or if nothing is planned. The engine can't call off
+    a stop."""
     match running, planned:
         case _, None:
             return isinstance(running, Join | Publish | Unpublish | Retire | Record | Power)

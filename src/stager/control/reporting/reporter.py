@@ -87,6 +87,7 @@ class ReportState:
         handler_failures: one sentence each; they don't affect the preview.
         snapshots: those that the shown deployment's data was cloned from.
         sleep_reason: why it was put to sleep, if that was to make room; empty otherwise.
+        changed_data: how many bytes of its clones had changed when it was live; None if that is unknown.
     """
 
     environment: Environment
@@ -96,6 +97,7 @@ class ReportState:
     handler_failures: tuple[str, ...] = ()
     snapshots: tuple[Snapshot, ...] = ()
     sleep_reason: str = ""
+    changed_data: int | None = None
 
     @property
     def shown(self) -> Deployment | None:

@@ -46,6 +46,7 @@ images:
     memory: 4g
 capacity:
   max_running: 20
+  application: {max_running: 10}
   author: {max_running: 3}
 max_previews: 100
 container_rotation_strategy: EvergreenExceptionsContainerRotationStrategy
@@ -54,8 +55,8 @@ evergreen_containers: [main]
 
     max_previews: Annotated[int | None, Field(ge=1, validate_default=True), NOT_BOOLEAN] = None
     """Maximum number of previews; a further one evicts the oldest. If absent, the number of ports from
-    `MIN_PORT` to `MAX_PORT` if one of these environment variables is set; with `nginx.target_dir`, the number
-    of `ingress_ports`; otherwise unlimited."""
+    `MIN_PORT` to `MAX_PORT` if one of these environment variables is set; with `nginx.target_dir` or
+    `haproxy.target_path`, the number of `ingress_ports`; otherwise unlimited."""
 
     capacity: CapacitySettings = CapacitySettings()
     """How many previews run at once, and what they leave free."""
