@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench.row import Row
 from bench.rows import (
     activity,
+    asleep,
     build,
     changes,
     clones,
@@ -20,6 +21,7 @@ from bench.rows import (
     services,
     thousand,
     up,
+    wake,
     webhook,
 )
 
@@ -37,6 +39,8 @@ ROWS: tuple[Row, ...] = (
     proxy.ROW,
     activity.ROW,
     routes.ROW,
+    wake.ROW,
+    asleep.ROW,
     idle.ROW,
     thousand.ROW,
     resync.ROW,
@@ -44,8 +48,6 @@ ROWS: tuple[Row, ...] = (
 )
 
 NOT_YET = {
-    "Waking a preview that sleeps, against unpausing it directly": "previews don't sleep yet",
-    "What a sleeping preview costs": "previews don't sleep yet",
     "A request by HAProxy's fast path": "there is no router for HAProxy yet",
 }
 """What has a budget, or will have one, and no row; each with why."""
