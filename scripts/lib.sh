@@ -51,9 +51,10 @@ refresh_package_lists() {
 }
 
 # The packages of which the command or file isn't there, one a line. Asking for the thing and not for the
-# package leaves alone what was installed in another way, such as Docker's own packages. nginx, git-lfs, a
-# registry, wrk, btrfs, debootstrap and faketime are for scripts that set NEEDS_NGINX, NEEDS_GIT_LFS, NEEDS_REGISTRY,
-# NEEDS_WRK, NEEDS_BTRFS, NEEDS_DEBOOTSTRAP or NEEDS_FAKETIME: installing nginx or the registry starts one. A browser is large, and for whoever sets NEEDS_BROWSER.
+# package leaves alone what was installed in another way, such as Docker's own packages. nginx, HAProxy, git-lfs, a
+# registry, wrk, btrfs, debootstrap and faketime are for scripts that set NEEDS_NGINX, NEEDS_HAPROXY, NEEDS_GIT_LFS,
+# NEEDS_REGISTRY, NEEDS_WRK, NEEDS_BTRFS, NEEDS_DEBOOTSTRAP or NEEDS_FAKETIME: installing nginx, HAProxy or the registry starts
+# one. A browser is large, and for whoever sets NEEDS_BROWSER.
 missing_packages() {
   {
     has dockerd || engine_answers || echo docker.io
@@ -61,6 +62,7 @@ missing_packages() {
     has git || echo git
     has curl || echo curl
     [ -z "${NEEDS_NGINX:-}" ] || has nginx || echo nginx-light
+    [ -z "${NEEDS_HAPROXY:-}" ] || has haproxy || echo haproxy
     [ -z "${NEEDS_GIT_LFS:-}" ] || has git-lfs || echo git-lfs
     [ -z "${NEEDS_REGISTRY:-}" ] || has docker-registry || echo docker-registry
     [ -z "${NEEDS_WRK:-}" ] || has wrk || echo wrk

@@ -8,6 +8,7 @@ from bench.rows import (
     asleep,
     build,
     changes,
+    cloned_pushes,
     clones,
     crash,
     databases,
@@ -33,6 +34,7 @@ ROWS: tuple[Row, ...] = (
     services.ROW,
     databases.ROW,
     clones.ROW,
+    cloned_pushes.ROW,
     webhook.ROW,
     refresh.ROW,
     crash.ROW,
@@ -47,7 +49,5 @@ ROWS: tuple[Row, ...] = (
     leftovers.ROW,
 )
 
-NOT_YET = {
-    "A request by HAProxy's fast path": "there is no router for HAProxy yet",
-}
+NOT_YET: dict[str, str] = {}
 """What has a budget, or will have one, and no row; each with why."""
