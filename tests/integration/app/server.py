@@ -2,7 +2,7 @@
 
 BOOT: seconds until it listens. EXIT: it ends at once with this code. STATUS: what `/` answers.
 DEAF: it never listens. LIVES: seconds until it ends by itself. SETS_COOKIE: with every answer.
-`/echo` returns what it received; a WebSocket returns each message.
+`/echo` returns what it received, `/digest` the SHA-256 of the body; a WebSocket returns each message.
 """
 
 import base64
@@ -40,7 +40,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.rfile.read(int(self.headers["Content-Length"]))
             self.echo()
             return
-        self.answer(200, f"{NAME} got {len(self.rfile.read(int(self.headers['Content-Length'])))} bytes")
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/digest":
+            self.answer(200, hashlib.sha256(body).hexdigest())
+            return
+        self.answer(200, f"{NAME} got {len(body)} bytes")
 
     def echo(self) -> None:
         got = {"method": self.command, "path": self.path, "headers": self.headers.items()}
