@@ -8,7 +8,7 @@ its request was written, so that nothing makes room for a launch that is refused
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -37,6 +37,8 @@ from stager.domain.identity.actor import Actor
 log = structlog.get_logger(__name__)
 
 INTERVAL = timedelta(seconds=10)
+DISK_INTERVAL = timedelta(minutes=2)
+"""Docker reads all files of all previews to measure them."""
 MIN_PAUSE = 0.5
 """Seconds between two passes of the loop, however often something changes."""
 BY_CAPACITY = Actor("stager", "capacity")
@@ -96,11 +98,21 @@ class Capacity:
         self._has_queue = True
         """Whether a preview waits. Unknown before the first pass."""
         self._woken = asyncio.Event()
+        self._disk: Mapping[str, int] = {}
         change_feed.listen(self._changed)
 
     def loops(self) -> list[Loop]:
-        """The loop that enforces limits and admits those that wait."""
-        return [Loop("capacity", self.run, INTERVAL, after_adoption=True, wake=self._woken)]
+        """The loop that enforces limits and admits those that wait, and the one that measures disk space, if
+        that is limited."""
+        loops = [Loop("capacity", self.run, INTERVAL, after_adoption=True, wake=self._woken)]
+        if self.options.limits.limits_disk:
+            loops.append(Loop("disk space of previews", self.measure_disk, DISK_INTERVAL))
+        return loops
+
+    async def measure_disk(self) -> None:
+        """Measure what previews have written. Raises `Retry` while the engine doesn't answer."""
+        self._disk = await self._ports.instances.disk()
+        self._woken.set()
 
     async def run(self) -> None:
         """Decide once. Raises `Retry` while the store doesn't answer."""
@@ -232,7 +244,7 @@ class Capacity:
         except StagerError as error:
             log.warning("visits_not_measured", reason=error.reason, error=error.message)
             activity = None
-        return Measured(now, memory, activity)
+        return Measured(now, memory, activity, self._disk)
 
 
 def _is_short(limits: Limits, room: Room) -> bool:

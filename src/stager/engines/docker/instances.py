@@ -322,6 +322,16 @@ class DockerInstances:
             total[row["Labels"][labels.ENVIRONMENT]] += used.get(row["Id"], 0)
         return dict(total)
 
+    async def disk(self) -> dict[str, int]:
+        """See `ports.engine.Instances.disk`."""
+        filters = labels.filters(self._installation, None)
+        rows = await list_containers(self._docker, filters, with_sizes=True)
+        total = Counter(await self._volumes.used())
+        for row in rows:
+            if containers.is_ours(row, self._installation):
+                total[row["Labels"][labels.ENVIRONMENT]] += row.get("SizeRw") or 0
+        return dict(total)
+
     async def sweep(self, present: Mapping[str, Collection[int]] | None = None) -> int:
         """See `ports.engine.Instances.sweep`."""
         outdated = 0 if self._is_cleaned else await remove_outdated(self._docker, self._installation)

@@ -240,6 +240,19 @@ class TestLevels:
             await machine.rest(60)
             assert await machine.state(event) is State.LIVE
 
+    async def test_the_disk_space_of_an_application(self) -> None:
+        limits = Limits(application=Limit(disk=1 << 30))
+        async with Machine([APP], limits=limits).open() as machine:
+            first = await machine.opened("a")
+            machine.engine.used_disk[(await machine.of(first)).id] = 1 << 30
+            await machine.rest(150)
+            second = await machine.opened("b")
+            assert await machine.state(second) is State.QUEUED
+            assert "disk limit of previews of shop, 1 GiB, is reached" in machine.comment(second)
+            await machine.deliver(machine.forge.close(first))
+            await machine.rest(150)
+            assert await machine.state(second) is State.LIVE
+
     async def test_the_memory_of_previews(self) -> None:
         limits = Limits(host=Limit(memory=300 << 20))
         async with Machine([APP], limits=limits).open() as machine:
