@@ -52,8 +52,9 @@ refresh_package_lists() {
 
 # The packages of which the command or file isn't there, one a line. Asking for the thing and not for the
 # package leaves alone what was installed in another way, such as Docker's own packages. nginx, git-lfs, a
-# registry, wrk, btrfs and debootstrap are for scripts that set NEEDS_NGINX, NEEDS_GIT_LFS, NEEDS_REGISTRY, NEEDS_WRK,
-# NEEDS_BTRFS or NEEDS_DEBOOTSTRAP: installing nginx or the registry starts one. A browser is large, and for whoever sets NEEDS_BROWSER.
+# registry, wrk, btrfs, debootstrap and pebble (an ACME server for tests, with the name server knot) are for scripts that
+# set NEEDS_NGINX, NEEDS_GIT_LFS, NEEDS_REGISTRY, NEEDS_WRK, NEEDS_BTRFS, NEEDS_DEBOOTSTRAP or NEEDS_PEBBLE: installing
+# nginx, the registry or knot starts one. A browser is large, and for whoever sets NEEDS_BROWSER.
 missing_packages() {
   {
     has dockerd || engine_answers || echo docker.io
@@ -67,6 +68,8 @@ missing_packages() {
     [ -z "${NEEDS_BROWSER:-}" ] || has_browser || ! has_browser_package || echo chromium
     [ -z "${NEEDS_DEBOOTSTRAP:-}" ] || has debootstrap || echo debootstrap
     [ -z "${NEEDS_DEBOOTSTRAP:-}" ] || has capsh || echo libcap2-bin
+    [ -z "${NEEDS_PEBBLE:-}" ] || has pebble || echo pebble
+    [ -z "${NEEDS_PEBBLE:-}" ] || has knotd || echo knot
     has iptables || echo iptables
     has ip || echo iproute2
     has mkfs.ext4 || echo e2fsprogs

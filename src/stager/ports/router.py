@@ -50,6 +50,10 @@ class Router(Protocol):
         """The hosts whose endpoint refused a connection, or became responsive or unresponsive; an empty one,
         first at the start, after each (re)connection, when the table must be sent. Never ends."""
 
+    def certificate_requests(self) -> AsyncIterator[str]:
+        """The hosts of the table for which a client waits that have no certificate yet, repeatedly as long as
+        it waits. Never ends."""
+
 
 class EdgeProxy(Protocol):
     """A proxy before the data plane, such as nginx, which forwards to it by the table's ingress ports."""

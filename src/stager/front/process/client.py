@@ -128,6 +128,13 @@ class FrontClient:
                 elif event["event"] in _ABOUT_HOSTS:
                     yield event["host"]
 
+    async def certificate_requests(self) -> AsyncIterator[str]:
+        """See `Router.certificate_requests`."""
+        async with contextlib.aclosing(self.events()) as events:
+            async for event in events:
+                if event["event"] == "certificate":
+                    yield event["host"]
+
     async def close(self) -> None:
         """Close the connection. The front continues."""
         if self._connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from stager.domain.route import Endpoint
 from stager.front.http.head import MessageError, RequestHead
@@ -47,6 +48,12 @@ class Downstream(ClientConnection):
         if self._lingering is not None or self.transport.is_closing():
             return State.CLOSING
         return State.READING if self._buffer else State.IDLE
+
+    @property
+    def hsts(self) -> Sequence[bytes]:
+        """The header lines for HTTP Strict Transport Security (RFC 6797); none over HTTP, where they have no
+        effect."""
+        return self._context.hsts if self._scheme == "https" else ()
 
     # asyncio.Protocol
 
@@ -159,7 +166,7 @@ class Downstream(ClientConnection):
         is_complete = self._exchange is None or self._exchange.is_request_complete()
         assert head is not None  # noqa: S101 (an exchange has a head)
         keep = head.keep_alive and is_complete and not self._context.draining
-        data = respond(page, head, request_id, keep=keep)
+        data = self._with_hsts(respond(page, head, request_id, keep=keep))
         self.write(data)
         self.exchange_complete(keep=keep)
         return len(data)
@@ -262,6 +269,12 @@ class Downstream(ClientConnection):
 
     def _respond(self, head: RequestHead, rest: bytes) -> None:
         context, port = self._context, self._ingress_port
+        if context.plain_http is not None and not port and self._scheme == "http":
+            answer = context.plain_http.answer(head, secure=self._forwarding.facts(head).secure)
+            if answer is not None:
+                self._buffer = rest
+                self._respond_locally(answer, head)
+                return
         target: Endpoint | ErrorPage | PlainResponse
         target = context.lookup_at_ingress(port, head) if port else context.lookup(head.host)
         policy = context.table.policies.get(head.host)
@@ -285,7 +298,7 @@ class Downstream(ClientConnection):
         started = time.perf_counter()
         request_id = request_id_of(head) or self._context.next_id()
         keep = head.keep_alive and head.length in {None, 0} and not self._context.draining
-        data = respond(response, head, request_id, keep=keep)
+        data = self._with_hsts(respond(response, head, request_id, keep=keep))
         self.write(data)
         self._context.record(
             head,
@@ -304,6 +317,13 @@ class Downstream(ClientConnection):
             self._close(
                 linger=has_body or bool(self._buffer), max_seconds=MAX_SECONDS if has_body else LINGER_SECONDS
             )
+
+    def _with_hsts(self, response: bytes) -> bytes:
+        """Add the headers of `hsts` to a response of the front itself."""
+        if not self.hsts:
+            return response
+        status_line, end, rest = response.partition(b"\r\n")
+        return end.join([status_line, *self.hsts, rest])
 
     def _forward_late(self, late_body: LateBody) -> None:
         if self._lingering is not None:

@@ -49,6 +49,7 @@ class FakeRouter:
         self._visits: set[Visit] = set()
         self._left = asyncio.Condition()
         self._feed = Feed()
+        self._requests = Feed()
         self._away = False
 
     # Called by tests.
@@ -68,6 +69,10 @@ class FakeRouter:
         before, self.state = self.state, state
         for host in before.unresponsive ^ state.unresponsive:
             self._feed.tell(host)
+
+    def request_certificate(self, host: str) -> None:
+        """A client waits for the certificate of this host."""
+        self._requests.tell(host)
 
     @asynccontextmanager
     async def visit(self, host: str) -> AsyncIterator[Visit]:
@@ -127,6 +132,11 @@ class FakeRouter:
 
     def unreachable(self) -> AsyncIterator[str]:
         return self._feed.follow()
+
+    async def certificate_requests(self) -> AsyncIterator[str]:
+        async for host in self._requests.follow():
+            if host:
+                yield host
 
     def _closed(self) -> dict[int, str]:
         return {port: "Another program has it." for port in self.table.ports if port in self.taken}
