@@ -80,7 +80,7 @@ class AcmeCertificates:
         try:
             return await self._order(name)
         except OSError as error:
-            raise Retry(
+            raise Fault(
                 f"{self._folder.path} can't be written: {error.strerror or error}.", reason="state-unusable"
             ) from error
         except StagerError as error:

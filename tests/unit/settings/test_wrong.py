@@ -33,7 +33,7 @@ WRONG = [
     ("domain: a.io\ntls: {listen: 'a:1', certificate: c}", "tls.key: is required, unless `acme` is given"),
     (
         "domain: a.io\ntls: {acme: {email: a@a.io}, certificate: c, key: k}",
-        "tls.certificate: is ordered by `acme`; remove one of them",
+        "tls.certificate: can't be given with `acme`, which orders certificates",
     ),
     ("tls: {acme: {email: a@a.io}}", "tls.acme: requires `domain`, for which certificates are ordered"),
     (

@@ -49,13 +49,23 @@ class Rfc2136(Section):
     zone: str = ""
     """Zone that has the records. By default, the name server is asked."""
 
+    @field_validator("key_name", "zone")
+    @classmethod
+    def _is_name(cls, name: str, info: ValidationInfo) -> str:
+        if not re.fullmatch(r"[\w.-]+", name, re.ASCII) and (name or info.field_name == "key_name"):
+            raise InvalidValue('should be a name such as "stager"')
+        return name
+
     @field_validator("secret")
     @classmethod
     def _is_base64(cls, secret: Secret) -> Secret:
+        message = "should be the key in base64"  # without the text, which is a secret
         try:
-            base64.b64decode(secret.reveal(), validate=True)
+            is_key = bool(base64.b64decode(secret.reveal(), validate=True))
         except ValueError:
-            raise ValueError("should be the key in base64") from None  # without the text, which is a secret
+            raise ValueError(message) from None
+        if not is_key:
+            raise ValueError(message)
         return secret
 
 
@@ -141,7 +151,7 @@ class Tls(Section):
     def _has_certificate(self) -> Self:
         files = [name for name in ("certificate", "key") if getattr(self, name) is not None]
         if self.acme and files:
-            refuse(*(((name,), "is ordered by `acme`; remove one of them") for name in files))
+            refuse(((files[0],), "can't be given with `acme`, which orders certificates"))
         if not self.acme and len(files) < 2:
             missing = [name for name in ("certificate", "key") if name not in files]
             refuse(*(((name,), "is required, unless `acme` is given") for name in missing))
@@ -200,6 +210,11 @@ tls:                         # without nginx: HTTPS by Stager itself
   listen: 0.0.0.0:443
   acme:
     email: admin@example.org
+    dns:
+      rfc2136:
+        server: 192.0.2.53:53
+        key_name: stager
+        secret: ${DNS_UPDATE_KEY}
 trusted_proxies: [127.0.0.0/8, 10.0.0.5/32]
 routing_strategy: NginxRoutingStrategy
 nginx:
