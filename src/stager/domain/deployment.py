@@ -170,6 +170,12 @@ class Deployment:
             return "checking"
         return "building" if self.building_at is not None and self.starting_at is None else "starting"
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages before it is live, as far as known: whether something is built is known when that
+        begins."""
+        return (*(("building",) if self.building_at is not None else ()), "starting", "checking")
+
 
 def phase_of(deployment: Deployment, environment: Environment) -> Phase:
     """The phase of a deployment of this environment."""
