@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from stager.front.http.head import RequestHead
-from stager.front.proxy.error_pages import PlainResponse
+from stager.front.proxy.local_responses import PlainResponse
 
 _CHALLENGES = b"/.well-known/acme-challenge/"
 _TOKEN = re.compile(rb"[A-Za-z0-9_-]{1,128}")
