@@ -43,6 +43,7 @@ class AcmeCertificates:
         self._folder = folder
         self._publisher = publisher
         self._running: set[str] = set()
+        self._opening = asyncio.Lock()
         folder.prepare()
 
     @property
@@ -94,7 +95,8 @@ class AcmeCertificates:
 
     async def _order(self, name: str) -> Certificate:
         is_renewal = name in self.stored()
-        session = await asyncio.to_thread(AcmeSession, self._server, self._folder)
+        async with self._opening:  # two at once would create two accounts
+            session = await asyncio.to_thread(AcmeSession, self._server, self._folder)
         order, state = await self._place(session, name)
         try:
             for authorization in state.authorizations if state.status == _PENDING else ():

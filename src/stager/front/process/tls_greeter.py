@@ -90,8 +90,7 @@ class TlsGreeter:
                 hello = await _receive_hello(client)
             await self._wait_for_certificate(hello.host)
             if not self._certificates.has(hello.host):
-                client.send(hello.rejection)
-                client.close()
+                _reject(client, hello)
                 return
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: Downstream(self._context, "https"),
@@ -126,6 +125,14 @@ class TlsGreeter:
         if target is None or (isinstance(target, Page) and target.state == "gone"):
             return False
         return not self._certificates.has(host)
+
+
+def _reject(client: socket.socket, hello: ClientHello) -> None:
+    """Send the alert, and close the connection. What was received is consumed first: otherwise the client would
+    get a reset, perhaps before the alert."""
+    client.recv(_MAX_HELLO)
+    client.send(hello.rejection)
+    client.close()
 
 
 async def _receive_hello(client: socket.socket) -> ClientHello:
