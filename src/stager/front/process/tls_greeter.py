@@ -128,8 +128,8 @@ class TlsGreeter:
 
 
 def _reject(client: socket.socket, hello: ClientHello) -> None:
-    """Send the alert, and close the connection. What was received is consumed first: otherwise the client would
-    get a reset, perhaps before the alert."""
+    """Send the alert, and close the connection. What was received is consumed first: otherwise the client
+    would get a reset, perhaps before the alert."""
     client.recv(_MAX_HELLO)
     client.send(hello.rejection)
     client.close()
