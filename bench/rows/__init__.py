@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.row import Row
 from bench.rows import (
+    activity,
     build,
     changes,
     clones,
@@ -17,6 +18,7 @@ from bench.rows import (
     resync,
     routes,
     services,
+    thousand,
     up,
     webhook,
 )
@@ -33,8 +35,10 @@ ROWS: tuple[Row, ...] = (
     refresh.ROW,
     crash.ROW,
     proxy.ROW,
+    activity.ROW,
     routes.ROW,
     idle.ROW,
+    thousand.ROW,
     resync.ROW,
     leftovers.ROW,
 )

@@ -21,7 +21,7 @@ def front_options(settings: Settings, state: StateDirectory) -> FrontOptions:
         listen=str(settings.listen),
         trusted_proxies=tuple(str(network) for network in settings.trusted_proxies),
         access_log=settings.access_log,
-        limits=Limits(response_seconds=settings.response_timeout),
+        limits=Limits(response_seconds=settings.response_timeout, wake_seconds=settings.wake_timeout),
     )
     return replace(options, **_https(settings, tls, state)) if tls else options
 

@@ -64,6 +64,8 @@ COMMANDS = (
     _client(PREVIEWS, "wait", "wait", "Wait until a preview is live."),
     _client(PREVIEWS, "share", "share", "Print a link to a private preview."),
     _client(PREVIEWS, "redeploy", "launch", "Redeploy a preview with its last parameters."),
+    _client(PREVIEWS, "sleep", "power", "Put a preview to sleep until the next visit."),
+    _client(PREVIEWS, "wake", "power", "Wake a preview, and wait until it serves."),
     _client(PREVIEWS, "reset", "launch", "Replace a preview's data by the current snapshot."),
     _client(PREVIEWS, "snapshot", "snapshots", "Manage the data that new previews start from."),
     _client(PREVIEWS, "approve", "launch", "Approve a commit of a pull request from a fork."),

@@ -25,6 +25,8 @@ class StateKind(StrEnum):
     """Kinds of state that belong to one environment and are deleted with it."""
 
     PIN = "pin"
+    ACTIVITY = "activity"
+    """When it was last requested, and put to sleep or woken."""
     NOTE = "note"
     """The newest note in its pull-request comment."""
     COMMENT = "comment"

@@ -48,7 +48,7 @@ def _building(tx: Transaction) -> set[tuple[str, str]]:
     wanted = {
         (environment.id, environment.desired.generation): environment.key.app
         for environment in tx.environments()
-        if environment.desired.should_run
+        if environment.desired.keeps_instances
     }
     return {
         (wanted[each.environment_id, each.generation], each.build)
@@ -73,7 +73,7 @@ def _needed(tx: Transaction) -> tuple[set[str], set[str]]:
     for environment in tx.environments():
         if environment.serving is not None:
             needed.add((environment.id, environment.serving))
-        if environment.desired.should_run:
+        if environment.desired.keeps_instances:
             needed.add((environment.id, environment.desired.generation))
         if environment.change:
             repositories.add(environment.change.repository_id)

@@ -10,6 +10,7 @@ from stager.control.environments.change_feed import ChangeFeed
 from stager.control.environments.change_log import ChangeLog
 from stager.control.environments.commands import CheckBranch, Commands
 from stager.control.environments.desired_state import DesiredState
+from stager.control.environments.power import Power
 from stager.control.environments.queries import Queries
 from stager.control.environments.records import Records
 from stager.control.environments.share_links import ShareLinks
@@ -74,6 +75,9 @@ class Environments:
             self.desired_state,
             self.scheduler,
             callbacks.check_branch,
+        )
+        self.power = Power(
+            store, self.desired_state, authorizer, self.queries, self.scheduler, callbacks.wake
         )
         self.share_links = ShareLinks(ports, self.queries, authorizer, routing.visitor_access)
         self.attach = Attach(store, ports.instances)

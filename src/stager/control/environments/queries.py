@@ -34,6 +34,8 @@ class Visibility:
     redeploy: bool = False
     kill: bool = False
     reset: bool = False
+    sleep: bool = False
+    wake: bool = False
 
     def __bool__(self) -> bool:
         return self.any
@@ -110,7 +112,7 @@ class Queries:
         role = await self._authorizer.role(actor, app)
         actions = (
             *(Action.SEE, Action.READ_SECRET_NAMES, Action.READ_LOGS),
-            *(Action.REDEPLOY, Action.KILL, Action.RESET),
+            *(Action.REDEPLOY, Action.KILL, Action.RESET, Action.SLEEP, Action.WAKE),
         )
         return Visibility(*(may(role, action) for action in actions))
 

@@ -36,6 +36,8 @@ HEADLINES = {
     State.UPDATING: "⏳ The preview is being updated",
     State.FAILED: "❌ The preview failed",
     State.FAILED_UPDATE: "⚠️ The newest commit failed; the preview still serves the previous one",
+    State.ASLEEP: "💤 The preview is asleep",
+    State.WAKING: "💤 The preview is waking up",
     State.STOPPED: "⏸️ The preview is stopped",
     State.REFUSED: "🚫 No preview",
     State.GONE: "🗑️ The preview was removed",
@@ -68,6 +70,7 @@ def comment_body(
     parts = [
         f"### {_headline(status)}",
         f"**{url}**" if _is_up(state) else "",
+        "💤 It is asleep. The next visit wakes it." if state.is_asleep else "",
         _services(services or {}) if _is_up(state) else "",
         _warning(status.hint) if status.state is State.LIVE else _sentences(status),
         _facts(state, log_url),

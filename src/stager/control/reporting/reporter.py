@@ -22,7 +22,7 @@ from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
 from stager.domain.errors import Retry, StagerError
 from stager.domain.snapshot import Snapshot
-from stager.domain.status import Status, status_of
+from stager.domain.status import Status, status_when_awake
 from stager.ports.store import Transaction
 
 log = structlog.get_logger(__name__)
@@ -102,8 +102,14 @@ class ReportState:
 
     @property
     def status(self) -> Status:
-        """The environment's status."""
-        return status_of(self.environment, self.deployment)
+        """The environment's status when it is awake: falling asleep and waking, which happens at any visit,
+        isn't reported as a change of it."""
+        return status_when_awake(self.environment, self.deployment)
+
+    @property
+    def is_asleep(self) -> bool:
+        """Whether the next visit wakes it, or it wakes."""
+        return self.environment.desired.is_asleep or self.environment.is_waking
 
 
 def report_state_of(tx: Transaction, environment_id: str) -> ReportState | None:

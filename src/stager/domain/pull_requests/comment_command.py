@@ -23,6 +23,8 @@ class Verb(StrEnum):
     REDEPLOY = "redeploy"
     RESET = "reset"
     KILL = "kill"
+    SLEEP = "sleep"
+    WAKE = "wake"
     LOGS = "logs"
     PIN = "pin"
     EXTEND = "extend"
@@ -35,6 +37,8 @@ ABOUT = {
     Verb.REDEPLOY: "restart it from the same commit",
     Verb.RESET: "replace its data by the current snapshot, or by empty volumes",
     Verb.KILL: "stop it until the next push",
+    Verb.SLEEP: "put it to sleep until the next visit",
+    Verb.WAKE: "wake it",
     Verb.LOGS: "show the last lines of its log",
     Verb.PIN: "never evict it in favour of another preview",
     Verb.EXTEND: "move it to the end of the eviction order",

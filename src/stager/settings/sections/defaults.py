@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from stager.domain.profile import Egress, Limits, Reach
 from stager.settings.sections.access import OptionalPrivate
 from stager.settings.values.network import OneDestination
-from stager.settings.values.scalars import NOT_BOOLEAN, POSITIVE, Duration, Size
+from stager.settings.values.scalars import NOT_BOOLEAN, POSITIVE, Duration, DurationOrNever, Size
 from stager.settings.values.section import Section
 
 MIB = 1 << 20
@@ -44,6 +44,14 @@ class Defaults(Section):
 
     stop_grace_period: Duration = 10.0
     """Time between SIGTERM and SIGKILL when an instance is stopped."""
+
+    sleep_after: Annotated[DurationOrNever, Field(examples=["never"])] = 1_800.0
+    """Time without a request after which a preview sleeps: its instances are paused until the next request. A
+    WebSocket or an event stream counts as long as it is open. `never`: previews don't sleep."""
+
+    stop_after: Annotated[DurationOrNever, Field(examples=["never"])] = 86_400.0
+    """Time asleep after which the instances of a preview are stopped, so that they need no memory at all. The
+    next request then starts them. `never`: they stay paused."""
 
     private: OptionalPrivate = None
     """Who may see previews: a method such as `sign-in`, a list of methods, or a mapping. If absent, previews

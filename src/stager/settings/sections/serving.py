@@ -261,6 +261,10 @@ ingress_ports: 3200-3500
     """Time that an application has to start its response after the whole request was sent; then the visitor
     gets status 504. Responses under way and WebSockets aren't limited."""
 
+    wake_timeout: Annotated[Duration, POSITIVE] = 60.0
+    """Time that a request to a sleeping preview waits until it is awake; then the visitor gets status 503 and
+    `Retry-After`. A browser that opens a page gets a waiting page after three seconds instead."""
+
     @field_validator("tls")
     @classmethod
     def _has_domain(cls, tls: Tls | None, info: ValidationInfo) -> Tls | None:

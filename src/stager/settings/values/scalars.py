@@ -95,6 +95,36 @@ Duration = Annotated[
 ]
 
 
+NEVER = "never"
+
+
+def read_duration_or_never(value: object) -> float | None:
+    """Parse a duration of more than 0 to seconds; None for `never`.
+
+    Raises:
+        InvalidValue: it is neither.
+    """
+    if isinstance(value, str) and value.strip().lower() == NEVER:
+        return None
+    try:
+        return _positive(read_duration(value))
+    except InvalidValue as error:
+        raise InvalidValue(f"{error}, or `{NEVER}`") from error
+
+
+def write_duration_or_never(seconds: float | None) -> str:
+    """Format a duration, or `never` for None."""
+    return NEVER if seconds is None else write_duration(seconds)
+
+
+DurationOrNever = Annotated[
+    float | None,
+    PlainValidator(read_duration_or_never, json_schema_input_type=float | str),
+    PlainSerializer(write_duration_or_never, when_used="json"),
+    Form("duration or `never`"),
+]
+
+
 def read_size(value: object) -> int:
     """Parse a size to bytes: `1048576`, `"512m"` or `"1.5GiB"`; units are powers of 1024, as in Docker.
 

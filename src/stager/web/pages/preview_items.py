@@ -19,6 +19,7 @@ from stager.web.pages.rendering import templates
 TONES = {
     State.LIVE: "good",
     State.STOPPED: "calm",
+    State.ASLEEP: "calm",
     State.GONE: "calm",
     State.UNRESPONSIVE: "bad",
     State.DEGRADED: "bad",
@@ -33,6 +34,7 @@ SERVICE_TONES = {
     ServiceState.FAILED: "bad",
     ServiceState.RESTARTING: "bad",
     ServiceState.STOPPED: "calm",
+    ServiceState.ASLEEP: "calm",
 }
 """The colour of each service's mark; `wait` for others."""
 LABELS = {
