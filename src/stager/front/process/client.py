@@ -120,7 +120,7 @@ class FrontClient:
         """Yield the front's events, over a separate connection that is reopened when it breaks. Never ends.
 
         Besides the front's own events (`unreachable`, `bad-response`, `no-response`, `unresponsive`,
-        `responsive` and `wake`, each with the `host`), there is `connected` after each connect, when the
+        `responsive`, `wake` and `certificate`, each with the `host`), there is `connected` after each connect, when the
         table must be applied again, and `away` after each loss of the connection.
         """
         while True:
@@ -146,10 +146,10 @@ class FrontClient:
 
     async def certificate_requests(self) -> AsyncIterator[str]:
         """See `Router.certificate_requests`."""
-        async with contextlib.aclosing(self.events()) as events:
-            async for event in events:
-                if event["event"] == "certificate":
-                    yield event["host"]
+        async with contextlib.aclosing(self.messages()) as messages:
+            async for message in messages:
+                if message["event"] == "certificate":
+                    yield message["host"]
 
     async def close(self) -> None:
         """Close the connection. The front continues."""

@@ -22,8 +22,8 @@ from stager.front.proxy.access_log import AccessLog
 from stager.front.proxy.backends import Backends
 from stager.front.proxy.connections import Connections
 from stager.front.proxy.error_pages import ErrorPage
-from stager.front.proxy.plain_http import PlainHttp
 from stager.front.proxy.held import Held
+from stager.front.proxy.plain_http import PlainHttp
 from stager.front.table.live_table import LiveTable
 
 Event = dict[str, Any]
