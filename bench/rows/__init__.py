@@ -7,6 +7,7 @@ from bench.rows import (
     activity,
     build,
     changes,
+    cloned_pushes,
     clones,
     crash,
     databases,
@@ -31,6 +32,7 @@ ROWS: tuple[Row, ...] = (
     services.ROW,
     databases.ROW,
     clones.ROW,
+    cloned_pushes.ROW,
     webhook.ROW,
     refresh.ROW,
     crash.ROW,
@@ -46,6 +48,5 @@ ROWS: tuple[Row, ...] = (
 NOT_YET = {
     "Waking a preview that sleeps, against unpausing it directly": "previews don't sleep yet",
     "What a sleeping preview costs": "previews don't sleep yet",
-    "A request by HAProxy's fast path": "there is no router for HAProxy yet",
 }
 """What has a budget, or will have one, and no row; each with why."""

@@ -8,7 +8,7 @@ from typing import Any
 from stager.front.http.limits import Limits
 from stager.front.process.launcher import FrontOptions
 from stager.settings.model import Settings
-from stager.settings.sections.serving import Tls
+from stager.settings.sections.https import Tls
 from stager.state import StateDirectory
 
 HTTPS = 443

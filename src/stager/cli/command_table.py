@@ -100,6 +100,7 @@ COMMANDS = (
     _server("config", "config", "Check, show and describe the configuration."),
     _server("plugins", "plugins", "List handlers and strategies."),
     _server("nginx", "nginx", "Generate the nginx configuration."),
+    _server("haproxy", "haproxy", "Generate the HAProxy configuration."),
     _server("forge", "local_forge", "Manage Git repositories on this machine."),
     _server("build-log", "build_log", "Show a build log from the server's files."),
     _server("hash-password", "hash_password", "Hash a password for the configuration."),

@@ -37,6 +37,8 @@ class StateKind(StrEnum):
     """The forge's deployment that was reported last."""
     SNAPSHOT = "snapshot"
     """Its generation and the id of the snapshot that the generation's volumes are cloned from."""
+    CHANGED_DATA = "changed-data"
+    """The generation that visitors reach, and how many bytes of its clones had changed when it was live."""
     HANDLERS = "handlers"
     """Which lifecycle handlers have run for its generation."""
     EXTERNAL = "external"

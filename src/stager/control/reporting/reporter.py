@@ -86,6 +86,7 @@ class ReportState:
         note: the answer to the last comment command.
         handler_failures: one sentence each; they don't affect the preview.
         snapshots: those that the shown deployment's data was cloned from.
+        changed_data: how many bytes of its clones had changed when it was live; None if that is unknown.
     """
 
     environment: Environment
@@ -94,6 +95,7 @@ class ReportState:
     note: Note | None = None
     handler_failures: tuple[str, ...] = ()
     snapshots: tuple[Snapshot, ...] = ()
+    changed_data: int | None = None
 
     @property
     def shown(self) -> Deployment | None:

@@ -120,8 +120,8 @@ class FrontClient:
         """Yield the front's events, over a separate connection that is reopened when it breaks. Never ends.
 
         Besides the front's own events (`unreachable`, `bad-response`, `no-response`, `unresponsive`,
-        `responsive`, `wake` and `certificate`, each with the `host`), there is `connected` after each connect, when the
-        table must be applied again, and `away` after each loss of the connection.
+        `responsive`, `wake` and `certificate`, each with the `host`), there is `connected` after each
+        connect, when the table must be applied again, and `away` after each loss of the connection.
         """
         while True:
             with contextlib.suppress(OSError):
