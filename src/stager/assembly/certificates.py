@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from stager.ports.certificates import Certificates
 from stager.settings.model import Settings
-from stager.settings.sections.https import Acme, AcmeDns
+from stager.settings.sections.https import AcmeDns
 from stager.state import StateDirectory
 
 if TYPE_CHECKING:

@@ -206,8 +206,7 @@ class Downstream(ClientConnection):
             self.resume_reading(BACKPRESSURE | CONNECT_PENDING | PIPELINED)
         if self._buffer:
             self._serve_safely()
-        if self._half_closed and self._exchange is None:
-            self._close(linger=False)
+        self._close_if_ended()
 
     def abort(self) -> None:
         """Reset the connection, so that the client doesn't take an incomplete response for a complete one."""
@@ -225,6 +224,7 @@ class Downstream(ClientConnection):
         if self._exchange is not None:
             self._exchange.started = held.started
         self.resume_reading(HELD)
+        self._close_if_ended()
 
     def give_up(self, message: str) -> None:
         """Respond to the held request with the page of a host that wakes up.
@@ -239,6 +239,7 @@ class Downstream(ClientConnection):
         self._respond_locally(self._context.waking(held.head.host, message), held.head, held.started)
         self._serve_safely()
         self.resume_reading(HELD)
+        self._close_if_ended()
 
     # Called by the server
 
@@ -384,6 +385,11 @@ class Downstream(ClientConnection):
             return response
         status_line, end, rest = response.partition(b"\r\n")
         return end.join([status_line, *self.hsts, rest])
+
+    def _close_if_ended(self) -> None:
+        """Close the connection of a client that sends no more, once it has all its responses."""
+        if self._half_closed and not self.blocked and self.state in {State.IDLE, State.READING}:
+            self._close(linger=False)
 
     def _serve_received(self) -> None:
         """Serve what the previous front had received."""
