@@ -15,6 +15,7 @@ from stager.assembly.certificates import certificates_of
 from stager.assembly.forges import accounts_of, github_of, local_forge_of, webhooks_of
 from stager.assembly.front import front_options
 from stager.assembly.helper import data_helper_of, firewall_of, helper_of, memory_of, public_ports
+from stager.assembly.machine import machine_of
 from stager.assembly.routing import edge_proxy_of, reaches_by_loopback, urls_of
 from stager.control.forges import Forges
 from stager.control.ports import Ports
@@ -116,6 +117,7 @@ async def drivers_of(
         ids=RandomIds(),
         secret_box=FileSecretBox(state.seal_key),
         server_commands=LocalCommands(),
+        machine=machine_of(settings, state, docker),
         webhooks={GITHUB: webhooks_of(settings, setup), **({LOCAL: local} if local else {})},
         forges=forges,
         builds=build_ports_of(settings, state, docker),

@@ -14,6 +14,7 @@ from stager.ports.engine import Images, Instances, Power, Prober
 from stager.ports.firewall import Firewall
 from stager.ports.forge import Webhooks
 from stager.ports.logs import Logs
+from stager.ports.machine import Machine
 from stager.ports.router import EdgeProxy, Router
 from stager.ports.secret_box import SecretBox
 from stager.ports.server_commands import ServerCommands
@@ -44,6 +45,7 @@ class Ports:
         data: snapshots of volumes.
         workbench: runs services on copies of them.
         server_commands: runs the server hooks of applications.
+        machine: measures the machine that previews run on.
         webhooks: verifies and parses deliveries, by the name of the forge.
         forges: the forges whose API Stager may call.
         builds: None if no application is built.
@@ -64,6 +66,7 @@ class Ports:
     data: Data
     workbench: Workbench
     server_commands: ServerCommands
+    machine: Machine
     webhooks: Mapping[str, Webhooks] = field(default_factory=dict)
     forges: Forges = field(default_factory=Forges)
     builds: BuildPorts | None = None

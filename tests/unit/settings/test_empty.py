@@ -176,6 +176,9 @@ TAKEN_AS_THEY_ARE = {
     "builds.cache_size",  # BuildxBuilder: None alone leaves the cache alone
     "builds.min_free_disk",  # compared with what is free
     "builds.submodules",  # contracts/test_sources.py: their folders stay empty
+    "capacity.free_disk",  # compared with what is free
+    "capacity.free_memory",
+    "capacity.min_idle",  # tests/unit/control/environments/test_capacity.py: any time is longer
     "defaults.drain_timeout",  # as for one application
     "defaults.public_logs",
     "defaults.stop_grace_period",

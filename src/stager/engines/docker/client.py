@@ -51,6 +51,12 @@ async def request_json(docker: aiodocker.Docker, path: str, method: str = "GET",
     return await docker._query_json(path, method, **options)  # noqa: SLF001 (aiodocker's only way)
 
 
+async def data_root(docker: aiodocker.Docker) -> str:
+    """The folder of Docker's data on its machine. Raises `Retry`."""
+    with engine_errors():
+        return str((await docker.system.info())["DockerRootDir"])
+
+
 async def list_containers(docker: aiodocker.Docker, filters: str) -> list[dict[str, Any]]:
     """The rows of Docker's list of containers, whether they run or not. Raises `Retry`."""
     with engine_errors():
