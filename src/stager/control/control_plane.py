@@ -166,3 +166,4 @@ class ControlPlane:
         await self.reporting.close()
         await self.builds.close()
         await self.external.close()
+        await self.routing.close()
