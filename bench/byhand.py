@@ -66,7 +66,7 @@ class ByHand:
 
     async def serve(self, image: str, command: Sequence[str] | None = None) -> str:
         """Start a container of this image, and wait for its first 200; returns its URL."""
-        url = f"http://{await self.start(self._spec(self._count + 1, image, command))}:{PORT}/"
+        url = f"http://{await self.start(self.spec(image, command))}:{PORT}/"
         await self._answers(url)
         return url
 
@@ -145,7 +145,9 @@ class ByHand:
                 pass
             await asyncio.sleep(LOOK_EVERY)
 
-    def _spec(self, number: int, image: str, command: Sequence[str] | None = None) -> InstanceSpec:
+    def spec(self, image: str, command: Sequence[str] | None = None) -> InstanceSpec:
+        """The next container of this image, as Stager describes it."""
+        number = self._count + 1
         labels = InstanceLabels(
             environment=f"hand-{number}",
             service="web",

@@ -5,8 +5,10 @@ from __future__ import annotations
 from bench.row import Row
 from bench.rows import (
     activity,
+    asleep,
     build,
     changes,
+    cloned_pushes,
     clones,
     crash,
     databases,
@@ -20,6 +22,7 @@ from bench.rows import (
     services,
     thousand,
     up,
+    wake,
     webhook,
 )
 
@@ -31,21 +34,20 @@ ROWS: tuple[Row, ...] = (
     services.ROW,
     databases.ROW,
     clones.ROW,
+    cloned_pushes.ROW,
     webhook.ROW,
     refresh.ROW,
     crash.ROW,
     proxy.ROW,
     activity.ROW,
     routes.ROW,
+    wake.ROW,
+    asleep.ROW,
     idle.ROW,
     thousand.ROW,
     resync.ROW,
     leftovers.ROW,
 )
 
-NOT_YET = {
-    "Waking a preview that sleeps, against unpausing it directly": "previews don't sleep yet",
-    "What a sleeping preview costs": "previews don't sleep yet",
-    "A request by HAProxy's fast path": "there is no router for HAProxy yet",
-}
+NOT_YET: dict[str, str] = {}
 """What has a budget, or will have one, and no row; each with why."""

@@ -15,6 +15,7 @@ from stager.settings.values.secret import Secret
 from stager.settings.values.section import Section
 from stager.state import StateDirectory
 
+HTTP = 80
 COMMENT = "AddGithubPullRequestCommentOnLaunch"
 
 GITHUB_LISTENERS = frozenset(
@@ -258,11 +259,24 @@ def _serving(settings: Settings) -> Iterator[Problem]:
             "`nginx` has no effect, because `routing_strategy` isn't NginxRoutingStrategy. Set"
             " `routing_strategy: nginx`, or remove `nginx`.",
         )
+    if settings.haproxy.target_path and settings.routing_strategy != "HaproxyRoutingStrategy":
+        yield Problem(
+            "haproxy",
+            "`haproxy` has no effect, because `routing_strategy` isn't HaproxyRoutingStrategy. Set"
+            " `routing_strategy: haproxy`, or remove `haproxy`.",
+        )
     if settings.tls and settings.scheme == "http":
         yield Problem(
             "tls",
             "`tls` is set but `scheme` is \"http\", so the previews' URLs don't use HTTPS. Set"
             " `scheme: https`.",
+        )
+    acme = settings.tls.acme if settings.tls else None
+    if acme and not acme.dns and settings.listen.port != HTTP:
+        yield Problem.at(
+            ("tls", "acme"),
+            "Issuers verify a host by a request to its port 80, and `listen` has another port. Unless"
+            " something forwards port 80 to it, set `listen: 0.0.0.0:80`, or `tls.acme.dns`.",
         )
     if settings.domain and not _is_local(settings.domain) and _share_cookies(settings):
         yield Problem(
