@@ -75,7 +75,9 @@ class SuspensionReason(StrEnum):
     CHECKS = "checks"
     """The checks of its commit haven't passed."""
     NO_ROOM = "no-room"
-    """The limit of `max_previews` is reached."""
+    """It was removed for another preview, because the limit of `max_previews` is reached."""
+    QUEUED = "queued"
+    """It waits for room on the machine, and starts by itself."""
 
 
 UNAPPROVED = frozenset({SuspensionReason.FORK, SuspensionReason.APPROVAL})
@@ -87,11 +89,16 @@ BY_POLICY = UNAPPROVED | {SuspensionReason.RULES, SuspensionReason.CHECKS}
 
 @dataclass(frozen=True, slots=True)
 class Suspension:
-    """A suspension with the sentence that users see."""
+    """A suspension with the sentence that users see.
+
+    Args:
+        place: in the queue, 1 for the next one; 0 unless the reason is `QUEUED`.
+    """
 
     reason: SuspensionReason
     message: str
     hint: str = ""
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +169,11 @@ class Desired:
     @property
     def should_run(self) -> bool:
         return self.run is RunState.RUNNING
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether it waits for room, and runs as soon as there is some."""
+        return self.suspension is not None and self.suspension.reason is SuspensionReason.QUEUED
 
     @property
     def is_asleep(self) -> bool:

@@ -25,6 +25,10 @@ class StateKind(StrEnum):
     """Kinds of state that belong to one environment and are deleted with it."""
 
     PIN = "pin"
+    QUEUE = "queue"
+    """Since when it waits for room."""
+    SLEEP_REASON = "sleep-reason"
+    """For which shortage it was put to sleep, a sentence; empty if nobody visited it."""
     ACTIVITY = "activity"
     """When it was last requested, and put to sleep or woken."""
     NOTE = "note"

@@ -25,7 +25,7 @@ from stager.domain.power import may_sleep
 from stager.domain.pull_requests.events import LaunchPreview
 from stager.domain.source import Change, Revision, Trust
 from stager.ports.clock import Clock, Ids
-from stager.ports.store import Transaction
+from stager.ports.store import StateKind, Transaction
 
 
 def link_of(change: Change) -> ChangeLink:
@@ -122,11 +122,13 @@ class DesiredState:
         environment: Environment,
         depth: Depth = Depth.PAUSED,
         min_idle: float = 0.0,
+        reason: str = "",
     ) -> Environment:
         """Request that a preview sleeps. One that is stopped asleep stays so.
 
         Args:
             min_idle: see `Desired.min_idle`.
+            reason: what is short, a sentence, if it sleeps for another preview.
 
         Raises:
             Refused: `not-at-rest`: it doesn't serve, or a deployment is in progress.
@@ -143,6 +145,8 @@ class DesiredState:
             return environment
         asleep = replace(environment, desired=desired.asleep(depth, min_idle))
         tx.save_environment(asleep)
+        if reason or not desired.is_asleep:
+            tx.save_environment_state(environment.id, StateKind.SLEEP_REASON, reason)
         if not desired.is_asleep:
             save_visits(tx, environment.id, replace(visits_of(tx, environment.id), since=self._clock.now()))
         return asleep
