@@ -64,6 +64,7 @@ COMMANDS = (
     _client(PREVIEWS, "wait", "wait", "Wait until a preview is live."),
     _client(PREVIEWS, "share", "share", "Print a link to a private preview."),
     _client(PREVIEWS, "redeploy", "launch", "Redeploy a preview with its last parameters."),
+    _client(PREVIEWS, "rollback", "launch", "Launch an earlier revision of a preview again."),
     _client(PREVIEWS, "reset", "launch", "Replace a preview's data by the current snapshot."),
     _client(PREVIEWS, "snapshot", "snapshots", "Manage the data that new previews start from."),
     _client(PREVIEWS, "approve", "launch", "Approve a commit of a pull request from a fork."),

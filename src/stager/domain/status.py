@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from stager.domain.attempt import UNRESPONSIVE, degraded
-from stager.domain.deployment import Deployment, Phase, phase_of
+from stager.domain.deployment import Deployment, Phase, deployed_sha, phase_of
 from stager.domain.environment import BY_POLICY, Environment, Suspension
 from stager.domain.errors import Outcome
 from stager.domain.route import Page, PageState
@@ -103,7 +103,8 @@ def summary_of(
     """
     if status.state not in _PROGRESS:
         return status.message
-    commit, older = environment.desired.revision.sha[:7], serving.revision.sha[:7] if serving else ""
+    sha = deployed_sha(environment, deployment)
+    commit, older = sha[:7], serving.revision.sha[:7] if serving else ""
     progress = _PROGRESS[status.state]
     if status.state is State.DEGRADED and deployment is not None:
         progress = f"is live, but {_failed_services(deployment)}"
@@ -115,7 +116,8 @@ def summary_of(
         progress = _PROGRESS[State.BUILDING]
     text = f"{f'Commit {commit}' if commit else 'The preview'} {progress}."
     if status.state not in (State.UPDATING, State.FAILED_UPDATE):
-        return text
+        head = environment.desired.revision.sha
+        return text if sha == head else f"{text} It was rolled back from {head[:7]}."
     return f"{text} Visitors still see {older if older not in ('', commit) else 'the previous deployment'}."
 
 

@@ -35,6 +35,8 @@ class StateKind(StrEnum):
     """The forge's deployment that was reported last."""
     SNAPSHOT = "snapshot"
     """Its generation and the id of the snapshot that the generation's volumes are cloned from."""
+    ROLLBACK = "rollback"
+    """Its generation and the id of the deployment that the generation brings back."""
     HANDLERS = "handlers"
     """Which lifecycle handlers have run for its generation."""
     EXTERNAL = "external"

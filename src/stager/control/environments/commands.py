@@ -3,8 +3,7 @@ schedules the environment's worker."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import structlog
@@ -148,7 +147,7 @@ class Commands:
 
     async def kill_by_id(self, environment_id: str, actor: Actor) -> Environment:
         """Remove this environment. Raises `Refused` (404) if there is none of this id."""
-        async with self._acting(actor, Action.KILL, environment_id):
+        async with self._queries.acting(environment_id, actor, Action.KILL):
             environment = await self._store.write(lambda tx: self._stop(tx, existing(tx, environment_id)))
             log.info("kill", environment=environment.id, name=environment.name)
             await self._scheduler.show_and_schedule(environment)
@@ -160,7 +159,7 @@ class Commands:
         Raises:
             Refused: there is no environment of this id, or it may not run.
         """
-        async with self._acting(actor, Action.REDEPLOY, environment_id):
+        async with self._queries.acting(environment_id, actor, Action.REDEPLOY):
             environment = await self._store.write(lambda tx: self._request_again(tx, environment_id))
             log.info("redeploy", environment=environment.id, name=environment.name)
             await self._scheduler.show_and_schedule(environment)
@@ -173,7 +172,7 @@ class Commands:
         Raises:
             Refused: there is no environment of this id, or it may not run; `data-none`: it has no volumes.
         """
-        async with self._acting(actor, Action.RESET, environment_id):
+        async with self._queries.acting(environment_id, actor, Action.RESET):
             environment = await self._store.write(lambda tx: self._request_reset(tx, environment_id))
             log.info("data_reset", environment=environment.id, name=environment.name)
             await self._scheduler.show_and_schedule(environment)
@@ -225,7 +224,7 @@ class Commands:
                 tx.save_environment(replace(environment, approved_sha=sha))
             return self._request_again(tx, environment_id)
 
-        async with self._acting(actor, Action.LAUNCH, environment_id):
+        async with self._queries.acting(environment_id, actor, Action.LAUNCH):
             environment = await self._store.write(work)
             log.info("policy_overridden", environment=environment.id, name=environment.name)
             await self._scheduler.show_and_schedule(environment)
@@ -241,7 +240,7 @@ class Commands:
             Refused: there is no environment of this id, its pull request is closed, the id isn't a full one,
                 or the environment's commit is another one.
         """
-        async with self._acting(actor, Action.APPROVE, environment_id):
+        async with self._queries.acting(environment_id, actor, Action.APPROVE):
             environment = await self._store.write(lambda tx: self._approve(tx, environment_id, sha.lower()))
             log.info("approved", environment=environment.id, sha=sha)
             await self._scheduler.show_and_schedule(environment)
@@ -271,19 +270,11 @@ class Commands:
         await self._pin(environment_id, actor, pinned=False)
 
     async def _pin(self, environment_id: str, actor: Actor, *, pinned: bool) -> None:
-        async with self._acting(actor, Action.KEEP, environment_id):
+        async with self._queries.acting(environment_id, actor, Action.KEEP):
             await self._store.write(
                 lambda tx: self._desired_state.pin(tx, existing(tx, environment_id), pinned=pinned)
             )
             log.info("preview_pinned", environment=environment_id, pinned=pinned)
-
-    @asynccontextmanager
-    async def _acting(self, actor: Actor, action: Action, environment_id: str) -> AsyncIterator[None]:
-        """See `Access.acting`. Raises `Refused` (404) if the actor may not even see the environment."""
-        environment = await self._queries.visible(environment_id, actor)
-        subject = f"{environment.name} ({environment_id})"
-        async with self._authorizer.authorized(actor, action, environment.app, subject):
-            yield
 
 
 def _rules_overridden(environment: Environment) -> Environment:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from stager.control.environments.lookup import is_unapproved
 from stager.control.environments.pins import Pin, save_pin
+from stager.control.environments.records import save_rollback_source
 from stager.control.routing.urls import Urls, is_free
 from stager.domain.attempt import Attempt
 from stager.domain.deployment import Deployment
@@ -75,6 +76,15 @@ class DesiredState:
             desired.trust,
         )
         return self._deploy(tx, self._updated(tx, environment, environment.name, again))
+
+    def roll_back(self, tx: Transaction, environment: Environment, source: Deployment) -> Environment:
+        """Request a new deployment of what an earlier one deployed. The desired revision stays that of the
+        pull request, so that only its next push replaces the earlier one."""
+        again = replace(environment.desired.resumed(), generation=environment.desired.generation + 1)
+        updated = self._updated(tx, environment, environment.name, again)
+        rolled_back = self._deploy(tx, updated, source.revision)
+        save_rollback_source(tx, rolled_back, source)
+        return rolled_back
 
     def suspend(
         self,
@@ -154,15 +164,21 @@ class DesiredState:
         )
         return not is_kept
 
-    def _deploy(self, tx: Transaction, environment: Environment) -> Environment:
-        """Store the environment, and a deployment for its generation."""
+    def _deploy(
+        self, tx: Transaction, environment: Environment, revision: Revision | None = None
+    ) -> Environment:
+        """Store the environment, and a deployment for its generation.
+
+        Args:
+            revision: what is deployed; None for the desired revision.
+        """
         desired = environment.desired
         tx.save_environment(environment)
         tx.save_deployment(
             Deployment(
                 id=self._ids.new(),
                 environment_id=environment.id,
-                revision=desired.revision,
+                revision=revision or desired.revision,
                 attempt=Attempt(desired.generation),
                 created_at=environment.updated_at,
             )

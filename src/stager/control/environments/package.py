@@ -12,6 +12,7 @@ from stager.control.environments.commands import CheckBranch, Commands
 from stager.control.environments.desired_state import DesiredState
 from stager.control.environments.queries import Queries
 from stager.control.environments.records import Records
+from stager.control.environments.rollback import Rollback
 from stager.control.environments.share_links import ShareLinks
 from stager.control.environments.waiters import Waiters
 from stager.control.identity.package import Identity
@@ -75,5 +76,6 @@ class Environments:
             self.scheduler,
             callbacks.check_branch,
         )
+        self.rollback = Rollback(store, ports.images, self.queries, self.desired_state, self.scheduler)
         self.share_links = ShareLinks(ports, self.queries, authorizer, routing.visitor_access)
         self.attach = Attach(store, ports.instances)

@@ -72,6 +72,7 @@ class CommentCommands:
         self._forges = forges
         self._applications = applications
         self._commands, self._queries = environments.commands, environments.queries
+        self._rollback = environments.rollback
         self._change_feed = environments.change_feed
 
     async def run(self, event: CommentAdded) -> str:
@@ -148,6 +149,10 @@ class CommentCommands:
                 await commands.redeploy(environment.id, actor)
             case Verb.RESET:
                 await commands.reset(environment.id, actor)
+            case Verb.ROLLBACK:
+                done = await self._rollback.roll_back(environment.id, actor, _second_word(event.text))
+                text = f"The preview is rolled back to {done.revision}."
+                return Note(sentences(text, done.data))
             case Verb.KILL:
                 await commands.kill_by_id(environment.id, actor)
             case Verb.APPROVE:
@@ -173,21 +178,28 @@ class CommentCommands:
             log.warning("reaction_failed", reason=error.reason, error=error.message)
 
 
+_LAUNCHING = frozenset({Verb.LAUNCH, Verb.REDEPLOY, Verb.RESET, Verb.ROLLBACK, Verb.APPROVE})
+
+
 def _reaction(verb: Verb) -> Reaction:
-    return "rocket" if verb in (Verb.LAUNCH, Verb.REDEPLOY, Verb.RESET, Verb.APPROVE) else "+1"
+    return "rocket" if verb in _LAUNCHING else "+1"
 
 
 def _commit_in(text: str, environment: Environment) -> str:
     """The commit that an approval names. Without it, Stager can't know which commit the author has read."""
-    words = first_line(text).split()
-    if len(words) < 3:
+    if not (sha := _second_word(text)):
         raise Refused(
             "The approval doesn't name a commit.",
             hint="After reading the commit that waits for approval, comment "
             f"`{PREFIX} {Verb.APPROVE} {environment.desired.revision.sha}`.",
             reason="commit-unnamed",
         )
-    return words[2]
+    return sha
+
+
+def _second_word(text: str) -> str:
+    """The word after the command; empty if there is none."""
+    return next(iter(first_line(text).split()[2:]), "")
 
 
 def _help(text: str) -> Note:

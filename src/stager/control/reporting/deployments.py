@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from stager.control.forges import Forges
 from stager.control.reporting.reporter import ReportState, report_state_of
 from stager.control.routing.urls import Urls
+from stager.domain.deployment import deployed_sha
 from stager.domain.environment import ChangeLink
 from stager.domain.status import State
 from stager.ports.forge import Announcement, Forge, Progress
@@ -107,7 +108,7 @@ class AnnouncementRecords:
         progress = PROGRESS[status.state]
         return Announcement(
             environment=f"preview/{environment.app}/pr-{change.number}",
-            sha=environment.desired.revision.sha,
+            sha=deployed_sha(environment, state.deployment),
             progress=progress,
             description=status.message,
             # While a newer commit starts, or after it failed, the URL serves another commit.

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from stager.control.pull_requests.policy import SHORT
 from stager.control.reporting.reporter import ReportState
-from stager.domain.deployment import Deployment
+from stager.domain.deployment import Deployment, deployed_sha
 from stager.domain.environment import SuspensionReason
 from stager.domain.pull_requests.comment_command import ABOUT, PREFIX, Verb
 from stager.domain.source import Trust
@@ -109,10 +109,12 @@ def _warning(text: str) -> str:
 
 def _facts(state: ReportState, log_url: str) -> str:
     """Commit, duration and log, on one line."""
-    desired, serving = state.environment.desired.revision.sha, state.serving
-    shown = serving.revision.sha if serving and serving.revision.sha != desired else ""
+    head, serving = state.environment.desired.revision.sha, state.serving
+    deployed = deployed_sha(state.environment, state.deployment)
+    shown = serving.revision.sha if serving and serving.revision.sha != deployed else ""
     facts = (
-        f"Commit {_commit(desired)}" if _commit(desired) else "",
+        f"Commit {_commit(deployed)}" if _commit(deployed) else "",
+        f"rolled back from {_commit(head)}" if _commit(head) and head != deployed else "",
         f"serving {_commit(shown)}" if _is_up(state) and _commit(shown) else "",
         _duration(state.deployment) if state.deployment else "",
         f"[log]({log_url})" if log_url else "",

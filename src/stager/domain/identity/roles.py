@@ -45,6 +45,8 @@ class Action(StrEnum):
     LAUNCH = "launch"
     KILL = "kill"
     REDEPLOY = "redeploy"
+    ROLL_BACK = "roll-back"
+    """Launch an earlier revision of a preview again."""
     APPROVE = "approve"
     """Approve a commit from a fork."""
     KEEP = "keep"
@@ -74,6 +76,7 @@ NEEDED: Mapping[Action, Role] = MappingProxyType(
         Action.LAUNCH: Role.DEVELOPER,
         Action.KILL: Role.DEVELOPER,
         Action.REDEPLOY: Role.DEVELOPER,
+        Action.ROLL_BACK: Role.DEVELOPER,
         Action.APPROVE: Role.DEVELOPER,
         Action.KEEP: Role.DEVELOPER,
         Action.READ_LOGS: Role.DEVELOPER,

@@ -22,6 +22,7 @@ class Verb(StrEnum):
     LAUNCH = "launch"
     REDEPLOY = "redeploy"
     RESET = "reset"
+    ROLLBACK = "rollback"
     KILL = "kill"
     LOGS = "logs"
     PIN = "pin"
@@ -34,6 +35,7 @@ ABOUT = {
     Verb.LAUNCH: "start the preview, also after it was stopped",
     Verb.REDEPLOY: "restart it from the same commit",
     Verb.RESET: "replace its data by the current snapshot, or by empty volumes",
+    Verb.ROLLBACK: "launch the last good commit again, or the one that is named, without a build",
     Verb.KILL: "stop it until the next push",
     Verb.LOGS: "show the last lines of its log",
     Verb.PIN: "never evict it in favour of another preview",

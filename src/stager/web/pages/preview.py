@@ -67,6 +67,14 @@ async def redeploy(request: Request, control: Control, actor: Known, environment
     return await _back(request, environment)
 
 
+@router.post(PATH + "/rollback")
+async def roll_back(request: Request, control: Control, actor: Known, environment: Id) -> Response:
+    """Launch the last revision of a preview that was live before the current one."""
+    check_origin(request)
+    await control.environments.rollback.roll_back(environment, actor)
+    return await _back(request, environment)
+
+
 @router.post(PATH + "/reset")
 async def reset(request: Request, control: Control, actor: Known, environment: Id) -> Response:
     """Replace a preview's data by the current snapshot, or by empty volumes."""

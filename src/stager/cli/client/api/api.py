@@ -107,6 +107,10 @@ class Api:
         """Request a new deployment. Doesn't wait."""
         return _preview(self.connection.post(f"{ENVIRONMENTS}/{id_}/redeploy"))
 
+    def roll_back(self, id_: str, to: str) -> Preview:
+        """Launch an earlier revision again. Doesn't wait."""
+        return _preview(self.connection.post(f"{ENVIRONMENTS}/{id_}/rollback", {"to": to}))
+
     def approve(self, id_: str, sha: str) -> Preview:
         """Approve a commit of a fork by its full id. Doesn't wait."""
         return _preview(self.connection.post(f"{ENVIRONMENTS}/{id_}/approve", {"sha": sha}))

@@ -1,4 +1,4 @@
-"""`stager launch`, `kill`, `redeploy` and `approve`."""
+"""`stager launch`, `kill`, `redeploy`, `rollback`, `reset` and `approve`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Open = Annotated[
 
 def mount(app: typer.Typer) -> None:
     """Add these commands to `app`."""
-    for command in (launch, kill, redeploy, reset, approve):
+    for command in (launch, kill, redeploy, rollback, reset, approve):
         app.command(cls=ClientCommand)(command)
 
 
@@ -83,6 +83,42 @@ def redeploy(
     """
     with server(endpoint) as api:
         preview = api.redeploy(find(api, which).id)
+        _finish(api, preview, wait=wait, timeout=timeout, browser=False, as_json=as_json)
+
+
+def rollback(
+    which: Which,
+    *,
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="COMMIT|NUMBER",
+            help="At least 7 digits of a commit's id, or the number of a deployment; by default the last "
+            "revision that was live before the current one.",
+        ),
+    ] = "",
+    wait: Wait = True,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+    endpoint: EndpointOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Launch an earlier revision of a preview again.
+
+    Nothing is built: it runs the images of that revision, with its services. Data in volumes that are kept
+    stays as it is. The next push deploys the newest commit as usual.
+
+    \b
+    Examples:
+      stager rollback shop my-branch
+      stager rollback shop my-branch --to 1a2b3c4
+    """
+    with server(endpoint) as api:
+        preview = api.roll_back(find(api, which).id, to)
+        if not as_json:
+            note(f"Rolling back to {preview.data.get('rolled_back_to', '')}.")
+            if preview.data.get("data"):
+                note(str(preview.data["data"]))
         _finish(api, preview, wait=wait, timeout=timeout, browser=False, as_json=as_json)
 
 
