@@ -12,6 +12,7 @@ DECIDES = {
     Action.LAUNCH,
     Action.KILL,
     Action.REDEPLOY,
+    Action.ROLL_BACK,
     Action.APPROVE,
     Action.KEEP,
     Action.READ_LOGS,

@@ -121,6 +121,11 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
         Action.REDEPLOY,
         asking("POST", ID + "/redeploy"),
     ),
+    ("POST", f"{ID_IN_PATH}/rollback"): (Action.ROLL_BACK, asking("POST", f"{ID}/rollback", json={})),
+    ("POST", "/previews/{environment}/rollback"): (
+        Action.ROLL_BACK,
+        asking("POST", "/previews/{id}/rollback", headers=OURS),
+    ),
     ("POST", "/api/v1/environments/{environment}/approve"): (
         Action.APPROVE,
         asking("POST", ID + "/approve", json={"sha": "0123456789" * 4}),

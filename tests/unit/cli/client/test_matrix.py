@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[Action, tuple[str, ...]]] = {
     "launch": (Action.LAUNCH, ("shop", "x", "--no-open")),
     "kill": (Action.KILL, ("shop", "x")),
     "redeploy": (Action.REDEPLOY, ("x",)),
+    "rollback": (Action.ROLL_BACK, ("x",)),
     "approve": (Action.APPROVE, ("0" * 40, "x")),
     "wait": (Action.SEE, ("x", "--timeout", "2")),
     "show": (Action.SEE, ("x",)),
