@@ -138,6 +138,7 @@ class ControlPlane:
 
     def _loops(self, intervals: Intervals) -> list[Loop]:
         return [
+            *self.environments.loops(),
             *self.builds.loops(),
             *self.external.loops(),
             *self.routing.loops(self.reconciler.readiness),

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from stager.domain.identity.access_policy import AccessPolicy, policy_from_wire, policy_to_wire
 
-PageState = Literal["starting", "failed", "stopped", "gone", "refused"]
+PageState = Literal["starting", "failed", "stopped", "expired", "gone", "refused"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from stager.domain.attempt import UNRESPONSIVE, degraded
 from stager.domain.deployment import Deployment, Phase, deployed_sha, phase_of
-from stager.domain.environment import BY_POLICY, Environment, Suspension
+from stager.domain.environment import BY_POLICY, Environment, Suspension, SuspensionReason
 from stager.domain.errors import Outcome
 from stager.domain.route import Page, PageState
 from stager.domain.text import as_on_screen, lines_on_screen
@@ -34,6 +34,8 @@ class State(StrEnum):
     FAILED_UPDATE = "failed-update"
     """Live with an older revision; the newest one failed."""
     STOPPED = "stopped"
+    EXPIRED = "expired"
+    """Stopped, because nobody visited it or pushed for long."""
     REFUSED = "refused"
     GONE = "gone"
 
@@ -48,6 +50,7 @@ _PAGES: dict[State, PageState] = {
     State.FAILED: "failed",
     State.FAILED_UPDATE: "failed",
     State.STOPPED: "stopped",
+    State.EXPIRED: "expired",
     State.REFUSED: "refused",
     State.GONE: "gone",
 }
@@ -174,6 +177,8 @@ def _gone(environment: Environment) -> str:
 
 def _suspended(suspension: Suspension) -> Status:
     state = State.REFUSED if suspension.reason in BY_POLICY else State.STOPPED
+    if suspension.reason is SuspensionReason.EXPIRED:
+        state = State.EXPIRED
     return Status(state, suspension.message, suspension.hint, suspension.reason.value)
 
 

@@ -25,6 +25,8 @@ class StateKind(StrEnum):
     """Kinds of state that belong to one environment and are deleted with it."""
 
     PIN = "pin"
+    EXPIRY = "expiry"
+    """The warning that it will expire; empty while it won't soon."""
     NOTE = "note"
     """The newest note in its pull-request comment."""
     COMMENT = "comment"

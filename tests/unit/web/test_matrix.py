@@ -121,6 +121,16 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
         Action.REDEPLOY,
         asking("POST", ID + "/redeploy"),
     ),
+    ("POST", f"{ID_IN_PATH}/pin"): (Action.KEEP, asking("POST", f"{ID}/pin")),
+    ("POST", f"{ID_IN_PATH}/extend"): (Action.KEEP, asking("POST", f"{ID}/extend")),
+    ("POST", "/previews/{environment}/pin"): (
+        Action.KEEP,
+        asking("POST", "/previews/{id}/pin", headers=OURS),
+    ),
+    ("POST", "/previews/{environment}/extend"): (
+        Action.KEEP,
+        asking("POST", "/previews/{id}/extend", headers=OURS),
+    ),
     ("POST", f"{ID_IN_PATH}/rollback"): (Action.ROLL_BACK, asking("POST", f"{ID}/rollback", json={})),
     ("POST", "/previews/{environment}/rollback"): (
         Action.ROLL_BACK,

@@ -262,28 +262,42 @@ class Commands:
             raise Refused(off.message, hint=off.hint, reason=off.reason.value, status=409)
 
     async def pin(self, environment_id: str, actor: Actor) -> None:
-        """Exempt a preview from removal at the limit of previews."""
+        """Exempt a preview from removal at the limit of previews, and from expiry.
+
+        Raises:
+            Refused: there is no environment of this id; `expired`: it has expired already.
+        """
         await self._pin(environment_id, actor, pinned=True)
 
     async def extend(self, environment_id: str, actor: Actor) -> None:
-        """Treat a preview as the newest one when one has to be removed at the limit; removes a pin."""
+        """Treat a preview as the newest one when one has to be removed at the limit, and as used now; removes
+        a pin. Raises what `pin` does."""
         await self._pin(environment_id, actor, pinned=False)
 
     async def _pin(self, environment_id: str, actor: Actor, *, pinned: bool) -> None:
         async with self._queries.acting(environment_id, actor, Action.KEEP):
-            await self._store.write(
-                lambda tx: self._desired_state.pin(tx, existing(tx, environment_id), pinned=pinned)
-            )
+            environment = await self._store.write(lambda tx: self._save_pin(tx, environment_id, pinned=pinned))
             log.info("preview_pinned", environment=environment_id, pinned=pinned)
+            await self._scheduler.show_and_schedule(environment)
+
+    def _save_pin(self, tx: Transaction, environment_id: str, *, pinned: bool) -> Environment:
+        environment = existing(tx, environment_id)
+        suspension = environment.desired.suspension
+        if suspension is not None and suspension.reason is SuspensionReason.EXPIRED:
+            raise Refused(
+                suspension.message, hint="Launch it again.", reason=suspension.reason.value, status=409
+            )
+        self._desired_state.pin(tx, environment, pinned=pinned)
+        return environment
 
 
 def _rules_overridden(environment: Environment) -> Environment:
     """The environment for a manual command, which overrides the rules for pull requests, for this commit
-    only. The rules may also forbid what was killed. Code from forks isn't approved by bringing it back."""
+    only. The rules may also forbid what was killed or expired. Code from forks isn't approved by bringing it back."""
     desired = environment.desired
     overridden = BY_POLICY - UNAPPROVED
     if desired.trust is Trust.TRUSTED:
-        overridden |= {SuspensionReason.KILLED}
+        overridden |= {SuspensionReason.KILLED, SuspensionReason.EXPIRED}
     if desired.suspension is not None and desired.suspension.reason in overridden:
         return replace(environment, approved_sha=desired.revision.sha)
     return environment

@@ -16,7 +16,7 @@ from stager.domain.errors import Refused
 from stager.domain.pull_requests.events import LaunchPreview
 from stager.domain.source import Change, Revision, Trust
 from stager.ports.clock import Clock, Ids
-from stager.ports.store import Transaction
+from stager.ports.store import StateKind, Transaction
 
 
 def link_of(change: Change) -> ChangeLink:
@@ -104,6 +104,15 @@ class DesiredState:
         tx.save_environment(suspended)
         return suspended
 
+    def expire(self, tx: Transaction, environment: Environment, suspension: Suspension) -> Environment:
+        """Suspend an environment that wasn't used for long."""
+        self.revoke_share_links(tx, environment)
+        expired = replace(
+            environment, desired=environment.desired.suspended(suspension), updated_at=self._clock.now()
+        )
+        tx.save_environment(expired)
+        return expired
+
     def delete(self, tx: Transaction, environment: Environment) -> Environment:
         """Remove everything that belongs to the environment."""
         self.revoke_share_links(tx, environment)
@@ -113,8 +122,9 @@ class DesiredState:
         return deleted
 
     def pin(self, tx: Transaction, environment: Environment, *, pinned: bool) -> None:
-        """Store that a preview is pinned, or was extended now."""
+        """Store that a preview is pinned, or was extended now. A warning that it will expire is void."""
         save_pin(tx, environment.id, Pin(pinned=pinned, extended_at=self._clock.now()))
+        tx.save_environment_state(environment.id, StateKind.EXPIRY, "")
 
     def revoke_share_links(self, tx: Transaction, environment: Environment) -> None:
         """Revoke the share links of a preview that stops. They stay revoked if it comes back."""

@@ -8,7 +8,9 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
 from stager.control.environments.attach import newest_of, service_name
+from stager.control.environments.expiry import notice_of, notices_of
 from stager.control.environments.lookup import existing, find_named, unknown
+from stager.control.environments.pins import pin_of, pins
 from stager.control.environments.records import current_content
 from stager.control.environments.resource_records import problems_of
 from stager.control.identity.authorizer import Authorizer
@@ -18,6 +20,7 @@ from stager.domain.environment import Environment, Instance
 from stager.domain.errors import Refused, StagerError
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Action, may
+from stager.domain.life import Notice
 from stager.domain.rollback import earlier_revisions
 from stager.domain.service_status import ServiceStatus, service_statuses
 from stager.domain.status import State, status_of
@@ -37,6 +40,7 @@ class Visibility:
     kill: bool = False
     reset: bool = False
     roll_back: bool = False
+    keep: bool = False
 
     def __bool__(self) -> bool:
         return self.any
@@ -51,6 +55,8 @@ class Row:
         serving: of the generation that visitors see, if that is another one.
         services: those of the deployment, or of the one that visitors see while it isn't prepared.
         problems: why external resources aren't removed, a sentence each.
+        notice: the warning that it will expire; None if it won't soon.
+        is_pinned: whether it is exempt from expiry and eviction.
         rollback: what a roll back launches again; None if there is nothing, and in listings.
     """
 
@@ -60,6 +66,8 @@ class Row:
     serving: Deployment | None = None
     services: tuple[ServiceStatus, ...] = ()
     problems: tuple[str, ...] = ()
+    notice: Notice | None = None
+    is_pinned: bool = False
     rollback: Deployment | None = None
 
 
@@ -115,7 +123,7 @@ class Queries:
         role = await self._authorizer.role(actor, app)
         actions = (
             *(Action.SEE, Action.READ_SECRET_NAMES, Action.READ_LOGS),
-            *(Action.REDEPLOY, Action.KILL, Action.RESET, Action.ROLL_BACK),
+            *(Action.REDEPLOY, Action.KILL, Action.RESET, Action.ROLL_BACK, Action.KEEP),
         )
         return Visibility(*(may(role, action) for action in actions))
 
@@ -263,7 +271,9 @@ def _stored_log(deployment: Deployment, service: str) -> str:
 
 def _with_deployments(tx: Transaction, environment: Environment) -> Row:
     deployment = tx.deployment_of(environment.id, environment.desired.generation)
-    return _row(tx, environment, deployment, tx.environment_state(environment.id, StateKind.EXTERNAL))
+    row = _row(tx, environment, deployment, tx.environment_state(environment.id, StateKind.EXTERNAL))
+    is_pinned = pin_of(tx, environment.id).pinned
+    return replace(row, notice=notice_of(tx, environment), is_pinned=is_pinned)
 
 
 def _with_rollback(tx: Transaction, environment: Environment) -> Row:
@@ -277,8 +287,13 @@ def _with_rollback(tx: Transaction, environment: Environment) -> Row:
 def _all(tx: Transaction, *, app: str, gone: bool) -> list[Row]:
     pairs = tx.environments_with_deployments(present=None if gone else True)
     external = tx.environment_states(StateKind.EXTERNAL)
+    notices, pinned = notices_of(tx), {id_ for id_, pin in pins(tx).items() if pin.pinned}
     return [
-        _row(tx, environment, deployment, external.get(environment.id, ""))
+        replace(
+            _row(tx, environment, deployment, external.get(environment.id, "")),
+            notice=notices.get(environment.id),
+            is_pinned=environment.id in pinned,
+        )
         for environment, deployment in pairs
         if app in ("", environment.app)
     ]

@@ -159,10 +159,10 @@ class CommentCommands:
                 await commands.approve(environment.id, _commit_in(event.text, environment), actor)
             case Verb.PIN:
                 await commands.pin(environment.id, actor)
-                return Note("The preview is pinned: it is never evicted in favour of another.")
+                return Note("The preview is pinned: it doesn't expire, and is never evicted in favour of another.")
             case Verb.EXTEND:
                 await commands.extend(environment.id, actor)
-                return Note("The preview was moved to the end of the eviction order.")
+                return Note("The preview counts as used now.")
             case Verb.LOGS:
                 lines = await self._queries.log_of(environment.id, LOG_LINES, actor)
                 return Note("Last lines of the log:" if lines else "The log is empty.", tuple(lines))

@@ -30,6 +30,7 @@ PROGRESS: Mapping[State, Progress] = {
     State.FAILED: Progress.FAILURE,
     State.FAILED_UPDATE: Progress.FAILURE,
     State.STOPPED: Progress.INACTIVE,
+    State.EXPIRED: Progress.INACTIVE,
     State.REFUSED: Progress.INACTIVE,
     State.GONE: Progress.INACTIVE,
 }

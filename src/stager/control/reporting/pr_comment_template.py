@@ -37,6 +37,7 @@ HEADLINES = {
     State.FAILED: "❌ The preview failed",
     State.FAILED_UPDATE: "⚠️ The newest commit failed; the preview still serves the previous one",
     State.STOPPED: "⏸️ The preview is stopped",
+    State.EXPIRED: "⌛ The preview has expired",
     State.REFUSED: "🚫 No preview",
     State.GONE: "🗑️ The preview was removed",
 }
@@ -74,6 +75,7 @@ def comment_body(
         _warning(status.hint) if status.state is State.LIVE else _sentences(status),
         _facts(state, log_url),
         *_data(state),
+        _expiry(state),
         _note(state),
         *map(_warning, state.handler_failures[:MOST_LINES]),
         _withheld(state, withheld),
@@ -132,6 +134,18 @@ def _data(state: ReportState) -> Iterator[str]:
         yield f"🗃️ Data: {_escaped(snapshot.title)}, {old} old when it was deployed"
     for note in dict.fromkeys(each.clone_note for each in shown.services if each.clone_note):
         yield f"🗃️ {_escaped(note)}"
+
+
+def _expiry(state: ReportState) -> str:
+    """The warning that the preview will expire."""
+    if state.notice is None:
+        return ""
+    extend, pin = (f"`{PREFIX} {verb}`" for verb in (Verb.EXTEND, Verb.PIN))
+    return (
+        f"⌛ Nobody has visited this preview or pushed for some time. It expires on "
+        f"{state.notice.expires_at:%Y-%m-%d at %H:%M} UTC, and its data is removed then. A visit or a push "
+        f"keeps it, as do {extend} and, for good, {pin}."
+    )
 
 
 def _age(span: timedelta) -> str:

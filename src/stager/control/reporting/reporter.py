@@ -14,6 +14,7 @@ from typing import Protocol
 import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
+from stager.control.environments.expiry import notice_of
 from stager.control.environments.records import Note, note_of
 from stager.control.forges import Forges
 from stager.control.loops import CoalescingTasks
@@ -21,6 +22,7 @@ from stager.control.plugins.lifecycle import notes_of
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
 from stager.domain.errors import Retry, StagerError
+from stager.domain.life import Notice
 from stager.domain.snapshot import Snapshot
 from stager.domain.status import Status, status_of
 from stager.ports.store import Transaction
@@ -86,6 +88,7 @@ class ReportState:
         note: the answer to the last comment command.
         handler_failures: one sentence each; they don't affect the preview.
         snapshots: those that the shown deployment's data was cloned from.
+        notice: the warning that it will expire; None if it won't soon.
     """
 
     environment: Environment
@@ -94,6 +97,7 @@ class ReportState:
     note: Note | None = None
     handler_failures: tuple[str, ...] = ()
     snapshots: tuple[Snapshot, ...] = ()
+    notice: Notice | None = None
 
     @property
     def shown(self) -> Deployment | None:
@@ -118,6 +122,7 @@ def report_state_of(tx: Transaction, environment_id: str) -> ReportState | None:
         tx.deployment_of(environment_id, serving) if serving is not None else None,
         note_of(tx, environment),
         notes_of(tx, environment_id, generation),
+        notice=notice_of(tx, environment),
     )
     services = state.shown.services if state.shown else ()
     cloned = {snapshot for each in services for snapshot in each.clones.values() if snapshot}

@@ -38,8 +38,8 @@ ABOUT = {
     Verb.ROLLBACK: "launch the last good commit again, or the one that is named, without a build",
     Verb.KILL: "stop it until the next push",
     Verb.LOGS: "show the last lines of its log",
-    Verb.PIN: "never evict it in favour of another preview",
-    Verb.EXTEND: "move it to the end of the eviction order",
+    Verb.PIN: "never evict it in favour of another preview, and never let it expire",
+    Verb.EXTEND: "count it as used now, so that it neither expires nor is evicted soon",
     Verb.APPROVE: "run this commit from a fork",
     Verb.HELP: "show this list",
 }

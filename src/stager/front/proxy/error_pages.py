@@ -60,6 +60,13 @@ STATES = {
         tone="bad",
     ),
     "stopped": PageTemplate(503, "{name} is stopped", "It isn't running at the moment.", tone="calm"),
+    "expired": PageTemplate(
+        503,
+        "{name} has expired",
+        "Nobody visited it or pushed for some time.",
+        "It comes back with the next push or when it is launched.",
+        tone="calm",
+    ),
     "refused": PageTemplate(
         403,
         "{name} is not allowed to run here",

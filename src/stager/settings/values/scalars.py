@@ -95,6 +95,31 @@ Duration = Annotated[
 ]
 
 
+NEVER = "never"
+
+
+def read_duration_or_never(value: object) -> float | None:
+    """Parse a duration as `read_duration` does, or `never`, which is None.
+
+    Raises:
+        InvalidValue: it is neither.
+    """
+    if value is None or value == NEVER:
+        return None
+    try:
+        return read_duration(value)
+    except InvalidValue as error:
+        raise InvalidValue('should be a duration such as "30m" or "14d", or "never"') from error
+
+
+DurationOrNever = Annotated[
+    float | None,
+    PlainValidator(read_duration_or_never, json_schema_input_type=float | str),
+    PlainSerializer(lambda seconds: NEVER if seconds is None else write_duration(seconds), when_used="json"),
+    Form("duration or `never`"),
+]
+
+
 def read_size(value: object) -> int:
     """Parse a size to bytes: `1048576`, `"512m"` or `"1.5GiB"`; units are powers of 1024, as in Docker.
 

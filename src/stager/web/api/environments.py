@@ -136,6 +136,20 @@ async def roll_back(
     return RolledBackView(**view.model_dump(), rolled_back_to=done.revision, data=done.data)
 
 
+@router.post("/environments/{environment}/pin")
+async def pin(control: Control, actor: Known, environment: Id) -> EnvironmentView:
+    """Exempt an environment from expiry and from eviction."""
+    await control.environments.commands.pin(environment, actor)
+    return await current(control, environment, actor)
+
+
+@router.post("/environments/{environment}/extend")
+async def extend(control: Control, actor: Known, environment: Id) -> EnvironmentView:
+    """Count an environment as used now, so that it neither expires nor is evicted soon. Removes a pin."""
+    await control.environments.commands.extend(environment, actor)
+    return await current(control, environment, actor)
+
+
 @router.post("/environments/{environment}/approve", status_code=202)
 async def approve(control: Control, actor: Known, environment: Id, body: ApprovalBody) -> EnvironmentView:
     """Approve a commit of a fork. Responds without waiting."""

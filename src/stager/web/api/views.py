@@ -91,6 +91,10 @@ class EnvironmentView(BaseModel):
         description="The generation that visitors see; null if they see a status page."
     )
     sha: str = Field(description="The deployed commit; after a roll back not the pull request's newest.")
+    expires_at: datetime | None = Field(
+        description="When it expires unless somebody visits it or pushes; null if that isn't soon."
+    )
+    is_pinned: bool = Field(description="Whether it never expires, and is never evicted for another.")
     rollback: RollbackView | None = Field(
         description="What a roll back launches again; null if there is nothing, and in lists."
     )
@@ -167,6 +171,8 @@ def view_of(control: ControlPlane, row: Row, blocked: Sequence[Blocked] = ()) ->
         generation=environment.desired.generation,
         serving=environment.serving,
         sha=deployed_sha(environment, row.deployment),
+        expires_at=row.notice.expires_at if row.notice else None,
+        is_pinned=row.is_pinned,
         rollback=_rollback_view_of(row.rollback) if row.rollback else None,
         withheld=list(control.applications.withheld(environment.app, environment.desired.trust))
         if row.visibility.secret_names

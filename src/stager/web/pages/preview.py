@@ -75,6 +75,22 @@ async def roll_back(request: Request, control: Control, actor: Known, environmen
     return await _back(request, environment)
 
 
+@router.post(PATH + "/pin")
+async def pin(request: Request, control: Control, actor: Known, environment: Id) -> Response:
+    """Exempt a preview from expiry and from eviction."""
+    check_origin(request)
+    await control.environments.commands.pin(environment, actor)
+    return await _back(request, environment)
+
+
+@router.post(PATH + "/extend")
+async def extend(request: Request, control: Control, actor: Known, environment: Id) -> Response:
+    """Count a preview as used now, and remove its pin."""
+    check_origin(request)
+    await control.environments.commands.extend(environment, actor)
+    return await _back(request, environment)
+
+
 @router.post(PATH + "/reset")
 async def reset(request: Request, control: Control, actor: Known, environment: Id) -> Response:
     """Replace a preview's data by the current snapshot, or by empty volumes."""

@@ -26,6 +26,8 @@ COMMANDS: dict[str, tuple[Action, tuple[str, ...]]] = {
     "launch": (Action.LAUNCH, ("shop", "x", "--no-open")),
     "kill": (Action.KILL, ("shop", "x")),
     "redeploy": (Action.REDEPLOY, ("x",)),
+    "pin": (Action.KEEP, ("x",)),
+    "extend": (Action.KEEP, ("x",)),
     "rollback": (Action.ROLL_BACK, ("x",)),
     "approve": (Action.APPROVE, ("0" * 40, "x")),
     "wait": (Action.SEE, ("x", "--timeout", "2")),

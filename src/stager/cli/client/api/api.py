@@ -111,6 +111,14 @@ class Api:
         """Launch an earlier revision again. Doesn't wait."""
         return _preview(self.connection.post(f"{ENVIRONMENTS}/{id_}/rollback", {"to": to}))
 
+    def pin(self, id_: str) -> Preview:
+        """Exempt it from expiry and eviction."""
+        return _preview(self.connection.post(f"{ENVIRONMENTS}/{id_}/pin"))
+
+    def extend(self, id_: str) -> Preview:
+        """Count it as used now."""
+        return _preview(self.connection.post(f"{ENVIRONMENTS}/{id_}/extend"))
+
     def approve(self, id_: str, sha: str) -> Preview:
         """Approve a commit of a fork by its full id. Doesn't wait."""
         return _preview(self.connection.post(f"{ENVIRONMENTS}/{id_}/approve", {"sha": sha}))

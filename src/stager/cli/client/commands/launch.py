@@ -1,4 +1,4 @@
-"""`stager launch`, `kill`, `redeploy`, `rollback`, `reset` and `approve`."""
+"""`stager launch`, `kill`, `redeploy`, `rollback`, `reset`, `pin`, `extend` and `approve`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Open = Annotated[
 
 def mount(app: typer.Typer) -> None:
     """Add these commands to `app`."""
-    for command in (launch, kill, redeploy, rollback, reset, approve):
+    for command in (launch, kill, redeploy, rollback, reset, pin, extend, approve):
         app.command(cls=ClientCommand)(command)
 
 
@@ -142,6 +142,40 @@ def reset(
         _finish(api, preview, wait=wait, timeout=timeout, browser=False, as_json=as_json)
 
 
+def pin(which: Which, endpoint: EndpointOption = "", as_json: JsonOption = False) -> None:
+    """Keep a preview: it never expires, and is never evicted in favour of another.
+
+    `stager extend` removes the pin.
+
+    \b
+    Example:
+      stager pin shop my-branch
+    """
+    with server(endpoint) as api:
+        preview = api.pin(find(api, which).id)
+    if as_json:
+        echo_json(preview.data)
+    else:
+        note(f"{preview.name} is pinned.")
+
+
+def extend(which: Which, endpoint: EndpointOption = "", as_json: JsonOption = False) -> None:
+    """Count a preview as used now, so that it doesn't expire soon.
+
+    Also removes a pin.
+
+    \b
+    Example:
+      stager extend shop my-branch
+    """
+    with server(endpoint) as api:
+        preview = api.extend(find(api, which).id)
+    if as_json:
+        echo_json(preview.data)
+    else:
+        note(f"{preview.name} counts as used now.")
+
+
 def approve(
     sha: Annotated[str, typer.Argument(metavar="COMMIT", help="The full id of the reviewed commit.")],
     which: Which,
@@ -221,7 +255,7 @@ def _follow(api: Api, preview: Preview, timeout: float, progress: Progress, *, a
 def _wait_until_removed(api: Api, preview: Preview, timeout: float) -> Preview:
     """Return the preview once it isn't served. A pull request's preview remains in the list as stopped."""
     for found, _ in poll(api, preview.id, time.monotonic() + timeout):
-        if found.state in (GONE, "stopped", "refused") and not found.serving:
+        if found.state in (GONE, "stopped", "expired", "refused") and not found.serving:
             return found
     raise ClientError(
         f"The preview wasn't removed within {timeout:g} s. The server continues to remove it.",
