@@ -76,6 +76,7 @@ COMMANDS = (
     _client(ACCOUNT, "logout", "login", "Sign out of a server."),
     _client(ACCOUNT, "whoami", "tokens", "Show the signed-in user and their roles."),
     _client(ACCOUNT, "token", "tokens", "Manage API tokens for CI and scripts."),
+    _client(ACCOUNT, "gc", "gc", "Remove what nothing needs any more."),
     _client(ACCOUNT, "deliveries", "deliveries", "List webhook deliveries and their outcomes."),
     _server(
         "init",

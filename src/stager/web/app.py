@@ -21,6 +21,7 @@ from stager.web.api import (
     terminal,
 )
 from stager.web.api import deliveries as deliveries_api
+from stager.web.api import garbage
 from stager.web.api.openapi import described
 from stager.web.auth import cookies, preview_access
 from stager.web.auth.csrf import BEHIND_TLS, SAFE_METHODS, is_cross_origin
@@ -64,6 +65,7 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
         device_login,
         diagnostics,
         deliveries_api,
+        garbage,
         home,
         dashboard,
         preview,

@@ -160,6 +160,8 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
         asking("POST", "/previews/{id}/remove", headers=OURS),
     ),
     ("GET", "/api/v1/audit"): (Action.READ_AUDIT, asking("GET", "/api/v1/audit")),
+    ("GET", "/api/v1/garbage"): (Action.COLLECT_GARBAGE, asking("GET", "/api/v1/garbage")),
+    ("DELETE", "/api/v1/garbage"): (Action.COLLECT_GARBAGE, asking("DELETE", "/api/v1/garbage")),
     ("GET", "/api/v1/deliveries"): (Action.READ_DELIVERIES, asking("GET", "/api/v1/deliveries")),
     ("GET", "/deliveries"): (Action.READ_DELIVERIES, asking("GET", "/deliveries")),
     ("GET", "/api/v1/doctor"): (Action.SET_UP, asking("GET", "/api/v1/doctor")),

@@ -11,6 +11,7 @@ from stager.control.environments.records import current_content
 from stager.control.ports import BuildPorts
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
+from stager.domain.leftovers import Leftover
 from stager.domain.rollback import earlier_revisions
 from stager.ports.store import Store, Transaction
 
@@ -31,17 +32,25 @@ class GarbageCollection:
         Raises:
             Retry: the engine or the store doesn't answer.
         """
-        fresh = set(self._queue.fresh())
-        images, repositories = await self._store.read(
-            lambda tx: _needed(tx, self._ports.keep_revisions)
-        )
-        removed = await self._ports.builder.sweep(images | fresh | await self._unrecorded())
+        images, repositories = await self._kept()
+        removed = await self._ports.builder.sweep(images)
         removed += await self._ports.sources.sweep(repositories)
         # Read last: a build may have begun meanwhile.
         logs = await self._store.read(_logs)
         removed += self._ports.logs.sweep(logs | self._queue.keys())
         if removed:
             log.info("gc", removed=removed)
+
+    async def leftovers(self) -> list[Leftover]:
+        """The images and the build cache that `collect` would remove now. Raises what `collect` does."""
+        images, _ = await self._kept()
+        return await self._ports.builder.leftovers(images)
+
+    async def _kept(self) -> tuple[set[str], set[str]]:
+        """The ids of the images and of the repositories that are kept."""
+        fresh = set(self._queue.fresh())
+        images, repositories = await self._store.read(lambda tx: _needed(tx, self._ports.keep_revisions))
+        return images | fresh | await self._unrecorded(), repositories
 
     async def _unrecorded(self) -> set[str]:
         """The images of builds that ended when the control plane did, before a deployment recorded them."""

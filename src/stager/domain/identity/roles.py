@@ -66,6 +66,8 @@ class Action(StrEnum):
     READ_AUDIT = "read-audit"
     READ_DELIVERIES = "read-deliveries"
     """See webhook deliveries and their outcomes, of all repositories."""
+    COLLECT_GARBAGE = "collect-garbage"
+    """See and remove what nothing needs any more on the machine."""
     SET_UP = "set-up"
     """Connect the forge and run diagnostics."""
 
@@ -89,6 +91,7 @@ NEEDED: Mapping[Action, Role] = MappingProxyType(
         Action.READ_METRICS: Role.VIEWER,
         Action.READ_AUDIT: Role.ADMINISTRATOR,
         Action.READ_DELIVERIES: Role.ADMINISTRATOR,
+        Action.COLLECT_GARBAGE: Role.ADMINISTRATOR,
         Action.SET_UP: Role.ADMINISTRATOR,
     }
 )

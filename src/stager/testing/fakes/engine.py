@@ -387,12 +387,7 @@ class FakeEngine:
     async def sweep(self, present: Mapping[str, Collection[int]] | None = None) -> int:
         await self._turn("sweep")
         there = [container.instance for container in self._containers.values()]
-        newest = {
-            i.environment: max(o.generation for o in there if o.environment == i.environment) for i in there
-        }
-        ahead = {n for i in there for n in i.joined if _generation(n) >= newest[i.environment]}
-        networks = self._networks - self._prepared - {i.network for i in there} - ahead
-        volumes = {each for each in self._volumes if not self._is_needed(each, present)}
+        networks, volumes = self._unused(present)
         self._networks -= networks
         self._volumes -= volumes
         self._kept -= volumes
@@ -405,6 +400,29 @@ class FakeEngine:
             now = replace(instance, joined=instance.joined - gone, generations=left)
             self._containers[instance.id] = replace(container, instance=now)
         return len(networks) + len(volumes)
+
+    async def leftovers(self, present: Mapping[str, Collection[int]] | None = None) -> list[Leftover]:
+        await self._turn("leftovers")
+        networks, volumes = self._unused(present)
+        return [
+            *(Leftover(LeftoverKind.NETWORK, name, "no container is in it") for name in sorted(networks)),
+            *(
+                Leftover(LeftoverKind.VOLUME, f"{owner}-{name}-{number}", "nothing uses it", owner, 0)
+                for owner, name, number in sorted(volumes)
+            ),
+        ]
+
+    def _unused(
+        self, present: Mapping[str, Collection[int]] | None
+    ) -> tuple[set[str], set[tuple[str, str, int]]]:
+        """The networks and volumes that nothing needs."""
+        there = [container.instance for container in self._containers.values()]
+        newest = {
+            i.environment: max(o.generation for o in there if o.environment == i.environment) for i in there
+        }
+        ahead = {n for i in there for n in i.joined if _generation(n) >= newest[i.environment]}
+        networks = self._networks - self._prepared - {i.network for i in there} - ahead
+        return networks, {each for each in self._volumes if not self._is_needed(each, present)}
 
     def _is_needed(self, volume: tuple[str, str, int], present: Mapping[str, Collection[int]] | None) -> bool:
         environment, name, number = volume

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[Action, tuple[str, ...]]] = {
     "launch": (Action.LAUNCH, ("shop", "x", "--no-open")),
     "kill": (Action.KILL, ("shop", "x")),
     "redeploy": (Action.REDEPLOY, ("x",)),
+    "gc": (Action.COLLECT_GARBAGE, ("--dry-run",)),
     "pin": (Action.KEEP, ("x",)),
     "extend": (Action.KEEP, ("x",)),
     "rollback": (Action.ROLL_BACK, ("x",)),
