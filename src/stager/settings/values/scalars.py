@@ -99,23 +99,28 @@ NEVER = "never"
 
 
 def read_duration_or_never(value: object) -> float | None:
-    """Parse a duration as `read_duration` does, or `never`, which is None.
+    """Parse a duration of more than 0 to seconds; None for `never`.
 
     Raises:
         InvalidValue: it is neither.
     """
-    if value is None or value == NEVER:
+    if isinstance(value, str) and value.strip().lower() == NEVER:
         return None
     try:
-        return read_duration(value)
+        return _positive(read_duration(value))
     except InvalidValue as error:
-        raise InvalidValue('should be a duration such as "30m" or "14d", or "never"') from error
+        raise InvalidValue(f"{error}, or `{NEVER}`") from error
+
+
+def write_duration_or_never(seconds: float | None) -> str:
+    """Format a duration, or `never` for None."""
+    return NEVER if seconds is None else write_duration(seconds)
 
 
 DurationOrNever = Annotated[
     float | None,
     PlainValidator(read_duration_or_never, json_schema_input_type=float | str),
-    PlainSerializer(lambda seconds: NEVER if seconds is None else write_duration(seconds), when_used="json"),
+    PlainSerializer(write_duration_or_never, when_used="json"),
     Form("duration or `never`"),
 ]
 
