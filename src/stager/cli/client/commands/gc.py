@@ -12,6 +12,8 @@ from stager.cli.client.output import echo_json, echo_table, note
 from stager.domain.text import binary_size
 
 GARBAGE = "/api/v1/garbage"
+WITHOUT_SIZE = ("container", "network")
+"""Kinds of which no size is known: they need little disk."""
 
 
 def mount(app: typer.Typer) -> None:
@@ -52,4 +54,5 @@ def _row(one: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _total(found: Sequence[Mapping[str, Any]]) -> str:
     known = binary_size(sum(int(each["size"] or 0) for each in found))
-    return known if all(each["size"] is not None for each in found) else f"at least {known}"
+    is_complete = all(each["size"] is not None for each in found if each["kind"] not in WITHOUT_SIZE)
+    return known if is_complete else f"at least {known}"
