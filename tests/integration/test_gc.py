@@ -88,7 +88,9 @@ def _make_older(database: Path, name: str) -> None:
     two_hours = 2 * 3600 * 1_000_000
     with closing(sqlite3.connect(database)) as connection, connection:
         [(id_,)] = connection.execute("SELECT id FROM environments WHERE name = ?", (name,)).fetchall()
-        connection.execute("UPDATE environments SET created_at = created_at - ? WHERE id = ?", (two_hours, id_))
+        connection.execute(
+            "UPDATE environments SET created_at = created_at - ? WHERE id = ?", (two_hours, id_)
+        )
         connection.execute(
             "UPDATE deployments SET created_at = created_at - ? WHERE environment_id = ?", (two_hours, id_)
         )

@@ -66,7 +66,12 @@ COMMANDS = (
     _client(PREVIEWS, "redeploy", "launch", "Redeploy a preview with its last parameters."),
     _client(PREVIEWS, "rollback", "launch", "Launch an earlier revision of a preview again."),
     _client(PREVIEWS, "reset", "launch", "Replace a preview's data by the current snapshot."),
-    _client(PREVIEWS, "pin", "launch", "Keep a preview: it never expires, and is never evicted in favour of another."),
+    _client(
+        PREVIEWS,
+        "pin",
+        "launch",
+        "Keep a preview: it never expires, and is never evicted in favour of another.",
+    ),
     _client(PREVIEWS, "extend", "launch", "Count a preview as used now, so that it doesn't expire soon."),
     _client(PREVIEWS, "snapshot", "snapshots", "Manage the data that new previews start from."),
     _client(PREVIEWS, "approve", "launch", "Approve a commit of a pull request from a fork."),

@@ -9,8 +9,8 @@ from stager.domain.environment import Environment
 from stager.domain.errors import Refused
 
 SHORTEST_COMMIT = 7
-"""Digits of a commit id that name an earlier revision. Only commits that were live are considered, so a commit
-that somebody makes to match can't be chosen."""
+"""Digits of a commit id that name an earlier revision. Only commits that were live are considered: one that
+somebody makes to match can't be chosen."""
 SHORT = 7
 """Digits of a commit id in sentences."""
 

@@ -15,13 +15,13 @@ from stager.web.api import (
     device_login,
     diagnostics,
     environments,
+    garbage,
     identity,
     share_links,
     snapshots,
     terminal,
 )
 from stager.web.api import deliveries as deliveries_api
-from stager.web.api import garbage
 from stager.web.api.openapi import described
 from stager.web.auth import cookies, preview_access
 from stager.web.auth.csrf import BEHIND_TLS, SAFE_METHODS, is_cross_origin

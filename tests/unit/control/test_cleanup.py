@@ -62,7 +62,8 @@ async def test_an_image_that_no_preview_may_be_rolled_back_to(dirty: Dirty) -> N
 
 
 async def test_a_network_without_containers(dirty: Dirty) -> None:
-    dirty.engine._networks.add("left-over")
+    await dirty.rest(7)
+    dirty.engine._networks.add("left-over")  # the full reconciliation would remove it within a minute
     [found] = await dirty.look()
     assert (found.leftover.kind, found.leftover.name) == (LeftoverKind.NETWORK, "left-over")
     assert "left-over" in dirty.engine._networks, "a look removes nothing"

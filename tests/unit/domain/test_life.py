@@ -29,7 +29,8 @@ class Preview:
 
     def __init__(self, life: timedelta = LIFE) -> None:
         self.now, self.used, self.life = START, START, life
-        self.time, self.notice = ObservedTime(), None
+        self.time = ObservedTime()
+        self.notice: Notice | None = None
         self.warned: datetime | None = None
         self.ended: datetime | None = None
 

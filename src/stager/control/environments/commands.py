@@ -276,7 +276,9 @@ class Commands:
 
     async def _pin(self, environment_id: str, actor: Actor, *, pinned: bool) -> None:
         async with self._queries.acting(environment_id, actor, Action.KEEP):
-            environment = await self._store.write(lambda tx: self._save_pin(tx, environment_id, pinned=pinned))
+            environment = await self._store.write(
+                lambda tx: self._save_pin(tx, environment_id, pinned=pinned)
+            )
             log.info("preview_pinned", environment=environment_id, pinned=pinned)
             await self._scheduler.show_and_schedule(environment)
 
@@ -293,7 +295,7 @@ class Commands:
 
 def _rules_overridden(environment: Environment) -> Environment:
     """The environment for a manual command, which overrides the rules for pull requests, for this commit
-    only. The rules may also forbid what was killed or expired. Code from forks isn't approved by bringing it back."""
+    only. The rules may also forbid what was killed or expired. Code from forks isn't approved by that."""
     desired = environment.desired
     overridden = BY_POLICY - UNAPPROVED
     if desired.trust is Trust.TRUSTED:

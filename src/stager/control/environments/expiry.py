@@ -135,7 +135,9 @@ def notice_of(tx: Transaction, environment: Environment) -> Notice | None:
 
 def save_notice(tx: Transaction, environment_id: str, notice: Notice | None) -> None:
     """Store the warning; it replaces an earlier one. None removes it."""
-    stamps = {"since": notice.since.isoformat(), "expires_at": notice.expires_at.isoformat()} if notice else {}
+    stamps = (
+        {"since": notice.since.isoformat(), "expires_at": notice.expires_at.isoformat()} if notice else {}
+    )
     tx.save_environment_state(environment_id, StateKind.EXPIRY, json.dumps(stamps) if stamps else "")
 
 

@@ -150,25 +150,30 @@ class CommentCommands:
             case Verb.RESET:
                 await commands.reset(environment.id, actor)
             case Verb.ROLLBACK:
-                done = await self._rollback.roll_back(environment.id, actor, _second_word(event.text))
-                text = f"The preview is rolled back to {done.revision}."
-                return Note(sentences(text, done.data))
+                return await self._roll_back(event, environment, actor)
             case Verb.KILL:
                 await commands.kill_by_id(environment.id, actor)
             case Verb.APPROVE:
                 await commands.approve(environment.id, _commit_in(event.text, environment), actor)
-            case Verb.PIN:
-                await commands.pin(environment.id, actor)
-                return Note("The preview is pinned: it doesn't expire, and is never evicted in favour of another.")
-            case Verb.EXTEND:
-                await commands.extend(environment.id, actor)
-                return Note("The preview counts as used now.")
+            case Verb.PIN | Verb.EXTEND:
+                return await self._keep(verb, environment, actor)
             case Verb.LOGS:
                 lines = await self._queries.log_of(environment.id, LOG_LINES, actor)
                 return Note("Last lines of the log:" if lines else "The log is empty.", tuple(lines))
             case Verb.HELP:
                 return _help("Commands, for people with push access:")
         return None
+
+    async def _keep(self, verb: Verb, environment: Environment, actor: Actor) -> Note:
+        if verb is Verb.PIN:
+            await self._commands.pin(environment.id, actor)
+            return Note("The preview is pinned: it doesn't expire, and isn't evicted in favour of another.")
+        await self._commands.extend(environment.id, actor)
+        return Note("The preview counts as used now.")
+
+    async def _roll_back(self, event: CommentAdded, environment: Environment, actor: Actor) -> Note:
+        done = await self._rollback.roll_back(environment.id, actor, _second_word(event.text))
+        return Note(sentences(f"The preview is rolled back to {done.revision}.", done.data))
 
     @staticmethod
     async def _react(forge: Forge, event: CommentAdded, reaction: Reaction) -> None:

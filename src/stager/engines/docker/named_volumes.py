@@ -129,7 +129,9 @@ class NamedVolumes:
             present: see `ports.engine.Instances.sweep`.
         """
         async with self._lock:
-            return sum([await self._volumes.remove(each["Name"]) for each in await self._unused(owners, present)])
+            return sum(
+                [await self._volumes.remove(each["Name"]) for each in await self._unused(owners, present)]
+            )
 
     async def leftovers(
         self, owners: Callable[[], Awaitable[Owners]], present: Epochs | None

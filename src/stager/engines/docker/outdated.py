@@ -32,7 +32,9 @@ async def remove_outdated(docker: aiodocker.Docker, installation: str) -> int:
 async def outdated_leftovers(docker: aiodocker.Docker, installation: str) -> list[Leftover]:
     """The containers that `remove_outdated` would remove."""
     return [
-        Leftover(LeftoverKind.CONTAINER, row["Names"][0].lstrip("/"), "an earlier version of Stager created it")
+        Leftover(
+            LeftoverKind.CONTAINER, row["Names"][0].lstrip("/"), "an earlier version of Stager created it"
+        )
         for row in await _outdated_containers(docker, installation)
     ]
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from stager.domain.environment import Instance, InstanceLabels, InstanceState
 from stager.domain.errors import Fault, Retry
+from stager.domain.leftovers import Leftover, LeftoverKind
 from stager.domain.profile import ProfileName
 from stager.domain.route import Endpoint
 from stager.ports.clock import Clock
@@ -210,6 +211,8 @@ class FakeEngine:
 
     async def resolve(self, reference: str) -> str:
         await self._turn("resolve")
+        if self.has_image(reference):
+            return reference
         if reference not in self._images:
             raise Fault(f'The image "{reference}" can\'t be found.', reason="image-missing")
         return self._images[reference]

@@ -193,7 +193,7 @@ class TestRefused:
         assert await history.the() == before
 
     async def test_the_newest_commit_of_a_fork_waits_for_approval(self) -> None:
-        async with History([replace(READER, forks="approval")]).open() as history:
+        async with History([replace(READER, forks="approve")]).open() as history:
             history.event = await history.opened_by_fork(A)
             await history.running.commands.approve((await history.the()).id, A, ANN)
             await history.rest(60)
