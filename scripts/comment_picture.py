@@ -58,7 +58,7 @@ def take(browser: Browser, target: Path = TARGET) -> None:
     """Save the picture: the comment while the preview is live, and after a commit that can't be built."""
     page = browser.new_page(viewport={"width": 808, "height": 100}, device_scale_factor=2)
     page.set_content(PAGE + _comment(_live(), "2 minutes ago") + _comment(_failed(), "1 hour ago · edited"))
-    page.locator("summary", has_text="Last lines of the log").click()
+    page.locator("summary", has_text="Last lines of the build log").click()
     page.screenshot(path=target, full_page=True)
     page.close()
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import comment_picture
+import page_pictures
 from argon2 import PasswordHasher
 from demo import BROKEN, Demo
 from demo_browser import chromium
@@ -156,18 +157,20 @@ def main() -> int:
     try:
         with chromium() as browser:
             comment_picture.take(browser)
+            pictures = page_pictures.take(browser)
             stage = Stage(demo, browser)
             demo.clean_up()
             stage.prepare()
             stage.take_dashboard(TARGET)
             if given.all:
                 stage.take_all(given.all)
+                page_pictures.take_all(browser, given.all)
     except DemoError as error:
         print(f"✗ {error}\n  {error.hint}", file=sys.stderr)
         return 1
     finally:
         demo.clean_up()
-    for path in (comment_picture.TARGET, TARGET):
+    for path in (comment_picture.TARGET, TARGET, *pictures):
         print(f"· {path.relative_to(ROOT)}")
     return 0
 

@@ -12,6 +12,7 @@ from stager.checks.machine import DiskCheck, PortCheck
 from stager.data_pool import DataPool
 from stager.domain.route import normalise_host
 from stager.engines.docker.diagnostics import BuildCheck, DockerCheck, UntrustedBuildCheck
+from stager.engines.docker.memory_check import MemoryCheck
 from stager.engines.docker.network.pool import tag_of
 from stager.forges.github.account import GithubServer
 from stager.forges.github.app_setup.keyring import Keyring, app_in_force
@@ -47,6 +48,9 @@ def checks_for(
         was_used=state.guarded.exists(),
     )
     yield DataCheck(None if settings.helper == "off" else DataPool(settings.helper_socket))
+    yield MemoryCheck(
+        settings.engine.socket, None if settings.helper == "off" else HelperClient(settings.helper_socket)
+    )
     yield DiskCheck(state.path)
     yield PortCheck(settings.listen.host, settings.listen.port, is_ours=is_up)
     if settings.tls:

@@ -19,15 +19,23 @@ from stager.domain.environment import ChangeLink, InstanceLabels
 from stager.domain.profile import Egress, Limits, ProfileName, profile_of
 from stager.domain.route import Endpoint
 from stager.domain.source import Revision, Trust
-from stager.engines.docker import DockerImages, DockerInstances, NetworkPool, connect
+from stager.engines.docker import (
+    DockerImages,
+    DockerInstances,
+    DockerMemory,
+    DockerPower,
+    NetworkPool,
+    connect,
+)
 from stager.engines.probe import HttpProber
 from stager.ports.clock import RandomIds
-from stager.ports.engine import Images, Instances, InstanceSpec, Listener, Prober
+from stager.ports.engine import Images, Instances, InstanceSpec, Listener, Power, Prober
 from stager.testing import FakeEngine, Program
 from stager.testing.fakes.program import Inner
 
 IMAGE = "stager-base/static:1"
 PORT = 8080
+DOCKER = "unix:///var/run/docker.sock"
 PYTHON = "stager-base/python:1"
 SECOND = 1_000_000_000
 """Docker counts nanoseconds."""
@@ -121,6 +129,7 @@ class Engine(Protocol):
 
     images: Images
     instances: Instances
+    power: Power
     prober: Prober
     reference: str
     """An image that it has."""
@@ -205,6 +214,7 @@ class FakeEngineUnderTest:
         self._engine.add_image(self.reference)
         self.images: Images = self._engine
         self.instances: Instances = self._engine
+        self.power: Power = self._engine
         self.prober: Prober = self._engine
 
     async def spec(self, does: str, labels: InstanceLabels) -> InstanceSpec:
@@ -235,12 +245,13 @@ class DockerUnderTest:
 
     def __init__(self, installation: str) -> None:
         self.installation = installation
-        self.docker = connect("unix:///var/run/docker.sock")
+        self.docker = connect(DOCKER)
         self.http = HttpProber()
         self.images: Images = DockerImages(self.docker)
         self.instances: Instances = DockerInstances(
             self.docker, installation, NetworkPool(self.docker, installation, POOL, 28)
         )
+        self.power: Power = DockerPower(self.docker, DockerMemory(DOCKER, installation, None))
         self.prober: Prober = self.http
 
     async def spec(self, does: str, labels: InstanceLabels) -> InstanceSpec:

@@ -28,7 +28,7 @@ from stager.domain.identity.access_policy import (
 from stager.front.http.head import MessageError, RequestHead
 from stager.front.http.request_parser import parse_request
 from stager.front.proxy.access_gate import AccessGate
-from stager.front.proxy.error_pages import PlainResponse, respond
+from stager.front.proxy.local_responses import PlainResponse, respond
 from tests.fuzz.streams import LINES, METHODS, TARGETS
 from tests.length import length
 

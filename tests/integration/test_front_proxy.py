@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import os
 import random
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 
 from stager.domain.identity.access_policy import AccessPolicy
 from stager.domain.route import Endpoint, Page, RouteTable
+from tests.unit.docs.written import page_sample
 from tests.unit.front.harness import (
     DOMAIN,
     HOST,
@@ -293,7 +296,18 @@ class TestStreams:
 class TestPages:
     @pytest.mark.parametrize(
         ("state", "status"),
-        [("starting", 503), ("failed", 502), ("stopped", 503), ("refused", 403), ("gone", 410)],
+        [
+            ("queued", 503),
+            ("building", 503),
+            ("starting", 503),
+            ("approval", 403),
+            ("checks", 503),
+            ("failed", 502),
+            ("stopped", 503),
+            ("expired", 410),
+            ("refused", 403),
+            ("gone", 410),
+        ],
     )
     async def test_rows_that_are_pages(self, front: Rig, state: str, status: int) -> None:
         await front.serve({HOST: Page(state, "feature/x", "shop", "So it is.", lines=("boom",))})  # type: ignore[arg-type]
@@ -302,6 +316,21 @@ class TestPages:
         assert person.status == status
         assert b"feature/x" in person.body
         assert b"So it is." in person.body
+
+    async def test_for_programs_as_the_page_about_visitors_says(self, front: Rig, tmp_path: Path) -> None:
+        host = "warm-welcome.demo.example.org"
+        await front.serve({host: Page("building", "warm-welcome", "shop")})
+        (tmp_path / ".curlrc").write_text(f"connect-to = {host}:80:127.0.0.1:{front.port}\nsilent\n")
+        command = page_sample("what-visitors-see.md", "curl -i http://warm-welcome")
+        curl = await asyncio.create_subprocess_shell(
+            command, stdout=subprocess.PIPE, env={**os.environ, "CURL_HOME": str(tmp_path), "no_proxy": "*"}
+        )
+        head, _, body = (await curl.communicate())[0].partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 503 ")
+        assert {b"Retry-After: 2", b"X-Stager-State: building", b"Cache-Control: no-store"} <= set(
+            head.split(b"\r\n")
+        )
+        assert json.loads(body)["state"] == "building"
 
     @pytest.mark.parametrize("port", [0, 70_000])
     async def test_an_address_that_is_none(self, front: Rig, port: int) -> None:

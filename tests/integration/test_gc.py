@@ -74,7 +74,7 @@ def test_a_preview_that_expired(make_stager: MakeStager, tmp_path: Path) -> None
 
     until(lambda: stager.environment("forgotten")["state"] == "expired", "it expires")
     answer = stager.get("forgotten")
-    assert (answer.status_code, "expired" in answer.text) == (503, True)
+    assert (answer.status_code, "expired" in answer.text) == (410, True)
     until(lambda: len(stager.containers()) == 1, "its container is gone")
     assert stager.get("stays").status_code == 200
     stager.launched("forgotten")

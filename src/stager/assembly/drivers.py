@@ -13,7 +13,7 @@ import structlog
 from stager.assembly.builds import build_ports_of
 from stager.assembly.forges import accounts_of, github_of, local_forge_of, webhooks_of
 from stager.assembly.front import front_options
-from stager.assembly.helper import data_helper_of, firewall_of, helper_of, public_ports
+from stager.assembly.helper import data_helper_of, firewall_of, helper_of, memory_of, public_ports
 from stager.assembly.routing import edge_proxy_of, reaches_by_loopback, urls_of
 from stager.control.forges import Forges
 from stager.control.ports import Ports
@@ -23,6 +23,7 @@ from stager.engines.docker import (
     DockerData,
     DockerImages,
     DockerInstances,
+    DockerPower,
     DockerWorkbench,
     HelperFirewall,
     NetworkPool,
@@ -107,6 +108,7 @@ async def drivers_of(
         store=store,
         images=DockerImages(docker),
         instances=instances,
+        power=DockerPower(docker, memory_of(helper, settings, state)),
         prober=prober,
         router=front,
         clock=SystemClock(),

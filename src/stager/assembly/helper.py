@@ -13,7 +13,7 @@ import structlog
 from stager.control.routing.urls import Urls
 from stager.domain.errors import Fault, Retry, StagerError
 from stager.domain.profile import Egress, ProfileName
-from stager.engines.docker import HelperFirewall
+from stager.engines.docker import DockerMemory, HelperFirewall
 from stager.engines.docker.data import DataHelper
 from stager.helper_client import HelperClient
 from stager.settings.model import Settings
@@ -27,6 +27,7 @@ PAUSE = 0.25
 FIREWALL = "firewall"
 BUILDER = "builder"
 DATA = "data"
+MEMORY = "memory"
 SHARED = "Code from forks shares a builder with trusted code, and can change the results of trusted builds."
 NOT_BUILT = "Code from forks isn't built."
 OFF = "Previews can reach services of this machine and its private networks."
@@ -104,6 +105,12 @@ def data_helper_of(status: HelperStatus) -> DataHelper:
     """The helper that keeps the data pool."""
     lack = status.lacks(DATA)
     return DataHelper(None if lack else status.client, lack)
+
+
+def memory_of(status: HelperStatus, settings: Settings, state: StateDirectory) -> DockerMemory:
+    """What takes the memory of sleeping previews back."""
+    lack = status.lacks(MEMORY)
+    return DockerMemory(settings.engine.socket, state.installation, None if lack else status.client, lack)
 
 
 def public_ports(settings: Settings, listen: str, urls: Urls) -> list[int]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import cast
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, Summary, generate_latest
 
 from stager.ports.forge import RateLimit
 
@@ -59,6 +60,9 @@ class Metrics:
             ["forge", "figure"],
             registry=self.registry,
         )
+        self._reconciliation = Summary(
+            "stager_reconciliation_seconds", "Time of a full reconciliation.", registry=self.registry
+        )
         self._front = Gauge(
             "stager_front", "Counters and gauges of the front.", ["figure"], registry=self.registry
         )
@@ -100,6 +104,10 @@ class Metrics:
                 each would be another time series.
         """
         self._restarts.labels(app, service).inc()
+
+    def reconciling(self) -> AbstractContextManager[object]:
+        """Measure the time of a full reconciliation, which the block is."""
+        return self._reconciliation.time()
 
     def forge_limit(self, forge: str, limit: RateLimit) -> None:
         """Set the rate limit that a forge has reported last."""

@@ -9,7 +9,7 @@ from stager.control.forges import Forges
 from stager.ports.builder import Builder
 from stager.ports.clock import Clock, Ids
 from stager.ports.data import Data, Workbench
-from stager.ports.engine import Images, Instances, Prober
+from stager.ports.engine import Images, Instances, Power, Prober
 from stager.ports.firewall import Firewall
 from stager.ports.forge import Webhooks
 from stager.ports.logs import Logs
@@ -55,6 +55,7 @@ class Ports:
     store: Store
     images: Images
     instances: Instances
+    power: Power
     prober: Prober
     router: Router
     clock: Clock

@@ -111,6 +111,7 @@ class Application:
         rules: which pull requests get a preview.
         privacy: how visitors identify themselves; None for public previews.
         privacy_of_data: the same for previews with volumes that were cloned from a snapshot.
+        public_logs: whether the page in place of a public preview shows the last lines of a log.
         index: whether search engines may list previews.
         has_healthcheck: whether the image declares a `HEALTHCHECK`.
         declared: what the configuration declares about services.
@@ -150,6 +151,7 @@ class Application:
     privacy: Privacy | None = None
     privacy_of_data: Privacy | None = field(default_factory=lambda: Privacy(frozenset({"sign-in"})))
     data: DataRules = field(default_factory=DataRules)
+    public_logs: bool = True
     index: bool = False
     has_healthcheck: bool = False
     declared: StackDeclaration = field(default_factory=StackDeclaration)

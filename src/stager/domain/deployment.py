@@ -170,6 +170,12 @@ class Deployment:
             return "checking"
         return "building" if self.building_at is not None and self.starting_at is None else "starting"
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The stages before it is live, as far as known: whether something is built is known when that
+        begins."""
+        return (*(("building",) if self.building_at is not None else ()), "starting", "checking")
+
 
 def deployed_sha(environment: Environment, deployment: Deployment | None) -> str:
     """The commit that the environment deploys. After a roll back that isn't the pull request's.

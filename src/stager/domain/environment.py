@@ -278,6 +278,8 @@ class InstanceState(StrEnum):
 
     CREATED = "created"
     RUNNING = "running"
+    PAUSED = "paused"
+    """Its processes are frozen. It keeps its run, its memory and its addresses, and answers nothing."""
     STOPPED = "stopped"
 
 
@@ -289,7 +291,7 @@ class Instance:
         id: the engine's id.
         deployment: the id of the deployment that it was created for.
         started_at: the engine's timestamp of the last start, empty if never started.
-        exit_code: of the last run, None while it runs.
+        exit_code: of the last run, None while it runs or is paused.
         memory_exceeded: the memory limit in bytes at which the engine killed a process of the last run; 0 if
             the run ended for another reason.
         endpoint: where it accepts connections, with port 0 if it has no port; None unless it runs.

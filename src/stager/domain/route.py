@@ -12,7 +12,20 @@ from typing import Any, Literal
 
 from stager.domain.identity.access_policy import AccessPolicy, policy_from_wire, policy_to_wire
 
-PageState = Literal["starting", "failed", "stopped", "expired", "gone", "refused"]
+PageState = Literal[
+    "queued",
+    "building",
+    "starting",
+    "approval",
+    "checks",
+    "failed",
+    "stopped",
+    "expired",
+    "gone",
+    "refused",
+]
+SOON = frozenset({"queued", "building", "starting", "failed"})
+"""States of a host that will have a running instance soon, or as soon as a commit is fixed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +52,19 @@ class Page:
         app: the name of the environment's application.
         message: one sentence that says what is wrong.
         hint: what to do; may be empty.
-        lines: the last lines of the log, for `failed`.
+        lines: the last lines of a log, or what else explains the state.
         url: the pull request; may be empty.
         log_url: Stager's own page about the environment, with its logs; may be empty.
+        reason: the reason slug; may be empty.
+        lines_title: what `lines` are.
+        findings: what Stager found in the Compose file, as an explanation of a failure.
+        stage: the stage that a deployment is at, or at which it failed: one of `stages`, `running`, or empty
+            for none.
+        stages: the stages that the deployment goes through before it is live.
+        place: the place in the queue, from 1; 0 for none.
+        author: who opened the pull request; may be empty.
+        number: the pull request's; 0 for none.
+        since: when the deployment was requested, in seconds since 1970; 0 if that doesn't matter.
     """
 
     state: PageState
@@ -52,6 +75,15 @@ class Page:
     lines: tuple[str, ...] = ()
     url: str = ""
     log_url: str = ""
+    reason: str = ""
+    lines_title: str = ""
+    findings: tuple[str, ...] = ()
+    stage: str = ""
+    stages: tuple[str, ...] = ()
+    place: int = 0
+    author: str = ""
+    number: int = 0
+    since: int = 0
 
 
 Target = Endpoint | Page
@@ -131,7 +163,7 @@ class Health:
 def needs_ingress_port(target: Target | None) -> bool:
     """Whether the target has a running instance, or will have one soon. A host whose environment was stopped
     or removed needs no ingress port."""
-    return isinstance(target, Endpoint) or (target is not None and target.state in {"starting", "failed"})
+    return isinstance(target, Endpoint) or (target is not None and target.state in SOON)
 
 
 def normalise_host(host: str) -> str:
@@ -147,16 +179,7 @@ def normalise_host(host: str) -> str:
 def target_to_wire(target: Target) -> dict[str, Any]:
     """Convert a target to plain JSON types."""
     if isinstance(target, Page):
-        return {
-            "page": target.state,
-            "name": target.name,
-            "app": target.app,
-            "message": target.message,
-            "hint": target.hint,
-            "lines": list(target.lines),
-            "url": target.url,
-            "log_url": target.log_url,
-        }
+        return _page_to_wire(target)
     return {"path": target.path} if target.path else {"address": target.address, "port": target.port}
 
 
@@ -166,16 +189,21 @@ def target_from_wire(data: Mapping[str, Any]) -> Target:
         if "path" in data:
             return Endpoint(path=str(data["path"]))
         return Endpoint(str(data["address"]), int(data["port"]))
-    return Page(
-        state=data["page"],
-        name=data["name"],
-        app=data["app"],
-        message=data["message"],
-        hint=data["hint"],
-        lines=tuple(data["lines"]),
-        url=data["url"],
-        log_url=data.get("log_url", ""),  # the version before this field may have written the file
-    )
+    page: dict[str, Any] = {"state": data["page"]}
+    page |= {name: str(data[name]) for name in _TEXTS}
+    page |= {name: tuple(map(str, data[name])) for name in _LISTS}
+    page |= {name: int(data[name]) for name in _NUMBERS}
+    return Page(**page)
+
+
+_TEXTS = ("name", "app", "message", "hint", "url", "log_url", "reason", "lines_title", "stage", "author")
+_LISTS = ("lines", "findings", "stages")
+_NUMBERS = ("place", "number", "since")
+
+
+def _page_to_wire(page: Page) -> dict[str, Any]:
+    values = {name: getattr(page, name) for name in (*_TEXTS, *_NUMBERS)}
+    return {"page": page.state, **values, **{name: list(getattr(page, name)) for name in _LISTS}}
 
 
 def table_to_wire(table: RouteTable) -> dict[str, Any]:

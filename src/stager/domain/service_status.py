@@ -27,6 +27,10 @@ class ServiceState(StrEnum):
     STOPPED = "stopped"
 
 
+UNREADY = frozenset({ServiceState.STARTING, ServiceState.RESTARTING})
+"""The states of services that others wait for."""
+
+
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
     """A service with its state.

@@ -5,6 +5,7 @@ One table, from which the visitor's page, the pull request and the API are made,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -13,6 +14,7 @@ from stager.domain.deployment import Deployment, Phase, deployed_sha, phase_of
 from stager.domain.environment import BY_POLICY, Environment, Suspension, SuspensionReason
 from stager.domain.errors import Outcome
 from stager.domain.route import Page, PageState
+from stager.domain.service_status import UNREADY, service_statuses
 from stager.domain.text import as_on_screen, lines_on_screen
 
 LINES_SHOWN = 30
@@ -42,7 +44,7 @@ class State(StrEnum):
 
 _PAGES: dict[State, PageState] = {
     State.STARTING: "starting",
-    State.BUILDING: "starting",
+    State.BUILDING: "building",
     State.LIVE: "starting",
     State.UNRESPONSIVE: "starting",
     State.DEGRADED: "starting",
@@ -54,6 +56,26 @@ _PAGES: dict[State, PageState] = {
     State.REFUSED: "refused",
     State.GONE: "gone",
 }
+_SUSPENDED_PAGES: dict[str, PageState] = {
+    SuspensionReason.APPROVAL.value: "approval",
+    SuspensionReason.CHECKS.value: "checks",
+}
+"""By the reason of a suspension, where that ends without a change of the configuration."""
+FINDINGS_TITLE = "What Stager found in the Compose file"
+_LINES_TITLES = {
+    "compose-refused": FINDINGS_TITLE,
+    "repository-file-invalid": "What is wrong in the repository file",
+    "build-failed": "Last lines of the build log",
+    "build-too-slow": "Last lines of the build log",
+    "hook-failed": "Last lines of the hook's output",
+    "seed-failed": "Last lines of the seed command's output",
+    "restore-failed": "Last lines of the import's output",
+    "mask-failed": "Last lines of the masking script's output",
+    "image-missing": "Docker's answer",
+}
+"""By the reason of a failure, where its lines aren't those of a service's log."""
+_BUILDING, _STARTING = "The preview is being built.", "The preview is starting."
+_OF_GIT = ("source-", "repository-missing", "commit-missing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +86,7 @@ class Status:
         reason: the reason slug of a failure or a suspension, empty otherwise.
         lines: the last lines of the log if they explain the state.
         findings: what may explain why it can't start; see `Manifest.findings`.
+        place: the place in the queue, from 1; 0 for none.
     """
 
     state: State
@@ -72,6 +95,16 @@ class Status:
     reason: str = ""
     lines: tuple[str, ...] = ()
     findings: tuple[str, ...] = ()
+    place: int = 0
+
+    @property
+    def lines_title(self) -> str:
+        """What the lines are."""
+        if self.state is State.BUILDING:
+            return "Build log"
+        if self.reason.startswith(_OF_GIT):
+            return "What git printed"
+        return _LINES_TITLES.get(self.reason, "Last lines of the log")
 
     @property
     def settled(self) -> bool:
@@ -127,9 +160,7 @@ def summary_of(
 def _failed_services(deployment: Deployment) -> str:
     """The services that failed, as the words after "is live, but"."""
     names = list(degraded(deployment.attempt))
-    if len(names) == 1:
-        return f"the service {names[0]} isn't running"
-    return f"the services {', '.join(names[:-1])} and {names[-1]} aren't running"
+    return f"the {_listed('service', names)} {'isn' if len(names) == 1 else 'aren'}'t running"
 
 
 _PROGRESS = {
@@ -151,22 +182,78 @@ _FAILURES = {
 """By the stage that a deployment had reached."""
 
 
-def page_of(environment: Environment, status: Status, log_url: str = "") -> Page:
+def page_of(
+    environment: Environment, status: Status, log_url: str = "", deployment: Deployment | None = None
+) -> Page:
     """The page that visitors of the environment's host see while no instance serves.
 
     Args:
         log_url: Stager's own page about the environment.
+        deployment: of the desired generation; None before its first action.
     """
+    change, is_current = environment.change, deployment is not None and _has_stage(status)
+    current = deployment if is_current else None
     return Page(
-        state=_PAGES[status.state],
+        state=_page_state(status),
         name=environment.name,
         app=environment.app,
-        message=status.message,
+        message=_progress(environment, status, current),
         hint=status.hint,
-        lines=(*status.findings, *([""] if status.findings and status.lines else []), *status.lines),
-        url=environment.change.url if environment.change else "",
+        lines=status.lines,
+        url=change.url if change else "",
         log_url=log_url,
+        reason=status.reason,
+        lines_title=status.lines_title if status.lines else "",
+        findings=status.findings,
+        stage=_stage(environment, current) if current else "",
+        stages=current.stages if current else (),
+        place=status.place,
+        author=change.author if change else "",
+        number=change.number if change else 0,
+        since=int(current.created_at.timestamp()) if current and not status.settled else 0,
     )
+
+
+def _page_state(status: Status) -> PageState:
+    if status.place:
+        return "queued"
+    if status.state is State.REFUSED:
+        return _SUSPENDED_PAGES.get(status.reason, "refused")
+    return _PAGES[status.state]
+
+
+def _has_stage(status: Status) -> bool:
+    return not status.settled or status.state in (State.FAILED, State.FAILED_UPDATE)
+
+
+def _stage(environment: Environment, deployment: Deployment) -> str:
+    phase = phase_of(deployment, environment)
+    if phase is Phase.FAILED:
+        return deployment.stage
+    return phase.value if phase.value in deployment.stages else ""
+
+
+def _progress(environment: Environment, status: Status, deployment: Deployment | None) -> str:
+    """What the page says about the state, besides its headline: the status's message, or what isn't ready yet
+    of a deployment that starts."""
+    if status.message not in (_BUILDING, _STARTING):
+        return status.message
+    if deployment is None or status.state is not State.STARTING:
+        return ""
+    services = service_statuses(environment, deployment)
+    others = [each.service.name for each in services if each.state in UNREADY and not each.service.is_main]
+    if others:
+        return f"The {_listed('service', others)} {'is' if len(others) == 1 else 'are'} starting."
+    if phase_of(deployment, environment) is Phase.CHECKING:
+        return "The application was started, but doesn't respond yet."
+    return ""
+
+
+def _listed(noun: str, names: Sequence[str]) -> str:
+    """The names, after the noun in its right form."""
+    if len(names) == 1:
+        return f"{noun} {names[0]}"
+    return f"{noun}s {', '.join(names[:-1])} and {names[-1]}"
 
 
 def _gone(environment: Environment) -> str:
@@ -224,4 +311,4 @@ def _in_progress(environment: Environment, deployment: Deployment | None) -> Sta
     outcome = deployment.attempt.outcome if deployment else None
     if outcome is not None:
         return Status(state, f"{outcome.message} Trying again.", outcome.hint, outcome.reason)
-    return Status(state, "The preview is being built." if is_building else "The preview is starting.")
+    return Status(state, _BUILDING if is_building else _STARTING)

@@ -244,7 +244,9 @@ class Images(Protocol):
 
 
 class Instances(Protocol):
-    """The containers with Stager's labels. Each method raises `Retry` while the engine doesn't answer."""
+    """The containers with Stager's labels. Each method raises `Retry` while the engine doesn't answer.
+
+    A paused instance counts as one that runs, except that no command can be run inside."""
 
     async def find(self, environment: str | None = None) -> list[Instance]:
         """All instances, or one environment's, in any state."""
@@ -282,7 +284,7 @@ class Instances(Protocol):
         """
 
     async def start(self, instance: str) -> Instance:
-        """Start it; no effect when it runs.
+        """Start it; no effect when it runs. A paused one goes on.
 
         Raises:
             Fault: it can't be started, for example because the command isn't in the image.
@@ -364,6 +366,55 @@ class Instances(Protocol):
     def events(self) -> AsyncIterator[str]:
         """The ids of environments with a changed instance; an empty id, first at the start, when events may
         have been missed and everything must be reconciled. Reconnects by itself, never ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reclaim:
+    """Whether the engine's machine can take the memory of paused instances back.
+
+    Args:
+        way: how, in a few words; empty if it can't.
+        swap: where the memory goes, such as `4.0 GB of zram`; empty if there is no swap. Without swap there
+            is nothing to gain: only the cache of files could be dropped.
+        hint: what to do, a sentence; empty if both are there.
+    """
+
+    way: str
+    swap: str
+    hint: str = ""
+
+    @property
+    def works(self) -> bool:
+        return bool(self.way and self.swap)
+
+
+class Power(Protocol):
+    """Puts instances to sleep and wakes them. Each method raises `Retry` while the engine doesn't answer."""
+
+    async def pause(self, instance: str) -> None:
+        """Freeze its processes, which keep their memory and their connections; no effect when it is paused.
+
+        Raises:
+            Retry: `instance-gone`: it was removed, or doesn't run.
+        """
+
+    async def unpause(self, instance: str) -> None:
+        """Let a paused instance go on; no effect when it runs.
+
+        Raises:
+            Retry: `instance-gone`: it was removed, or doesn't run.
+        """
+
+    async def reclaim(self, instance: str) -> int | None:
+        """Move the memory of a paused instance to swap, from where it returns as it is used. Returns the
+        bytes that it gave back; None if nothing was done: the machine can't, or the instance isn't paused.
+
+        Raises:
+            Fault: the machine or the root helper refuses.
+        """
+
+    async def reclaim_support(self) -> Reclaim:
+        """What `reclaim` can do at present."""
 
 
 class Prober(Protocol):

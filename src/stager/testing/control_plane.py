@@ -114,6 +114,7 @@ def _ports(fakes: Fakes, configuration: Configuration, around: Around) -> Ports:
         store=around(fakes.store),
         images=engine,
         instances=engine,
+        power=engine,
         prober=engine,
         router=around(fakes.router),
         clock=fakes.clock,

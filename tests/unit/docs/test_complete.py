@@ -6,6 +6,7 @@ import json
 import re
 import tomllib
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import cast
 
 from stager.cli.reference_page import page
@@ -16,7 +17,11 @@ from stager.domain.deployment import DeployedService
 from stager.domain.profile import Limits
 from stager.domain.service import ServiceSpec
 from stager.domain.status import State, status_of
+from stager.front.http.request_parser import parse_request
+from stager.front.proxy.error_pages import STATES, ErrorPage
+from stager.front.proxy.local_responses import respond
 from stager.settings.plugins.available import NOT_YET, ROUTING, built_in
+from stager.testing.example_pages import example_pages
 from stager.web.api import (
     compat,
     device_login,
@@ -106,6 +111,33 @@ def test_exactly_the_existing_calls_are_described() -> None:
 def test_every_state_is_described() -> None:
     text = sections(HTTP_API)["The JSON API"]
     assert set(State) <= set(first_cells(text))
+
+
+def test_every_response_of_the_front_is_described() -> None:
+    text = sections(HTTP_API)["Responses of previews' hosts"]
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| (\d{3}[^|]*) \|", text, re.MULTILINE))
+    assert rows == {
+        name: f"{page.status}{', `Retry-After`' if page.is_temporary else ''}"
+        for name, page in STATES.items()
+    }
+    assert rows.keys() | problem_fields() == set(first_cells(text))
+
+
+def problem_fields() -> set[str]:
+    """The fields of the JSON document of a page that has all of them."""
+    page = example_pages(datetime.now(UTC))["failed-checking"]
+    shown = ErrorPage.of(replace(page, place=1), "summer-sale.example.org")
+    request = parse_request(b"GET / HTTP/1.1\r\nHost: summer-sale.example.org")
+    return set(json.loads(respond(shown, request, b"1", keep=True).partition(b"\r\n\r\n")[2]))
+
+
+def test_every_page_of_the_front_is_described() -> None:
+    text = sections(DOCS / "how-to" / "what-visitors-see.md")["The states"]
+    titles = {
+        title for cell in re.findall(r"^\| (\*.+?) \|", text, re.MULTILINE) for title in cell.split(", ")
+    }
+    expected = {page.title.replace("{name} ", "").replace("{name}", "...") for page in STATES.values()}
+    assert {title.strip("*") for title in titles} == expected
 
 
 def test_the_sample_of_an_environment_has_the_apis_fields() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from stager.domain.identity.access_policy import AccessPolicy, Guard
 from stager.domain.route import (
     Endpoint,
     Page,
+    PageState,
     RouteTable,
     normalise_host,
     table_from_wire,
@@ -28,15 +30,13 @@ texts = st.text(max_size=8)
 endpoints = st.builds(Endpoint, st.ip_addresses().map(str), st.integers(1, 65535)) | st.builds(
     Endpoint, path=st.text(min_size=1, max_size=8)
 )
+several = st.lists(texts, max_size=3).map(tuple)
+numbers = st.integers(0, 1 << 31)
 pages = st.builds(
     Page,
-    st.sampled_from(["starting", "failed", "stopped", "gone", "refused"]),
-    texts,
-    texts,
-    texts,
-    texts,
-    st.lists(texts, max_size=3).map(tuple),
-    texts,
+    st.sampled_from(get_args(PageState)),
+    *(texts, texts, texts, texts, several, texts, texts, texts, texts),
+    *(several, texts, several, numbers, texts, numbers, numbers),
 )
 GUARD = Guard(frozenset({"password"}), "e", "http://test/preview-access")
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from stager.domain.attempt import Attempt
-from stager.domain.deployment import Deployment, Phase, phase_of
+from stager.domain.deployment import DeployedService, Deployment, Phase, phase_of
 from stager.domain.environment import (
     ChangeLink,
     Desired,
@@ -19,6 +19,7 @@ from stager.domain.environment import (
     SuspensionReason,
 )
 from stager.domain.errors import Fault, Outcome, Refused, Retry, StagerError, sentences
+from stager.domain.service import ServiceSpec
 from stager.domain.source import Revision
 from stager.domain.status import LINES_SHOWN, State, page_of, status_of, summary_of
 from tests.unit.domain.world import START
@@ -86,14 +87,15 @@ class TestState:
             page = page_of(environment, status)
             assert status.message.endswith(".")
             assert status.settled is (status.state not in (State.STARTING, State.UPDATING))
-            assert (page.name, page.app, page.message) == ("x", "shop", status.message)
+            assert (page.name, page.app) == ("x", "shop")
+            assert page.message == status.message or not (page.message or status.settled)
             assert page.url == (LINK.url if change else "")
 
     @pytest.mark.parametrize("state", State)
     def test_every_state_has_a_page(self, state: State) -> None:
         shown = {
             State.STARTING: "starting",
-            State.BUILDING: "starting",
+            State.BUILDING: "building",
             State.LIVE: "starting",
             State.UNRESPONSIVE: "starting",
             State.DEGRADED: "starting",
@@ -155,6 +157,104 @@ class TestWords:
         status = status_of(wanted(suspension=KILLED), None)
 
         assert (status.message, status.hint, status.reason) == (KILLED.message, KILLED.hint, "killed")
+
+    @pytest.mark.parametrize(
+        ("reason", "state"),
+        [
+            (SuspensionReason.FORK, "refused"),
+            (SuspensionReason.RULES, "refused"),
+            (SuspensionReason.APPROVAL, "approval"),
+            (SuspensionReason.CHECKS, "checks"),
+            (SuspensionReason.KILLED, "stopped"),
+        ],
+    )
+    def test_the_page_of_each_suspension(self, reason: SuspensionReason, state: str) -> None:
+        environment = wanted(suspension=Suspension(reason, "Suspended.", "Wait."))
+        page = page_of(environment, status_of(environment, None))
+
+        assert (page.state, page.message, page.hint, page.reason) == (state, "Suspended.", "Wait.", reason)
+
+    def test_a_page_has_the_place_in_the_queue(self) -> None:
+        status = replace(status_of(wanted(), DEPLOYMENT), message="2 builds are before it.", place=3)
+        page = page_of(wanted(), status, deployment=DEPLOYMENT)
+
+        assert (page.state, page.place, page.message) == ("queued", 3, "2 builds are before it.")
+
+    @pytest.mark.parametrize(
+        ("reached", "state", "stage", "stages"),
+        [
+            ({}, "starting", "", ("starting", "checking")),
+            ({"building_at": START}, "building", "building", ("building", "starting", "checking")),
+            ({"starting_at": START}, "starting", "starting", ("starting", "checking")),
+            (
+                {"building_at": START, "starting_at": START, "checking_at": START},
+                "starting",
+                "checking",
+                ("building", "starting", "checking"),
+            ),
+        ],
+    )
+    def test_a_page_has_the_stage(
+        self, reached: dict[str, object], state: str, stage: str, stages: tuple[str, ...]
+    ) -> None:
+        deployment = replace(DEPLOYMENT, **reached)  # type: ignore[arg-type]
+        page = page_of(wanted(), status_of(wanted(), deployment), deployment=deployment)
+
+        assert (page.state, page.stage, page.stages) == (state, stage, stages)
+        assert page.since == START.timestamp()
+
+    def test_the_page_of_a_failure_has_the_stage_at_which_it_failed(self) -> None:
+        failed = replace(FAILED, building_at=START, starting_at=START, checking_at=START)
+        page = page_of(wanted(), status_of(wanted(), failed), deployment=failed)
+
+        assert (page.state, page.stage, page.reason) == ("failed", "checking", "exited")
+        assert (page.lines, page.lines_title, page.since) == (("first", "last"), "Last lines of the log", 0)
+
+    @pytest.mark.parametrize(
+        ("reason", "title"),
+        [
+            ("exited", "Last lines of the log"),
+            ("build-failed", "Last lines of the build log"),
+            ("compose-refused", "What Stager found in the Compose file"),
+            ("source-refused", "What git printed"),
+            ("hook-failed", "Last lines of the hook's output"),
+        ],
+    )
+    def test_the_lines_have_their_own_heading(self, reason: str, title: str) -> None:
+        assert (
+            status_of(wanted(), tried(final=True, outcome=replace(BROKEN, reason=reason))).lines_title
+            == title
+        )
+
+    def test_a_page_of_a_suspension_has_no_stage_of_what_was_before(self) -> None:
+        page = page_of(
+            wanted(suspension=KILLED), status_of(wanted(suspension=KILLED), FAILED), deployment=FAILED
+        )
+
+        assert (page.stage, page.stages, page.lines) == ("", (), ())
+
+    def test_the_page_says_what_isnt_ready(self) -> None:
+        services = tuple(
+            DeployedService(ServiceSpec(name), "image", is_main=name == "web")
+            for name in ("web", "database", "search")
+        )
+        started = replace(DEPLOYMENT, starting_at=START, services=services)
+
+        def message(deployment: Deployment) -> str:
+            return page_of(wanted(), status_of(wanted(), deployment), deployment=deployment).message
+
+        assert message(started) == "The services database and search are starting."
+        healthy = replace(started, attempt=replace(started.attempt, healthy_runs={"database": "i@1"}))
+        assert message(healthy) == "The service search is starting."
+        ready = {"database": "i@1", "search": "j@1"}
+        checked = replace(started, checking_at=START, attempt=replace(started.attempt, healthy_runs=ready))
+        assert message(checked) == "The application was started, but doesn't respond yet."
+
+    def test_a_page_names_the_author_of_the_pull_request(self) -> None:
+        environment = replace(wanted(), change=LINK)
+        page = page_of(environment, status_of(environment, FAILED), deployment=FAILED)
+
+        assert (page.author, page.number, page.url) == ("ann", 7, LINK.url)
 
     def test_a_closed_change_is_named(self) -> None:
         gone = wanted(present=False)

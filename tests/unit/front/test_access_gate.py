@@ -21,7 +21,7 @@ from stager.domain.identity.access_policy import (
 from stager.front.http.head import RequestHead
 from stager.front.http.request_parser import parse_request
 from stager.front.proxy.access_gate import AccessGate
-from stager.front.proxy.error_pages import PlainResponse
+from stager.front.proxy.local_responses import PlainResponse
 from stager.front.proxy.preview_hosts import LONGEST_TOUR, next_host
 
 KEY = b"k" * 32

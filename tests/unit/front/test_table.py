@@ -161,7 +161,7 @@ def test_a_bad_change_changes_nothing() -> None:
     assert live.value() == TABLE
 
 
-HOMEPAGE = {"page": "gone", "name": "", "app": "", "message": "", "hint": "", "lines": [], "url": ""}
+HOMEPAGE = target_to_wire(Page("gone"))
 
 
 class TestAFullDisk:

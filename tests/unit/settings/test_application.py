@@ -36,6 +36,7 @@ WHOLE = (
     " container_create_params: {Tty: true}, build: {context: web, timeout: 5m}, image_timeout: 6m,"
     " hooks: {after_launch: go}, repository_file: x.yml, repository_file_keys: [port], forks: open,"
     " pull_requests: {labels: a}, private: {methods: sign-in, max_age: 1d}, data: {keep: 2}, index: true,"
+    " public_logs: false,"
     " services: {search: {image: 'elastic:8', env: {X: '${TOKEN}'}}}"
 )
 

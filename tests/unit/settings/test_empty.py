@@ -153,6 +153,7 @@ RUNS: dict[str, Check] = {
     "images.shop.drain_timeout": of_shop(lambda a: a.drain_timeout == 0),
     "images.shop.repository_file": of_shop(lambda a: a.repository_file == ""),
     "images.shop.repository_file_keys": of_shop(lambda a: a.repository_file_keys == frozenset()),
+    "images.shop.public_logs": of_shop(lambda a: not a.public_logs),
     "images.shop.pull_requests.drafts": of_shop(lambda a: not a.rules.drafts),
 }
 """What runs by an empty value that isn't the default, where more than the value itself is made of it."""
@@ -161,6 +162,7 @@ TAKEN_AS_THEY_ARE = {
     "builds.min_free_disk",  # compared with what is free
     "builds.submodules",  # contracts/test_sources.py: their folders stay empty
     "defaults.drain_timeout",  # as for one application
+    "defaults.public_logs",
     "defaults.stop_grace_period",
     "forks.images",  # none is allowed
     "forks.builder_idle_timeout",  # the builder is stopped as soon as nothing is built

@@ -61,7 +61,7 @@ class Reconciler:
         external: ExternalResources,
         options: ReconcilerOptions,
     ) -> None:
-        self._interval = options.interval
+        self._interval, self._metrics = options.interval, metrics
         self.readiness, self.unexpected_errors = Readiness(), UnexpectedErrors()
         self.actions = Actions(
             WorkerContext(
@@ -111,6 +111,10 @@ class Reconciler:
         return [
             Loop("engine events", self._full.follow_engine),
             Loop("front events", self._front_events.follow),
-            Loop("full reconciliation", self._full.run, self._interval),
+            Loop("full reconciliation", self._reconcile, self._interval),
             Loop("retention", self._retention.delete_old, RETENTION_INTERVAL),
         ]
+
+    async def _reconcile(self) -> None:
+        with self._metrics.reconciling():
+            await self._full.run()

@@ -45,7 +45,7 @@ class StatusPage:
         status = live_status(environment, deployment, self._context.image_resolver.builds)
         warnings = self._context.warnings(environment, deployment)
         status = replace(status, hint=sentences(status.hint, " ".join(warnings)))
-        await self._route(environment, status, free)
+        await self._route(environment, status, free, deployment)
 
     async def show_error(self, environment_id: str, error: StagerError) -> None:
         """Show on the page why nothing happens, while something that Stager needs doesn't answer."""
@@ -73,8 +73,16 @@ class StatusPage:
             and (host in over or not isinstance(routes.get(host), Endpoint))
         ]
 
-    async def _route(self, environment: Environment, status: Status, hosts: Iterable[str]) -> None:
-        page = page_of(environment, status, self._context.urls.page(environment.id))
+    async def _route(
+        self,
+        environment: Environment,
+        status: Status,
+        hosts: Iterable[str],
+        deployment: Deployment | None = None,
+    ) -> None:
+        page = page_of(environment, status, self._context.urls.page(environment.id), deployment)
+        if not self._context.visitor_access.shows_logs(environment):
+            page = replace(page, lines=(), findings=())
         await self._context.visitor_access.route(environment, dict.fromkeys(hosts, page))
 
 
@@ -87,6 +95,6 @@ def live_status(environment: Environment, deployment: Deployment | None, builds:
     if standing.ahead is None:
         return replace(status, lines=standing.lines)
     if not standing.ahead:
-        return replace(status, message="The build is the next in the queue.")
+        return replace(status, message="The build is the next in the queue.", place=1)
     others = "1 build is" if standing.ahead == 1 else f"{standing.ahead} builds are"
-    return replace(status, message=f"The build is queued; {others} before it.")
+    return replace(status, message=f"The build is queued; {others} before it.", place=standing.ahead + 1)

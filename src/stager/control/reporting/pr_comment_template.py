@@ -17,7 +17,7 @@ from stager.domain.deployment import Deployment, deployed_sha
 from stager.domain.environment import SuspensionReason
 from stager.domain.pull_requests.comment_command import ABOUT, PREFIX, Verb
 from stager.domain.source import Trust
-from stager.domain.status import State, Status
+from stager.domain.status import FINDINGS_TITLE, State, Status
 from stager.domain.text import as_on_screen
 
 LONGEST_TEXT, LONGEST_LINE, MOST_LINES = 1_000, 400, 40
@@ -41,8 +41,6 @@ HEADLINES = {
     State.REFUSED: "🚫 No preview",
     State.GONE: "🗑️ The preview was removed",
 }
-_LINES = {"compose-refused": "What Stager found in the Compose file"}
-"""The heading of the lines that explain a failure, where they aren't those of a log."""
 WAITING = {
     SuspensionReason.APPROVAL: "✋ The preview waits for approval",
     SuspensionReason.CHECKS: "⏳ The preview waits for the commit's checks",
@@ -80,8 +78,8 @@ def comment_body(
         *map(_warning, state.handler_failures[:MOST_LINES]),
         _withheld(state, withheld),
         *(f"⚠️ {_escaped(warning)}" for warning in warnings if state.environment.desired.is_present),
-        _folded(_LINES.get(status.reason, "Last lines of the log"), _fenced(status.lines)),
-        _folded("What Stager found in the Compose file", _fenced(status.findings)),
+        _folded(status.lines_title, _fenced(status.lines)),
+        _folded(FINDINGS_TITLE, _fenced(status.findings)),
         _folded("QR code", _fenced(qr_lines(url))) if _is_up(state) and is_reachable_elsewhere(url) else "",
         _folded("Commands", _commands(state)),
     ]

@@ -81,6 +81,13 @@ class VisitorAccess:
         application = self._applications.find(environment.app)
         return _privacy(application, environment) if application else None
 
+    def shows_logs(self, environment: Environment) -> bool:
+        """Whether the page in place of a preview shows the last lines of logs to its visitors."""
+        application = self._applications.find(environment.app)
+        if application is None:
+            return False
+        return application.public_logs or _privacy(application, environment) is not None
+
     def grant_url(self, environment: Environment, host: str, way: Way, subject: str, to: str) -> str:
         """The URL that grants its visitor access to a private preview. Valid for one minute.
 

@@ -14,10 +14,11 @@ from stager.engines.docker.network.pool import generation_of
 STATES = {
     "created": InstanceState.CREATED,
     "running": InstanceState.RUNNING,
-    "paused": InstanceState.RUNNING,
+    "paused": InstanceState.PAUSED,
 }
-"""All other states of Docker (exited, dead, removing) mean that the container ended. A paused one hasn't:
-`docker commit` pauses the container that it copies."""
+"""All other states of Docker (exited, dead, removing) mean that the container ended. A paused one hasn't. It
+needn't sleep: `docker commit` pauses the container that it copies."""
+ALIVE = (InstanceState.RUNNING, InstanceState.PAUSED)
 
 INCOMPLETE = ".incomplete"
 """At the end of a container's name until its content is copied. A service's name has no dot."""
@@ -87,7 +88,7 @@ def instance_of(container: Mapping[str, Any], *, loopback: bool) -> Instance:
         joined(container),
         state,
         started_at="" if state is InstanceState.CREATED else facts["StartedAt"],
-        exit_code=None if is_running else facts["ExitCode"],
+        exit_code=None if state in ALIVE else facts["ExitCode"],
         memory_exceeded=_memory_exceeded(container),
         endpoint=endpoint if is_running else None,
     )
@@ -135,5 +136,8 @@ def _memory_exceeded(container: Mapping[str, Any]) -> int:
     """See `Instance.memory_exceeded`. Docker sets `OOMKilled` when any process of the container exceeded the
     limit. A container that went on and exited with 0, or was stopped, didn't end because of it."""
     facts = container["State"]
-    has_failed = facts["Status"] != "running" and facts["ExitCode"] not in (0, 128 + signal.SIGTERM)
+    has_failed = facts["Status"] not in ("running", "paused") and facts["ExitCode"] not in (
+        0,
+        128 + signal.SIGTERM,
+    )
     return int(container["HostConfig"]["Memory"]) if facts.get("OOMKilled") and has_failed else 0

@@ -1,8 +1,8 @@
 """The body of Docker's create call: Stager's defaults, the administrator's parameters over them, and last
 what Stager never leaves to them.
 
-Related parameters are completed in between: `Memory` sets `MemorySwap` as well, and a single limit in
-`Ulimits` keeps the others.
+Related parameters are completed in between: `Memory` sets `MemorySwap` and `MemorySwappiness` as well, and a
+single limit in `Ulimits` keeps the others.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ COMPLETED = (
     "Binds",
     "Memory",
     "MemorySwap",
+    "MemorySwappiness",
     "Mounts",
     "Privileged",
     "ReadonlyRootfs",
@@ -120,6 +121,9 @@ def _completion(
     }
     if "MemorySwap" not in host and (host.get("Memory") or 0) > 0:
         completion["MemorySwap"] = host["Memory"]  # that is, no swap: Docker counts both together
+        # For cgroup v1, where that limits the sum only. The memory of a paused container is moved to swap all
+        # the same, see `stager.helper.memory`.
+        completion |= {} if "MemorySwappiness" in host else {"MemorySwappiness": 0}
     options = list(host.get("SecurityOpt") or ())
     is_chosen = host.get("Privileged") or any(str(option).startswith("seccomp") for option in options)
     if seccomp_profile and not is_chosen:

@@ -15,7 +15,7 @@ from stager.engines.docker.inspections import Inspections
 
 log = structlog.get_logger(__name__)
 
-EVENTS = ["start", "die", "destroy"]
+EVENTS = ["start", "pause", "unpause", "die", "destroy"]
 
 RECONNECT_DELAY = 2.0
 """Seconds until the event stream is requested again after an interruption."""

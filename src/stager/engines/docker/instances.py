@@ -30,6 +30,7 @@ from stager.engines.docker.network.membership import Membership, Rows, network_o
 from stager.engines.docker.network.pool import NetworkKey, NetworkPool, Usage
 from stager.engines.docker.outdated import outdated_leftovers, remove_outdated
 from stager.engines.docker.post_mortem import post_mortem
+from stager.engines.docker.power import set_state
 from stager.engines.docker.stopping import stop_container
 from stager.engines.docker.terminal import open_terminal
 from stager.ports.engine import Checked, InstanceSpec, Listener, Ran, Size, Terminal, Volume
@@ -43,6 +44,12 @@ USER_ERRORS = ("OCI runtime", "unable to find user", "unable to find group")
 STUCK = ": already exists"
 """Part of Docker's answer to each start of a container whose last run it lost track of, as when Docker is
 restarted at the wrong moment: containerd still has the task."""
+
+START_ERRORS = (*USER_ERRORS, STUCK)
+"""Docker's 5xx answers with these parts concern this container only."""
+
+IS_PAUSED = "cannot start a paused container"
+"""Part of Docker's answer to a start of a paused container."""
 
 RLIMIT_REFUSED = "error setting rlimit"
 """Part of runc's message where Docker may not give a container a higher limit than its own, as in containers
@@ -189,9 +196,11 @@ class DockerInstances:
             try:
                 await self._docker.containers.container(instance).start()
             except aiodocker.DockerError as error:
-                if error.status >= 500 and not any(part in error.message for part in (*USER_ERRORS, STUCK)):
-                    raise
-                raise await self._start_error(instance, error) from error
+                if IS_PAUSED not in error.message:
+                    if error.status >= 500 and not any(part in error.message for part in START_ERRORS):
+                        raise
+                    raise await self._start_error(instance, error) from error
+                await set_state(self._docker, instance, "running")
         self._inspections.forget(instance)
         container = await self._inspect(instance)
         if container is None:

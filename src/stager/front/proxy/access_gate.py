@@ -32,7 +32,7 @@ from stager.front.http.cookies import (
     without_access_cookies,
 )
 from stager.front.http.head import RequestHead
-from stager.front.proxy.error_pages import PlainResponse
+from stager.front.proxy.local_responses import PlainResponse
 from stager.front.proxy.preview_hosts import is_from_another_preview, next_host
 
 BYPASS_HEADER = b"x-stager-bypass"

@@ -137,7 +137,7 @@ class Context:
             within = f"within {self.limits.response_seconds:g} s"
             message = f"The application received the request, but didn't begin to respond {within}."
             return ErrorPage(state, host, message=message)
-        return ErrorPage(state, host, message=f"The response isn't valid HTTP. {why}" if why else "")
+        return ErrorPage(state, host, message=why)
 
     def _note_no_response(self, host: str) -> None:
         target = self.table.routes.get(host)

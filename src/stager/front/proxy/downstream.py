@@ -11,9 +11,10 @@ from stager.front.http.headers import Forwarding, request_id_of
 from stager.front.http.request_parser import read_request
 from stager.front.proxy.client_connection import LINGER_SECONDS, ClientConnection, address_of
 from stager.front.proxy.context import Context
-from stager.front.proxy.error_pages import ErrorPage, PlainResponse, refuse, respond
+from stager.front.proxy.error_pages import ErrorPage
 from stager.front.proxy.exchange import Exchange
 from stager.front.proxy.late_body import MAX_SECONDS, LateBody
+from stager.front.proxy.local_responses import PlainResponse, refuse, respond
 from stager.front.proxy.state import BACKPRESSURE, CONNECT_PENDING, PIPELINED, State
 
 

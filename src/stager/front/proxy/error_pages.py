@@ -1,292 +1,222 @@
-"""The responses of the front itself: error pages as HTML for people and as JSON for programs, and plain text.
+"""The pages with which the front itself answers for a host: one for each state.
 
-Pure. Names, messages and log lines come from users and repositories, so everything is escaped.
+Each page says first, in plain words, what is going on and what a visitor can do. Details for developers
+follow.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from email.utils import formatdate
-from html import escape
-from http import HTTPStatus
-from importlib import resources
-from string import Template
-from typing import Any
 
 from stager.domain.route import Page
-from stager.domain.text import with_code
-from stager.front.http.head import RequestHead
 
-_TEMPLATE = Template(resources.files("stager.front.proxy").joinpath("page.html").read_text(encoding="utf-8"))
-_REFRESH_SECONDS = 2
+_OPENS = "The preview opens here by itself as soon as it is ready."
+_STAYS = "You don't need to reload this page."
+_ASKS = "Ask the person who sent you this link."
+SOON, LATER = 2, 15
+"""Seconds between two refreshes: of a temporary state, and of one that lasts until something is done."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageTemplate:
-    """The error page of one state.
+    """The page of one state.
 
     Args:
         status: of the response.
+        label: the state in a word or two.
         title: the headline; `{name}` is replaced by the environment's name.
-        message: what is wrong, if the route table has no message.
-        hint: what to do, if the route table has no hint.
-        refreshes: whether the state is temporary: the page reloads itself, and there is a `Retry-After`
-            header.
+        lead: what that means for a visitor. A message of the route table replaces it, unless that is
+            technical.
+        hint: what a visitor can do, if the route table has no hint.
+        technical: a hint for developers.
+        is_technical: whether message and hint of the route table are for developers.
+        asks: whether the page says whom to ask.
+        refresh: seconds between two refreshes.
+        is_temporary: whether there is a `Retry-After` header.
         tone: the colour.
     """
 
     status: int
+    label: str
     title: str
-    message: str
+    lead: str
     hint: str = ""
-    refreshes: bool = False
-    tone: str = "wait"
+    technical: str = ""
+    is_technical: bool = False
+    asks: bool = False
+    refresh: int = LATER
+    is_temporary: bool = False
+    tone: str = "calm"
 
 
 STATES = {
+    "queued": PageTemplate(
+        503, "queued", "{name} is queued", _OPENS, _STAYS, refresh=SOON, is_temporary=True, tone="wait"
+    ),
+    "building": PageTemplate(
+        503, "building", "{name} is being built", _OPENS, _STAYS, refresh=SOON, is_temporary=True, tone="wait"
+    ),
     "starting": PageTemplate(
+        503, "starting", "{name} is starting", _OPENS, _STAYS, refresh=SOON, is_temporary=True, tone="wait"
+    ),
+    "approval": PageTemplate(
+        403,
+        "waiting for approval",
+        "{name} is waiting for approval",
+        "It isn't shown before someone with push access to the repository has approved it.",
+        tone="wait",
+    ),
+    "checks": PageTemplate(
         503,
-        "{name} is starting",
-        "It opens here as soon as it is ready.",
-        "You don't need to reload this page.",
-        refreshes=True,
+        "waiting for checks",
+        "{name} is waiting for its checks",
+        "It starts when the checks of its commit have passed.",
+        tone="wait",
     ),
     "failed": PageTemplate(
         502,
+        "failed",
         "{name} could not be started",
-        "The last attempt failed.",
-        "Push a new commit or launch it again to retry.",
+        "Its newest version has an error, so there is nothing to show yet. Your browser and your connection"
+        " are fine.",
+        technical="Push a new commit or launch it again to retry.",
+        is_technical=True,
+        asks=True,
         tone="bad",
     ),
-    "stopped": PageTemplate(503, "{name} is stopped", "It isn't running at the moment.", tone="calm"),
+    "stopped": PageTemplate(
+        503, "stopped", "{name} is stopped", "It isn't running at the moment.", asks=True
+    ),
     "expired": PageTemplate(
-        503,
-        "{name} has expired",
-        "Nobody visited it or pushed for some time.",
-        "It comes back with the next push or when it is launched.",
-        tone="calm",
+        410, "expired", "{name} has expired", "It was removed because it wasn't used for a while.", asks=True
     ),
     "refused": PageTemplate(
         403,
+        "not allowed",
         "{name} is not allowed to run here",
         "The configuration of this server doesn't allow it.",
+        asks=True,
         tone="bad",
     ),
     "gone": PageTemplate(
-        410,
-        "{name} was removed",
-        "Its pull request was closed, or the preview was deleted.",
-        tone="calm",
+        410, "removed", "{name} was removed", "Its pull request was closed, or the preview was deleted."
     ),
     "unknown": PageTemplate(
         404,
+        "unknown address",
         "There is no preview at {name}",
-        "Stager has no preview with this address.",
-        "Check the spelling, or open a pull request to create a preview.",
-        tone="calm",
+        "Check the address for typing errors, or ask the person who sent you the link.",
+        technical="A preview appears here when a pull request is opened, or when one is launched.",
     ),
     "unreachable": PageTemplate(
         502,
+        "not responding",
         "{name} does not respond",
-        "The application is running, but it doesn't accept connections.",
-        "This page retries automatically.",
-        refreshes=True,
+        "The preview is running, but its application doesn't accept connections.",
+        "This page tries again by itself.",
+        asks=True,
+        refresh=SOON,
+        is_temporary=True,
         tone="bad",
     ),
     "bad-response": PageTemplate(
         502,
+        "invalid response",
         "{name} sent an invalid response",
-        "The response isn't valid HTTP, or it is incomplete.",
-        "The application's log may tell more.",
+        "The preview's application has an error. Your browser and your connection are fine.",
+        technical="Its response isn't valid HTTP/1.1, or it is incomplete. The application's log may tell"
+        " more.",
+        is_technical=True,
+        asks=True,
         tone="bad",
     ),
     "no-response": PageTemplate(
         504,
+        "timed out",
         "{name} took too long to respond",
-        "The application received the request, but didn't respond.",
-        "The application's log may tell more. `response_timeout` in Stager's configuration allows more time.",
+        "The preview's application received the request, but didn't respond. Try again in a moment.",
+        technical="The application's log may tell more. `response_timeout` in Stager's configuration allows"
+        " more time.",
+        is_technical=True,
+        asks=True,
         tone="bad",
     ),
     "restarting": PageTemplate(
         503,
+        "restarting",
         "Stager is starting or restarting",
         "Previews continue to work meanwhile.",
-        "This page retries automatically.",
-        refreshes=True,
+        "This page tries again by itself.",
+        refresh=SOON,
+        is_temporary=True,
+        tone="wait",
     ),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorPage:
-    """An error page: its state and details. Empty texts are replaced by those of the state.
+    """A page of the front for one host.
 
     Args:
         state: one of `STATES`.
         name: the environment's name, or the host.
-        app: the application's name.
-        message: what is wrong, one sentence.
-        hint: what to do.
-        lines: the last lines of the log.
-        url: the pull request.
-        log_url: Stager's own page about the environment.
+        message: what is wrong, one sentence; empty for the state's own words.
+        page: the details of the route table.
     """
 
     state: str
     name: str = ""
-    app: str = ""
     message: str = ""
-    hint: str = ""
-    lines: tuple[str, ...] = ()
-    url: str = ""
-    log_url: str = ""
+    page: Page | None = None
 
     @classmethod
     def of(cls, page: Page, host: str) -> ErrorPage:
-        """Make the error page for a target of the route table."""
-        return cls(
-            page.state,
-            page.name or host,
-            page.app,
-            page.message,
-            page.hint,
-            page.lines,
-            page.url,
-            page.log_url,
-        )
+        """Make the page for a target of the route table."""
+        return cls(page.state, page.name or host, page.message, page)
+
+    @property
+    def details(self) -> Page:
+        """The details of the route table; empty ones if it has none."""
+        return self.page or Page("starting")
+
+    @property
+    def template(self) -> PageTemplate:
+        """The state's template."""
+        return STATES[self.state]
 
     @property
     def status(self) -> int:
         """The status of the response."""
-        return STATES[self.state].status
+        return self.template.status
 
+    @property
+    def title(self) -> str:
+        """The headline."""
+        return self.template.title.replace("{name}", self.name or "This preview")
 
-@dataclass(frozen=True, slots=True)
-class PlainResponse:
-    """A response of one sentence for people and programs alike, such as a redirect of the access gate."""
+    @property
+    def for_visitors(self) -> list[str]:
+        """What is going on and what a visitor can do, one paragraph each."""
+        template, hint = self.template, self.details.hint
+        if template.is_technical:
+            return [template.lead, *filter(None, [template.hint])]
+        return [self.message or template.lead, *filter(None, [hint or template.hint])]
 
-    status: int
-    text: str
-    headers: dict[str, str]
+    @property
+    def for_developers(self) -> list[str]:
+        """What is wrong in technical terms and what to do, one paragraph each."""
+        template, own = self.template, (self.message, self.details.hint)
+        texts = list(filter(None, own)) if template.is_technical else []
+        is_answered = bool(template.is_technical and self.details.hint)
+        return [*texts, *([template.technical] if template.technical and not is_answered else [])]
 
-
-def respond(
-    response: ErrorPage | PlainResponse, request: RequestHead, request_id: bytes, *, keep: bool
-) -> bytes:
-    """Return the whole response to `request`. An error page is HTML for clients that accept it, otherwise
-    problem details (RFC 9457)."""
-    if isinstance(response, PlainResponse):
-        return _respond_plain(response, request, request_id, keep=keep)
-    html = b"text/html" in request.value(b"accept").lower()
-    body = _html(response) if html else _problem(response)
-    headers = {
-        "Content-Type": "text/html; charset=utf-8" if html else "application/problem+json",
-        "Vary": "Accept",
-        "X-Robots-Tag": "noindex",
-        "X-Request-Id": request_id.decode("ascii"),
-    }
-    if STATES[response.state].refreshes:
-        headers["Retry-After"] = str(_REFRESH_SECONDS)
-    if html:
-        headers["Content-Security-Policy"] = (
-            "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-        )
-    head = _head(response.status, headers, len(body), keep=keep, minor=request.minor)
-    return head if request.method == b"HEAD" else head + body
-
-
-def refuse(status: int, message: str, headers: dict[str, str] | None = None) -> bytes:
-    """Return the whole response to a request that couldn't be read; it closes the connection."""
-    body = f"{message}\n".encode()
-    headers = {"Content-Type": "text/plain; charset=utf-8", **(headers or {})}
-    return _head(status, headers, len(body), keep=False, minor=1) + body
-
-
-def _respond_plain(response: PlainResponse, request: RequestHead, request_id: bytes, *, keep: bool) -> bytes:
-    body = f"{response.text}\n".encode()
-    headers = {
-        "Content-Type": "text/plain; charset=utf-8",
-        "X-Robots-Tag": "noindex",
-        "X-Request-Id": request_id.decode("ascii"),
-        **response.headers,
-    }
-    head = _head(response.status, headers, len(body), keep=keep, minor=request.minor)
-    return head if request.method == b"HEAD" else head + body
-
-
-def _head(status: int, headers: dict[str, str], length: int, *, keep: bool, minor: int) -> bytes:
-    headers = {
-        "Date": formatdate(usegmt=True),
-        "Cache-Control": "no-store",
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "no-referrer",
-        **headers,
-        "Content-Length": str(length),
-    }
-    if not keep:
-        headers["Connection"] = "close"
-    elif minor == 0:
-        headers["Connection"] = "keep-alive"
-    lines = [
-        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
-        *(f"{name}: {value}" for name, value in headers.items()),
-    ]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
-
-
-def _texts(page: ErrorPage) -> tuple[str, str, str]:
-    """Title, message and hint."""
-    template = STATES[page.state]
-    title = template.title.replace("{name}", page.name or "This preview")
-    return title, page.message or template.message, page.hint or template.hint
-
-
-def _problem(page: ErrorPage) -> bytes:
-    title, message, hint = _texts(page)
-    problem: dict[str, Any] = {
-        "type": "about:blank",
-        "title": HTTPStatus(page.status).phrase,
-        "status": page.status,
-        "detail": f"{title}. {message}",
-        "state": page.state,
-        "name": page.name,
-        "app": page.app,
-        "hint": hint,
-        "lines": list(page.lines),
-    }
-    problem |= {name: url for name, url in (("url", page.url), ("log_url", page.log_url)) if url}
-    return json.dumps(problem, ensure_ascii=False, indent=2).encode() + b"\n"
-
-
-def _html(page: ErrorPage) -> bytes:
-    template = STATES[page.state]
-    title, message, hint = _texts(page)
-    html = _TEMPLATE.substitute(
-        refresh=f'<meta http-equiv="refresh" content="{_REFRESH_SECONDS}">' if template.refreshes else "",
-        title=escape(title),
-        tone=template.tone,
-        app=f'<p class="app">{escape(page.app)}</p>' if page.app else "",
-        message=with_code(escape(message)),
-        hint=f'<p class="hint">{with_code(escape(hint))}</p>' if hint else "",
-        lines=_log(page.lines),
-        links=_link(page.log_url, "Logs and deployments") + _link(page.url, "Pull request"),
-        status=template.status,
-        state=escape(page.state),
-    )
-    return html.encode()
-
-
-def _log(lines: tuple[str, ...]) -> str:
-    if not lines:
-        return ""
-    title, text = "Last lines of the log", escape("\n".join(lines))
-    # Reversed by the style sheet, so that the browser shows the end of the log without a script.
-    return f'<h2>{title}</h2><div class="log" tabindex="0" aria-label="{title}"><pre>{text}</pre></div>'
-
-
-def _link(url: str, text: str) -> str:
-    """A link, if the URL is a web address: a `javascript:` URL would run on this page."""
-    if not url.startswith(("https://", "http://")):
-        return ""
-    return f'<p><a href="{escape(url)}" rel="noreferrer">{text}</a></p>'
+    @property
+    def contact(self) -> str:
+        """Whom to ask; empty if that wouldn't help."""
+        if not self.template.asks:
+            return ""
+        author, number = self.details.author, self.details.number
+        if not (author and number):
+            return _ASKS
+        return f"Ask {author}, who opened pull request #{number}, or the person who sent you this link."

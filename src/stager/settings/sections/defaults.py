@@ -64,6 +64,11 @@ class Defaults(Section):
     """Who may see previews: a method such as `sign-in`, a list of methods, or a mapping. If absent, previews
     are public."""
 
+    public_logs: bool = True
+    """Whether the page in place of a public preview shows the last lines of a log, of a running build or of
+    a failure, to every visitor. If `false`, people who may read logs find them on Stager's own page. The page
+    of a private preview always shows them to those who may open the preview."""
+
     index: bool = False
     """Whether search engines may list previews. If `false`, each response has the header
     `X-Robots-Tag: noindex`."""

@@ -16,7 +16,16 @@ from stager.domain.profile import ProfileName
 from stager.domain.route import Endpoint
 from stager.ports.clock import Clock
 from stager.ports.data import VolumeKey
-from stager.ports.engine import Checked, InstanceSpec, Listener, Ran, Size, Volume, check_volume_names
+from stager.ports.engine import (
+    Checked,
+    InstanceSpec,
+    Listener,
+    Ran,
+    Reclaim,
+    Size,
+    Volume,
+    check_volume_names,
+)
 from stager.ports.firewall import Firewall
 from stager.testing.fakes.clock import FakeClock
 from stager.testing.fakes.feed import Feed
@@ -30,6 +39,9 @@ MISSING = 127
 """The exit code for a missing command (POSIX, Shell & Utilities, 2.8.2)."""
 OUTPUT_KEPT = 64 * 1024
 """Characters of a command's output that are kept: the last ones."""
+ALIVE = (InstanceState.RUNNING, InstanceState.PAUSED)
+IN_USE = 30_000_000
+"""Bytes of memory of an instance that runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +57,7 @@ class _Container:
 
 
 class FakeEngine:
-    """See `stager.ports.engine`: `Images`, `Instances` and `Prober`.
+    """See `stager.ports.engine`: `Images`, `Instances`, `Power` and `Prober`.
 
     Args:
         clock: for the times of starts.
@@ -56,6 +68,8 @@ class FakeEngine:
         asked: host and path of each health check's request, in order.
         ran: instance and command of each command that was run inside, in order.
         stored: the contents of volumes, and the snapshots, which `FakeData` makes.
+        support: what the machine can do with the memory of paused instances.
+        reclaimed: the paused instances whose memory was taken back.
     """
 
     def __init__(self, clock: Clock | None = None, firewall: Firewall | None = None) -> None:
@@ -64,6 +78,8 @@ class FakeEngine:
         self.asked: list[tuple[str, str]] = []
         self.ran: list[tuple[str, tuple[str, ...]]] = []
         self.stored = FakeVolumes()
+        self.support = Reclaim("a fake", "4.0 GB of zram")
+        self.reclaimed: list[str] = []
         self._clock = clock or FakeClock()
         self._images: dict[str, str] = {}
         self._programs: dict[str, Program] = {}
@@ -168,10 +184,10 @@ class FakeEngine:
         return self._programs[image]
 
     def uses(self, volume: VolumeKey) -> bool:
-        """Whether a running instance has this volume."""
+        """Whether an instance that runs or is paused has this volume."""
         return any(
             c.instance.environment == volume.environment
-            and c.instance.state is InstanceState.RUNNING
+            and c.instance.state in ALIVE
             and mount.volume == volume.name
             and c.spec.number_of(mount.volume) == volume.number
             for c in self._containers.values()
@@ -283,7 +299,9 @@ class FakeEngine:
         program = self._programs[container.spec.image]
         if not program.starts:
             raise Fault("The container can't be started.", reason="start-failed")
-        if container.instance.state is not InstanceState.RUNNING:
+        if container.instance.state is InstanceState.PAUSED:
+            await self.unpause(instance)
+        elif container.instance.state is not InstanceState.RUNNING:
             self._set(instance, self._running(container))
             if program.exit_code is not None:
                 self.end(instance, program.exit_code, hungry=program.hungry)
@@ -294,9 +312,39 @@ class FakeEngine:
         if instance not in self._containers:
             raise Retry("The container was removed before it stopped.", reason="instance-gone")
         container = self._containers[instance]
-        if container.instance.state is InstanceState.RUNNING:
+        if container.instance.state in ALIVE:
             self.end(instance, self._programs[container.spec.image].stop_code)
         return self._containers[instance].instance.exit_code or 0
+
+    async def pause(self, instance: str) -> None:
+        await self._turn("pause")
+        now = self._alive(instance)
+        if now.state is InstanceState.RUNNING:
+            self._set(instance, replace(now, state=InstanceState.PAUSED, endpoint=None))
+
+    async def unpause(self, instance: str) -> None:
+        await self._turn("unpause")
+        now = self._alive(instance)
+        if now.state is InstanceState.PAUSED:
+            endpoint = self._containers[instance].endpoint
+            self._set(instance, replace(now, state=InstanceState.RUNNING, endpoint=endpoint))
+
+    async def reclaim(self, instance: str) -> int | None:
+        await self._turn("reclaim")
+        if not self.support.works or not self._is_paused(instance):
+            return None
+        if instance in self.reclaimed:
+            return 0
+        self.reclaimed.append(instance)
+        return IN_USE
+
+    async def reclaim_support(self) -> Reclaim:
+        return self.support
+
+    def _alive(self, instance: str) -> Instance:
+        if not self._runs(instance):
+            raise Retry("The container doesn't run.", reason="instance-gone")
+        return self._containers[instance].instance
 
     async def remove(self, instance: str) -> None:
         await self._turn("remove")
@@ -332,7 +380,7 @@ class FakeEngine:
 
     async def check(self, instance: str) -> Checked | None:
         await self._turn("check")
-        if not self._runs(instance):
+        if not self._runs(instance) or self._is_paused(instance):
             return Checked(healthy=False)
         program = self._programs[self._containers[instance].spec.image]
         await asyncio.sleep(program.check_seconds)
@@ -365,7 +413,7 @@ class FakeEngine:
 
     def _run(self, instance: str, command: Sequence[str]) -> Inner:
         """The command's result in this instance, which must run."""
-        if not self._runs(instance):
+        if not self._runs(instance) or self._is_paused(instance):
             raise Retry("The instance doesn't run.", reason="instance-gone")
         self.ran.append((instance, tuple(command)))
         program = self._programs[self._containers[instance].spec.image]
@@ -379,7 +427,11 @@ class FakeEngine:
 
     def _runs(self, instance: str) -> bool:
         container = self._containers.get(instance)
-        return container is not None and container.instance.state is InstanceState.RUNNING
+        return container is not None and container.instance.state in ALIVE
+
+    def _is_paused(self, instance: str) -> bool:
+        container = self._containers.get(instance)
+        return container is not None and container.instance.state is InstanceState.PAUSED
 
     async def volumes(self, environment: str) -> list[Volume]:
         await self._turn("volumes")
@@ -444,19 +496,30 @@ class FakeEngine:
         return self._feed.follow()
 
     async def answers(self, endpoint: Endpoint, host: str, path: str, timeout: float = 10.0) -> int | None:
-        """See `Prober.answers`. Containers answer while the engine is away."""
+        """See `Prober.answers`. Containers answer while the engine is away. A paused one answers once it goes
+        on."""
         delay = self.delays.get("answers", 0)
-        await asyncio.sleep(min(delay, timeout))
         self.asked.append((host, path))
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.sleep(delay)
+                while self._is_paused_at(endpoint):  # noqa: ASYNC110 (any change may end it)
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            return None
         program = self._at(endpoint)
-        return program.status if program and delay <= timeout else None
+        return program.status if program else None
 
     async def accepts(self, endpoint: Endpoint) -> bool | None:
         """See `Prober.accepts`."""
         program = self._at(endpoint)
         if program is None:
-            return False
+            return self._is_paused_at(endpoint)  # the kernel accepts
         return True if program.status is not None else program.accepts
+
+    def _is_paused_at(self, endpoint: Endpoint) -> bool:
+        paused = (c for c in self._containers.values() if c.instance.state is InstanceState.PAUSED)
+        return any(c.endpoint == endpoint for c in paused)
 
     def _at(self, endpoint: Endpoint) -> Program | None:
         """The program at this endpoint."""
@@ -523,6 +586,8 @@ class FakeEngine:
         return replace(instance, state=InstanceState.STOPPED, endpoint=None)
 
     def _set(self, instance: str, to: Instance) -> None:
+        if to.state is not InstanceState.PAUSED:
+            self.reclaimed = [each for each in self.reclaimed if each != instance]
         self._containers[instance] = replace(self._containers[instance], instance=to)
         self._feed.tell(to.environment)
 

@@ -15,6 +15,7 @@ from stager.control.reconciler.preparation import PAGE_INTERVAL
 from stager.control.reconciler.status_page import live_status
 from stager.domain.deployment import Phase, phase_of
 from stager.domain.errors import Fault, Refused
+from stager.domain.identity.access_policy import Privacy
 from stager.domain.pull_requests.events import ChangeEvent
 from stager.domain.recipe import Hook, Hooks, Manifest, Recipe
 from stager.domain.route import Page
@@ -1029,12 +1030,18 @@ class TestPages:
             told = [works.target(e.host) for e in await works.environments()]
 
             assert [page.message for page in told if isinstance(page, Page)] == [
-                "The preview is being built.",
+                "",
                 "The build is the next in the queue.",
                 "The build is queued; 1 build is before it.",
                 "The build is queued; 2 builds are before it.",
             ]
             await works.rest(101)
+            assert [(page.state, page.place) for page in told if isinstance(page, Page)] == [
+                ("building", 0),
+                ("queued", 1),
+                ("queued", 2),
+                ("queued", 3),
+            ]
             page = works.target("branch-3.preview.test")
             assert isinstance(page, Page)
             assert page.message == "The build is queued; 1 build is before it."
@@ -1044,12 +1051,34 @@ class TestPages:
         await works.deliver(works.forge.open(works.repository, "feature-x", "a1"))
         await works.rest(PAGE_INTERVAL + 1)
         page = await works.page()
-        assert page.state == "starting"
+        assert (page.state, page.stage, page.lines_title) == ("building", "building", "Build log")
         assert page.lines == ("Fetching commit a1", "#1 FROM base", "#2 RUN make")
         await works.say("#2 DONE")
         await works.rest(PAGE_INTERVAL)
 
         assert (await works.page()).lines[-1] == "#2 DONE"
+
+    @pytest.mark.attack(
+        "Read the log of a build on the page of a public preview with `public_logs: false`",
+        profile="visitor",
+        result="the page has no line of a log; people who may read logs find it on Stager's own page",
+    )
+    @pytest.mark.parametrize("privacy", [None, Privacy(frozenset({"sign-in"}))])
+    async def test_have_no_lines_where_the_log_isnt_public(self, privacy: Privacy | None) -> None:
+        async with Works([replace(READER, public_logs=False, privacy=privacy)]).open() as works:
+            works.builder.default = Result(
+                facts=EXPOSED, seconds=100, lines=("#1 FROM base",), failure=BROKEN
+            )
+            await works.deliver(works.forge.open(works.repository, "feature-x", "a1"))
+            await works.rest(PAGE_INTERVAL + 1)
+            building = await works.page()
+            await works.rest(101)
+            failed = await works.page()
+
+            assert (building.state, failed.state) == ("building", "failed")
+            shown = bool(building.lines), bool(failed.lines)
+            assert shown == ((True, True) if privacy else (False, False))
+            assert (await works.status()).lines, "people who may read logs see it"
 
     async def test_arent_changed_for_each_line(self, works: Works) -> None:
         shown: list[str] = []
@@ -1073,7 +1102,7 @@ class TestPages:
         status = live_status(environment, deployment, works.running.control_plane.builds.queue)
 
         page = await works.page()
-        assert (page.message, page.lines) == (status.message, status.lines)
+        assert (page.state, page.lines) == (status.state, status.lines)
         assert status.state is State.BUILDING
         assert live_status(environment, deployment, None).lines == ()
 

@@ -72,7 +72,8 @@ class Gate(Harness):
             assert text in f"{suspension.message} {suspension.hint}"
         assert self.engine.there(environment.id) == []
         assert isinstance(page, Page)
-        assert (page.state, page.message, page.hint) == ("refused", suspension.message, suspension.hint)
+        shown = reason.value if reason in (SuspensionReason.APPROVAL, SuspensionReason.CHECKS) else "refused"
+        assert (page.state, page.message, page.hint) == (shown, suspension.message, suspension.hint)
         told = self.forge.statuses[-1]
         assert (told.sha, told.announcement.description) == (
             environment.desired.revision.sha,

@@ -432,6 +432,7 @@ class TestCompose:
 
         page = works.target((await works.the()).host)
         assert isinstance(page, Page)
+        assert page.lines_title == "What Stager found in the Compose file"
         assert page.lines[0] == "Refused:"
         assert page.lines[1].startswith("  compose.yaml:10: ")
         assert "Guessed:" in page.lines
@@ -447,7 +448,7 @@ class TestCompose:
         assert isinstance(page, Page)
         assert status.findings
         assert any("compose.yaml:9: `tty` of " in line for line in status.findings)
-        assert page.lines == (*status.findings, "", "no memory")
+        assert (page.findings, page.lines) == (status.findings, ("no memory",))
 
     async def test_one_whose_build_fails_is_explained_too(self, works: Works) -> None:
         failure = Fault("RUN make failed.", reason="build-failed")

@@ -108,6 +108,22 @@ def test_memory_and_swap(given: Mapping[str, int], memory: int, swap: int | None
     assert (host["Memory"], host.get("MemorySwap")) == (memory, swap)
 
 
+@pytest.mark.parametrize(
+    ("given", "swappiness"),
+    [
+        ({}, 0),
+        ({"MemorySwappiness": 30}, 30),
+        ({"memoryswappiness": 30}, 30),
+        ({"MemorySwap": 1 << 31}, None),
+        ({"Memory": 0}, None),
+    ],
+)
+def test_what_has_no_swap_is_left_alone_by_the_kernel(
+    given: Mapping[str, int], swappiness: int | None
+) -> None:
+    assert host_of(given).get("MemorySwappiness") == swappiness
+
+
 def test_one_limit_of_the_administrator_s_leaves_the_others() -> None:
     mine = {"name": "core", "soft": -1, "hard": -1}
 

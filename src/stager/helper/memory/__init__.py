@@ -1,0 +1,1 @@
+"""The memory of paused containers, which is moved to swap."""
