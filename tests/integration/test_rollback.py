@@ -91,7 +91,7 @@ async def test_a_commit_that_was_live_serves_again(
     assert rolled_back["summary"].endswith(f"It was rolled back from {shas[2][:7]}.")
 
     await asyncio.to_thread(run, person, page_sample("roll-back.md", "stager show shop"))
-    assert await asyncio.to_thread(lambda: stager.get(BRANCH).text) == "two", "deployment 2 is that one"
+    assert await asyncio.to_thread(lambda: stager.get(BRANCH).text) == "one", "that is deployment 1"
     assert builds(stager) == before
 
     await asyncio.to_thread(repository.push, "four")
@@ -117,7 +117,7 @@ async def test_the_stack_of_that_revision_with_the_data_of_now(
     clone.write("web/index.html", "web 2")
     await asyncio.to_thread(clone.push)
     until(lambda: stager.get("change").text == "web 2", "the push is shown", 60)
-    until(lambda: "api" not in by_service(stager), "the service is gone", 60)
+    until(lambda: len(stager.containers()) == 3, "the service is gone", 60)
     before = builds(stager)
 
     id_ = stager.environment("change")["id"]
@@ -127,5 +127,6 @@ async def test_the_stack_of_that_revision_with_the_data_of_now(
     )
     until(lambda: stager.get("change").text == "web 1", "the first revision serves", 60)
     assert stager.get("api--change").text == "api 1"
+    until(lambda: len(stager.containers()) == 4, "three services and the job are left", 60)
     assert by_service(stager)["store"] == store, "the database kept running"
     assert builds(stager) == before

@@ -103,6 +103,7 @@ class TestState:
             State.FAILED: "failed",
             State.FAILED_UPDATE: "failed",
             State.STOPPED: "stopped",
+            State.EXPIRED: "expired",
             State.REFUSED: "refused",
             State.GONE: "gone",
         }
