@@ -37,6 +37,7 @@ COMPILED = (
             "lru_cache",
             "request_parser",
             "response_parser",
+            "visitors",
         )
     ),
     *(
@@ -48,6 +49,7 @@ COMPILED = (
             "context",
             "downstream",
             "exchange",
+            "held",
             "probe_request",
             "upstream",
         )

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from time import perf_counter
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import aiodocker
 import aiohttp
 
+from bench.cgroups import swap_out
 from bench.testbed import PORT
 from stager.domain.application import Container
 from stager.domain.environment import InstanceLabels
@@ -28,6 +29,8 @@ from stager.ports.engine import InstanceSpec
 
 POOL = IPv4Network("10.199.0.0/16")
 """Beside the pool that Stager's own networks come from."""
+Depth = Literal["paused", "swapped", "stopped"]
+"""How deeply a container sleeps: `swapped` is paused, with its memory moved to swap."""
 LOOK_EVERY = 0.005
 """Seconds between two questions whether the container answers: often, for others are held against it."""
 LIMITS = Limits(memory=512 << 20, cpus=1.0, pids=256, log_size=10 << 20)
@@ -58,9 +61,14 @@ class ByHand:
     async def launch(self, image: str) -> float:
         """Seconds from the first call to the first 200 of a container of this image."""
         begun = perf_counter()
-        address = await self.start(self._spec(self._count + 1, image))
-        await self._answers(f"http://{address}:{PORT}/")
+        await self.serve(image)
         return perf_counter() - begun
+
+    async def serve(self, image: str, command: Sequence[str] | None = None) -> str:
+        """Start a container of this image, and wait for its first 200; returns its URL."""
+        url = f"http://{await self.start(self.spec(image, command))}:{PORT}/"
+        await self._answers(url)
+        return url
 
     async def start(self, spec: InstanceSpec, mounts: Sequence[Mapping[str, Any]] = ()) -> str:
         """Create and start a container on a network of its own; returns its address.
@@ -82,6 +90,24 @@ class ByHand:
     def count(self) -> int:
         """The number of running containers."""
         return len(self._made)
+
+    async def sleep(self, deeply: Depth) -> None:
+        """Put the newest container to sleep."""
+        container = self._docker.containers.container(self._made[-1][0])
+        if deeply == "stopped":
+            await container.stop()
+            return
+        await container.pause()
+        if deeply == "swapped":
+            swap_out(container.id)
+
+    async def wake(self, deeply: Depth, url: str) -> float:
+        """Seconds from the call that wakes the newest container to its first 200."""
+        begun = perf_counter()
+        container = self._docker.containers.container(self._made[-1][0])
+        await (container.start() if deeply == "stopped" else container.unpause())
+        await self._answers(url)
+        return perf_counter() - begun
 
     async def remove(self, keep: int = 0) -> None:
         """Remove the launched containers, except the newest `keep`."""
@@ -119,7 +145,9 @@ class ByHand:
                 pass
             await asyncio.sleep(LOOK_EVERY)
 
-    def _spec(self, number: int, image: str) -> InstanceSpec:
+    def spec(self, image: str, command: Sequence[str] | None = None) -> InstanceSpec:
+        """The next container of this image, as Stager describes it."""
+        number = self._count + 1
         labels = InstanceLabels(
             environment=f"hand-{number}",
             service="web",
@@ -136,4 +164,5 @@ class ByHand:
             parameters={},
         )
         profile = profile_of(labels.profile, LIMITS, Egress())
-        return InstanceSpec(labels, image, Container(port=PORT), profile, {"container_name": labels.name})
+        container = Container(tuple(command) if command else None, PORT)
+        return InstanceSpec(labels, image, container, profile, {"container_name": labels.name})

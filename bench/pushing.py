@@ -87,17 +87,17 @@ class BuiltByHand:
         bare = folder / "shop.git"
         subprocess.run(["git", "init", "--quiet", "--bare", str(bare)], check=True)
         self.author = Author(folder / "by-hand", bare)
-        self._hand = ByHand()
+        self.hand = ByHand()
         self._images: list[str] = []
 
     async def __aenter__(self) -> Self:
-        await self._hand.__aenter__()
+        await self.hand.__aenter__()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._hand.__aexit__(kind, error, trace)
+        await self.hand.__aexit__(kind, error, trace)
         if self._images:
             docker("image", "rm", "--force", *self._images)
 
@@ -121,11 +121,11 @@ class BuiltByHand:
             stdout=asyncio.subprocess.DEVNULL,
         )
         assert await build.wait() == 0, "docker buildx build failed"
-        await self._hand.launch(tag)
+        await self.hand.launch(tag)
 
     async def remove(self) -> None:
         """Remove the running containers."""
-        await self._hand.remove()
+        await self.hand.remove()
 
 
 class Watcher:

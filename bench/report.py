@@ -26,7 +26,7 @@ same run, alternating with Stager. On another machine the figures differ, but th
 has a budget, which was set before the first measurement. If another program does something comparable, its
 figure is in the last column.
 
-`scripts/bench` measures all rows in about twenty minutes, `scripts/bench launch proxy` only those two. It
+`scripts/bench` measures all rows in about forty minutes, `scripts/bench launch proxy` only those two. It
 stores the raw figures in `bench/results/` and generates this page from them.
 
 """

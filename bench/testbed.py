@@ -55,8 +55,15 @@ class Testbed:
 
     @contextlib.contextmanager
     def stager(self, **configuration: Any) -> Iterator[StagerUnderTest]:
-        """A running Stager with one application, `shop`, of the small image; everything is removed at the
-        end.
+        """As `stopped_stager`, and started."""
+        with self.stopped_stager(**configuration) as stager:
+            stager.start()
+            yield stager
+
+    @contextlib.contextmanager
+    def stopped_stager(self, **configuration: Any) -> Iterator[StagerUnderTest]:
+        """A Stager that isn't started, with one application, `shop`, of the small image; everything is
+        removed at the end.
 
         Args:
             configuration: keys of config.yml; intervals are those of production unless set here.
@@ -70,7 +77,6 @@ class Testbed:
         }
         stager = StagerUnderTest(Path(tempfile.mkdtemp(dir=self.folder)), app_image(), given)
         try:
-            stager.start()
             yield stager
         finally:
             stager.clean_up()

@@ -51,9 +51,10 @@ refresh_package_lists() {
 }
 
 # The packages of which the command or file isn't there, one a line. Asking for the thing and not for the
-# package leaves alone what was installed in another way, such as Docker's own packages. nginx, git-lfs, a
-# registry, wrk, btrfs and debootstrap are for scripts that set NEEDS_NGINX, NEEDS_GIT_LFS, NEEDS_REGISTRY, NEEDS_WRK,
-# NEEDS_BTRFS or NEEDS_DEBOOTSTRAP: installing nginx or the registry starts one. A browser is large, and for whoever sets NEEDS_BROWSER.
+# package leaves alone what was installed in another way, such as Docker's own packages. nginx, HAProxy, git-lfs, a
+# registry, wrk, btrfs, debootstrap and faketime are for scripts that set NEEDS_NGINX, NEEDS_HAPROXY, NEEDS_GIT_LFS,
+# NEEDS_REGISTRY, NEEDS_WRK, NEEDS_BTRFS, NEEDS_DEBOOTSTRAP or NEEDS_FAKETIME: installing nginx, HAProxy or the registry starts
+# one. A browser is large, and for whoever sets NEEDS_BROWSER.
 missing_packages() {
   {
     has dockerd || engine_answers || echo docker.io
@@ -61,11 +62,13 @@ missing_packages() {
     has git || echo git
     has curl || echo curl
     [ -z "${NEEDS_NGINX:-}" ] || has nginx || echo nginx-light
+    [ -z "${NEEDS_HAPROXY:-}" ] || has haproxy || echo haproxy
     [ -z "${NEEDS_GIT_LFS:-}" ] || has git-lfs || echo git-lfs
     [ -z "${NEEDS_REGISTRY:-}" ] || has docker-registry || echo docker-registry
     [ -z "${NEEDS_WRK:-}" ] || has wrk || echo wrk
     [ -z "${NEEDS_BROWSER:-}" ] || has_browser || ! has_browser_package || echo chromium
     [ -z "${NEEDS_DEBOOTSTRAP:-}" ] || has debootstrap || echo debootstrap
+    [ -z "${NEEDS_FAKETIME:-}" ] || has faketime || echo faketime
     [ -z "${NEEDS_DEBOOTSTRAP:-}" ] || has capsh || echo libcap2-bin
     has iptables || echo iptables
     has ip || echo iproute2
@@ -442,12 +445,13 @@ install_helper() {
   printf '%s\n' "#!$(helper_python) -IS" "import sys" "sys.path.insert(0, \"$HELPER.d\")" \
     "from stager.helper.__main__ import main" "main()" >"$shim"
   {
-    as_root rm -rf "$HELPER.d" && as_root install -d -m 755 "$HELPER.d"/stager/helper{,/firewall,/builder,/data} &&
+    as_root rm -rf "$HELPER.d" && as_root install -d -m 755 "$HELPER.d"/stager/helper{,/firewall,/builder,/data,/memory} &&
       as_root install -m 644 "$ROOT/src/stager/__init__.py" "$ROOT/src/stager/version.py" "$HELPER.d/stager" &&
       as_root install -m 644 "$ROOT"/src/stager/helper/*.py "$HELPER.d/stager/helper" &&
       as_root install -m 644 "$ROOT"/src/stager/helper/firewall/*.py "$HELPER.d/stager/helper/firewall" &&
       as_root install -m 644 "$ROOT"/src/stager/helper/builder/*.py "$HELPER.d/stager/helper/builder" &&
       as_root install -m 644 "$ROOT"/src/stager/helper/data/*.py "$HELPER.d/stager/helper/data" &&
+      as_root install -m 644 "$ROOT"/src/stager/helper/memory/*.py "$HELPER.d/stager/helper/memory" &&
       as_root install -m 755 "$shim" "$HELPER"
   } || status=$?
   rm -f "$shim"

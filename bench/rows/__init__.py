@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from bench.row import Row
 from bench.rows import (
+    activity,
     build,
     changes,
+    cloned_pushes,
     clones,
     crash,
     databases,
@@ -17,6 +19,7 @@ from bench.rows import (
     resync,
     routes,
     services,
+    thousand,
     up,
     webhook,
 )
@@ -29,12 +32,15 @@ ROWS: tuple[Row, ...] = (
     services.ROW,
     databases.ROW,
     clones.ROW,
+    cloned_pushes.ROW,
     webhook.ROW,
     refresh.ROW,
     crash.ROW,
     proxy.ROW,
+    activity.ROW,
     routes.ROW,
     idle.ROW,
+    thousand.ROW,
     resync.ROW,
     leftovers.ROW,
 )
@@ -42,6 +48,5 @@ ROWS: tuple[Row, ...] = (
 NOT_YET = {
     "Waking a preview that sleeps, against unpausing it directly": "previews don't sleep yet",
     "What a sleeping preview costs": "previews don't sleep yet",
-    "A request by HAProxy's fast path": "there is no router for HAProxy yet",
 }
 """What has a budget, or will have one, and no row; each with why."""

@@ -45,20 +45,23 @@ def measure(testbed: Testbed) -> dict[str, Any]:
 async def _measure(testbed: Testbed) -> dict[str, Any]:
     async with contextlib.AsyncExitStack() as stack:
         ports = [free_port() for _ in range(BACKENDS)]
-        stack.enter_context(_nginx(testbed.folder / "backend", _backends(ports)))
+        stack.enter_context(running_nginx(testbed.folder / "backend", applications(ports)))
         until(lambda: all(map(is_open, ports)), "the applications listen")
         parties = {"floor": stack.enter_context(_router(testbed.folder / "nginx", ports))}
-        parties["stager"] = await stack.enter_async_context(_front(testbed.folder / "front", ports))
+        parties["stager"] = await stack.enter_async_context(running_front(testbed.folder / "front", ports))
         packages = await asyncio.to_thread(compiled, testbed.folder / "compiled")
         with patch.dict(os.environ, PYTHONPATH=str(packages)):
-            front = _front(testbed.folder / "compiled-front", ports)
+            front = running_front(testbed.folder / "compiled-front", ports)
             parties["compiled"] = await stack.enter_async_context(front)
         if testbed.options.peers and hub.is_installed():
             parties["peer"] = stack.enter_context(_chp(testbed.folder, ports))
-        return {"routes": ROUTES, "microseconds": await asyncio.to_thread(_rounds, testbed.folder, parties)}
+        return {
+            "routes": ROUTES,
+            "microseconds": await asyncio.to_thread(measured_rounds, testbed.folder, parties),
+        }
 
 
-def _rounds(folder: Path, parties: dict[str, Party]) -> dict[str, list[float]]:
+def measured_rounds(folder: Path, parties: dict[str, Party]) -> dict[str, list[float]]:
     taken: dict[str, list[float]] = {name: [] for name in parties}
     for party in parties.values():
         _asked(folder, party, 1)  # connections are made, code is warm
@@ -87,7 +90,7 @@ def _table(ports: list[int]) -> dict[str, Target]:
 
 
 @contextlib.asynccontextmanager
-async def _front(folder: Path, ports: list[int]) -> AsyncIterator[Party]:
+async def running_front(folder: Path, ports: list[int]) -> AsyncIterator[Party]:
     async with rig(folder) as running:
         await running.serve(_table(ports))
         yield running.port, lambda: cpu_seconds(running.hello.pid), _by_host()
@@ -104,7 +107,7 @@ def compiled(folder: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _nginx(folder: Path, sites: str) -> Iterator[NginxUnderTest]:
+def running_nginx(folder: Path, sites: str) -> Iterator[NginxUnderTest]:
     nginx = NginxUnderTest(folder)
     (nginx.sites / "bench").write_text(sites)
     nginx.start()
@@ -114,7 +117,7 @@ def _nginx(folder: Path, sites: str) -> Iterator[NginxUnderTest]:
         nginx.stop()
 
 
-def _backends(ports: list[int]) -> str:
+def applications(ports: list[int]) -> str:
     """Applications that answer a few bytes and use almost no processor time."""
     listens = "".join(f"    listen 127.0.0.1:{port};\n" for port in ports)
     return f"server {{\n{listens}    access_log off;\n    {_ENDLESS}\n    return 200 hello;\n}}\n"
@@ -123,7 +126,7 @@ def _backends(ports: list[int]) -> str:
 @contextlib.contextmanager
 def _router(folder: Path, ports: list[int]) -> Iterator[Party]:
     """nginx with a vhost for each route, persistent connections on both sides, and the front's headers."""
-    with _nginx(folder, "") as nginx:
+    with running_nginx(folder, "") as nginx:
         (nginx.sites / "bench").write_text(_vhosts(folder, nginx.port, ports))
         nginx.reload()
         until(lambda: answers(nginx, _by_host()[-1][0]), "nginx leads to the applications")

@@ -19,6 +19,8 @@ from stager.forges.github.app_setup.keyring import Keyring, app_in_force
 from stager.forges.github.diagnostics import GithubCheck
 from stager.helper_client import HelperClient
 from stager.ports.diagnostics import Check
+from stager.routers.haproxy.commands import Haproxy
+from stager.routers.haproxy.diagnostics import HaproxyCheck
 from stager.routers.nginx.commands import Nginx
 from stager.routers.nginx.diagnostics import NginxCheck
 from stager.settings.model import Settings
@@ -60,6 +62,9 @@ def checks_for(
     if settings.routing_strategy == "NginxRoutingStrategy" and settings.nginx.target_dir is not None:
         nginx = settings.nginx
         yield NginxCheck(Nginx(state.path / "nginx", nginx.test_command, nginx.reload_command))
+    haproxy = settings.haproxy
+    if settings.routing_strategy == "HaproxyRoutingStrategy" and haproxy.target_path is not None:
+        yield HaproxyCheck(Haproxy(haproxy.test_command, haproxy.reload_command), haproxy.target_path)
     if any(app.repo_owner for app in settings.images.values()) or state.github_app.exists():
         yield _github(settings, state)
 

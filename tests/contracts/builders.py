@@ -22,7 +22,8 @@ from stager.helper_client import HelperClient
 from stager.ports.builder import Builder, BuildOrder, ImageFacts
 from stager.ports.clock import RandomIds
 from stager.testing import FakeBuilder, FakeEngine, Result
-from tests.contracts.engines import IMAGE, PORT, clean_up, instance_labels, spec_of, why_no_docker
+from tests.contracts.engines import IMAGE, PORT, instance_labels, spec_of, why_no_docker
+from tests.docker_socket import remove_labelled
 
 _numbers = itertools.count(1)
 
@@ -178,7 +179,7 @@ async def _with_nothing_left(under_test: _Docker) -> AsyncIterator[_Docker]:
         yield under_test
     finally:
         await under_test.docker.close()
-        clean_up(f"stager.installation={under_test.installation}")
+        remove_labelled(f"stager.installation={under_test.installation}")
         remove_images(under_test.installation)
         remove_images(f"{under_test.installation}-b")
 

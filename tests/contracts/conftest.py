@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.contracts.data import DataUnderTest, FakeDataUnderTest, storage_under_test
+from tests.contracts.data import (
+    POOL_SIZE,
+    DataUnderTest,
+    FakeDataUnderTest,
+    copies_under_test,
+    helper_beside_docker,
+    in_pool,
+)
 from tests.contracts.engines import Engine, FakeEngineUnderTest, docker_under_test
 from tests.contracts.forges import FakeForgeUnderTest, Forge, github
 from tests.contracts.local_forge import local
+from tests.integration.own_pool import OwnPool
 
 
 @pytest.fixture(params=["memory", "github", "github-app", "local"])
@@ -35,6 +45,14 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
         yield docker
 
 
+@pytest.fixture(scope="module")
+def shared_pool() -> Iterator[OwnPool]:
+    """A data pool. Each test is another installation, which has its own volumes and snapshots there."""
+    with helper_beside_docker() as pool, ThreadPoolExecutor(1) as thread:  # this one runs an event loop
+        thread.submit(asyncio.run, pool.call("init", bytes=POOL_SIZE, reserve=False)).result()
+        yield pool
+
+
 @pytest.fixture(
     params=[
         "memory",
@@ -45,6 +63,9 @@ async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
 async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[DataUnderTest]:
     if request.param == "memory":
         yield FakeDataUnderTest()
-        return
-    async with storage_under_test(request.param, tmp_path) as storage:
-        yield storage
+    elif request.param == "copies":
+        async with copies_under_test(tmp_path) as copies:
+            yield copies
+    else:
+        async with in_pool(request.getfixturevalue("shared_pool"), tmp_path) as pool:
+            yield pool

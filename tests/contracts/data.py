@@ -177,9 +177,16 @@ async def pool_under_test(folder: Path) -> AsyncIterator[DockerDataUnderTest]:
     """Docker with a data pool, which a helper of the test's own keeps."""
     with helper_beside_docker() as pool:
         await pool.call("init", bytes=POOL_SIZE, reserve=False)
-        helper = DataHelper(HelperClient(pool.socket), "")
-        async with docker_under_test(RandomIds().new()) as engine:
-            yield DockerDataUnderTest(engine, folder / "snapshots", helper)
+        async with in_pool(pool, folder) as storage:
+            yield storage
+
+
+@asynccontextmanager
+async def in_pool(pool: OwnPool, folder: Path) -> AsyncIterator[DockerDataUnderTest]:
+    """Docker, as an installation of its own, with this pool."""
+    helper = DataHelper(HelperClient(pool.socket), "")
+    async with docker_under_test(RandomIds().new()) as engine:
+        yield DockerDataUnderTest(engine, folder / "snapshots", helper)
 
 
 @asynccontextmanager

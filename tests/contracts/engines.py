@@ -32,6 +32,7 @@ from stager.ports.clock import RandomIds
 from stager.ports.engine import Images, Instances, InstanceSpec, Listener, Power, Prober
 from stager.testing import FakeEngine, Program
 from stager.testing.fakes.program import Inner
+from tests.docker_socket import remove_labelled
 
 IMAGE = "stager-base/static:1"
 PORT = 8080
@@ -302,16 +303,7 @@ async def docker_under_test(installation: str = "") -> AsyncIterator[DockerUnder
     finally:
         await engine.http.close()
         await engine.docker.close()
-        clean_up(f"stager.installation={installation}")
-
-
-def clean_up(label: str) -> None:
-    """Remove every container, network and volume with this label."""
-    listings = {"container": ("ps", "--all"), "network": ("network", "ls"), "volume": ("volume", "ls")}
-    for kind, listing in listings.items():
-        there = _docker(*listing, "--quiet", "--filter", f"label={label}").split()
-        if there:
-            _docker(kind, "rm", *(["--force", "--volumes"] if kind == "container" else []), *there)
+        remove_labelled(f"stager.installation={installation}")
 
 
 @functools.cache

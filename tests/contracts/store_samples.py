@@ -65,6 +65,7 @@ def environment(number: int = 1, *, present: bool = True, **changed: Any) -> Env
         approved_sha="c0ffee",
         volume_epoch=2,
         has_cloned_data=True,
+        asleep_runs=frozenset({"i1@t1", "i2@t1"}),
     )
     return replace(whole, **changed)
 

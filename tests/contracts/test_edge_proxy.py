@@ -1,10 +1,10 @@
-"""What everything that stands before the data plane promises. Each test runs against nginx's files and
-against the outpost in memory."""
+"""What everything that stands before the data plane promises. Each test runs against nginx's files,
+HAProxy's file, and the edge proxy in memory."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +13,7 @@ import pytest
 from stager.domain.errors import StagerError
 from stager.domain.route import Endpoint, Page, RouteTable
 from stager.ports.router import EdgeProxy
+from stager.routers.haproxy import Haproxy, HaproxyRouter, Site, Target, shipped_template
 from stager.routers.nginx import Nginx, NginxRouter, load_template
 from stager.testing import FakeEdgeProxy
 
@@ -82,9 +83,45 @@ class NginxRig:
         self._no.touch()
 
 
-@pytest.fixture(params=["memory", "nginx"])
+class HaproxyRig:
+    def __init__(self, folder: Path) -> None:
+        self._target, self._refused, self._no = folder / "haproxy.cfg", folder / "refused", folder / "no"
+        self._refused.touch()
+        # It refuses files with certain words, and reloads unless a test makes it fail; HAProxy itself is
+        # tested elsewhere.
+        test = f"! grep --word-regexp --file={self._refused} $0"
+        self.edge_proxy: EdgeProxy = HaproxyRouter(
+            template=shipped_template(),
+            site=Site("*:80", "127.0.0.1:8000"),
+            target=Target(self._target, folder / "scratch", "test-me"),
+            haproxy=Haproxy(["sh", "-c", test], ["sh", "-c", f"test ! -e {self._no}"]),
+        )
+
+    def upstreams(self) -> Mapping[str, int]:
+        found = re.findall(
+            r"^backend stager:(\S+) from stager\n(?: +(?!server).*\n)* +server preview 127\.0\.0\.1:(\d+)$",
+            self._target.read_text(),
+            re.MULTILINE,
+        )
+        return {host: int(port) for host, port in found}
+
+    def refuse(self, host: str) -> None:
+        self._refused.write_text(f"{host}\n")
+
+    def fail(self) -> None:
+        self._no.touch()
+
+
+RIGS: dict[str, Callable[[Path], Rig]] = {
+    "memory": lambda _: FakeRig(),
+    "nginx": NginxRig,
+    "haproxy": HaproxyRig,
+}
+
+
+@pytest.fixture(params=RIGS)
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Rig:
-    return FakeRig() if request.param == "memory" else NginxRig(tmp_path)
+    return RIGS[request.param](tmp_path)
 
 
 def table(**ports: int) -> RouteTable:

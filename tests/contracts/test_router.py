@@ -14,7 +14,8 @@ import pytest
 
 from stager.domain.errors import Retry
 from stager.domain.identity.access_policy import AccessPolicy, Guard
-from stager.domain.route import Endpoint, Health, Page, RouteTable
+from stager.domain.route import Endpoint, Health, Page, PageState, RouteTable
+from stager.domain.traffic import FrontEvent, FrontEventKind
 from stager.front.process.client import FrontClient
 from stager.ports.router import Router
 from stager.testing import FakeRouter
@@ -38,6 +39,9 @@ GUARDED = AccessPolicy(
     index=True,
 )
 NOBODY = Endpoint("127.0.0.1", 9)
+ASLEEP = Page("asleep", "größer", "shop")
+CONNECTED = FrontEvent(FrontEventKind.CONNECTED)
+WAKE = FrontEvent(FrontEventKind.WAKE, HOST)
 
 
 class Plane(Protocol):
@@ -261,16 +265,106 @@ class TestDrain:
             assert await plane.router.drain(plane.endpoint, 10) == 0
 
 
+async def visited(plane: Plane, host: str = HOST) -> None:
+    """Send a request and wait for its response."""
+    async with plane.visit(host) as visitor:
+        await visitor.leave()
+
+
+class TestPark:
+    async def parked(self, plane: Plane, idle: float = 0.0, host: str = HOST) -> bool:
+        before = await plane.router.current()
+        return await plane.router.park(before, before.upsert(host, ASLEEP), {host}, idle)
+
+    async def test_a_host_that_is_not_in_use(self, plane: Plane) -> None:
+        before = table(plane).with_policies({HOST: GUARDED})
+        await plane.router.apply(before)
+        after = before.upsert(HOST, ASLEEP, GUARDED)
+
+        assert await plane.router.park(before, after, {HOST}, 0)
+        assert await plane.router.current() == after
+        assert after.policies == {HOST: GUARDED}
+
+    async def test_again_is_the_same(self, plane: Plane) -> None:
+        """The reply to the first may have been lost."""
+        await plane.router.apply(table(plane))
+        after = table(plane).upsert(HOST, ASLEEP)
+        for _ in range(2):
+            assert await plane.router.park(table(plane), after, {HOST}, 0)
+        assert await plane.router.current() == after
+
+    async def test_not_while_a_request_is_open(self, plane: Plane) -> None:
+        await plane.router.apply(table(plane))
+        async with plane.visit(HOST) as visitor:
+            assert not await self.parked(plane)
+            assert await plane.router.current() == table(plane)
+            await visitor.leave()
+        async with asyncio.timeout(5):
+            while not await self.parked(plane):
+                await asyncio.sleep(0.01)
+
+    async def test_not_while_one_of_its_hosts_is_in_use(self, plane: Plane) -> None:
+        both = table(plane).upsert(OTHER, NOBODY)
+        await plane.router.apply(both)
+        asleep = both.upsert(HOST, ASLEEP).upsert(OTHER, ASLEEP)
+        async with plane.visit(HOST):
+            assert not await plane.router.park(both, asleep, {HOST, OTHER}, 0)
+            assert await plane.router.current() == both
+
+    async def test_not_within_the_idle_time(self, plane: Plane) -> None:
+        await plane.router.apply(table(plane))
+        assert not await self.parked(plane, idle=600)  # the data plane has only just started
+        await visited(plane)
+        assert not await self.parked(plane, idle=600)
+        assert await self.parked(plane)
+
+    async def test_not_without_an_endpoint(self, plane: Plane) -> None:
+        await plane.router.apply(table(plane))
+        assert not await self.parked(plane, host=OTHER)
+        assert not await self.parked(plane, host=f"unknown.{DOMAIN}")
+
+
+class TestActivity:
+    async def test_nobody_was_there(self, plane: Plane) -> None:
+        await plane.router.apply(table(plane))
+        activity = await plane.router.activity()
+        assert activity.idle == {}
+        assert activity.idle_of([HOST, OTHER]) == activity.uptime
+
+    async def test_a_visit_counts_while_it_is_open_and_afterwards(self, plane: Plane) -> None:
+        await plane.router.apply(table(plane))
+        async with plane.visit(HOST) as visitor:
+            async with asyncio.timeout(5):
+                while (await plane.router.activity()).uptime < 1.5:
+                    await asyncio.sleep(0.05)
+            assert (await plane.router.activity()).idle == {HOST: 0}
+            await visitor.leave()
+        assert (await plane.router.activity()).idle_of([HOST]) < 5
+
+    async def test_pages_do_not_count(self, plane: Plane) -> None:
+        await plane.router.apply(table(plane))
+        async with plane.visit(OTHER), plane.visit(f"unknown.{DOMAIN}"):
+            assert (await plane.router.activity()).idle == {}
+
+    async def test_a_host_that_is_gone_is_forgotten(self, plane: Plane) -> None:
+        await plane.router.apply(table(plane))
+        await visited(plane)
+        await plane.router.update(table(plane), table(plane).delete(HOST))
+        assert (await plane.router.activity()).idle == {}
+
+
 @asynccontextmanager
-async def heard(router: Router) -> AsyncIterator[asyncio.Queue[str]]:
-    """The router's events during the block."""
-    events: asyncio.Queue[str] = asyncio.Queue()
+async def heard(router: Router) -> AsyncIterator[asyncio.Queue[FrontEvent]]:
+    """The router's events during the block, after the first one."""
+    events: asyncio.Queue[FrontEvent] = asyncio.Queue()
 
     async def listen() -> None:
-        async for event in router.unreachable():
+        async for event in router.events():
             events.put_nowait(event)
 
     listening = asyncio.create_task(listen())
+    assert await asyncio.wait_for(events.get(), 5) == CONNECTED
+    await asyncio.sleep(0.05)  # the front sends events once it has been asked to
     yield events
     listening.cancel()
     await asyncio.gather(listening, return_exceptions=True)
@@ -279,18 +373,43 @@ async def heard(router: Router) -> AsyncIterator[asyncio.Queue[str]]:
 class TestEvents:
     async def test_a_host_whose_endpoint_refuses(self, plane: Plane) -> None:
         await plane.router.apply(table(plane).upsert(HOST, NOBODY))
-        async with heard(plane.router) as events:
-            assert await asyncio.wait_for(events.get(), 5) == ""
-            await asyncio.sleep(0.05)  # the front begins to tell once it has been asked to
-            async with plane.visit(HOST):
-                assert await asyncio.wait_for(events.get(), 5) == HOST
+        async with heard(plane.router) as events, plane.visit(HOST):
+            refused = FrontEvent(FrontEventKind.UNREACHABLE, HOST)
+            assert await asyncio.wait_for(events.get(), 5) == refused
 
     async def test_that_it_came_back(self, plane: Plane) -> None:
         async with heard(plane.router) as events:
-            assert await asyncio.wait_for(events.get(), 5) == ""
             await plane.restart()
 
-            assert await asyncio.wait_for(events.get(), 10) == ""
+            assert await asyncio.wait_for(events.get(), 10) == CONNECTED
+
+
+class TestHold:
+    @pytest.mark.parametrize("state", ["asleep", "waking"])
+    async def test_a_request_to_a_sleeping_host_wakes_it_and_is_served(
+        self, plane: Plane, state: PageState
+    ) -> None:
+        asleep = table(plane).upsert(HOST, Page(state))
+        await plane.router.apply(asleep)
+        async with heard(plane.router) as events:
+            visiting = asyncio.create_task(visited(plane))
+            for _ in range(2):  # again each second, in case one was lost
+                assert await asyncio.wait_for(events.get(), 5) == WAKE
+            assert (await plane.router.activity()).idle == {HOST: 0}
+            assert not visiting.done()
+            await plane.router.update(asleep, table(plane))
+            await asyncio.wait_for(visiting, 5)
+
+    async def test_requests_that_wait_announce_themselves_to_who_connects_later(self, plane: Plane) -> None:
+        asleep = table(plane).upsert(HOST, ASLEEP)
+        await plane.router.apply(asleep)
+        visiting = asyncio.create_task(visited(plane))
+        await asyncio.sleep(0.1)
+        async with heard(plane.router) as events:
+            assert await asyncio.wait_for(events.get(), 5) == WAKE
+            await plane.router.update(asleep, asleep.upsert(HOST, PAGE))
+            visiting.cancel()
+            await asyncio.gather(visiting, return_exceptions=True)
 
 
 class TestAway:
@@ -300,6 +419,8 @@ class TestAway:
             away.current(),
             away.apply(empty),
             away.update(empty, empty.upsert(HOST, PAGE)),
+            away.park(empty, empty.upsert(HOST, ASLEEP), {HOST}, 0),
+            away.activity(),
             away.drain(NOBODY, 1),
         ):
             with pytest.raises(Retry) as caught:

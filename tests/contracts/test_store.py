@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stager.domain.deployment import Deployment
-from stager.domain.environment import Desired, Environment, EnvironmentKey, RunState
+from stager.domain.environment import Depth, Desired, Environment, EnvironmentKey, RunState
 from stager.domain.snapshot import Snapshot, SnapshotState
 from stager.domain.source import Change, Repository
 from stager.ports.store import (
@@ -65,7 +65,15 @@ async def save(store: Store, *things: Environment | Deployment | Change) -> None
 
 
 class TestEnvironments:
-    @pytest.mark.parametrize("saved", [environment(), bare_environment()], ids=["full", "bare"])
+    @pytest.mark.parametrize(
+        "saved",
+        [
+            environment(),
+            bare_environment(),
+            bare_environment(desired=Desired(RunState.RUNNING, 1).asleep(Depth.STOPPED, 1.5)),
+        ],
+        ids=["full", "bare", "asleep"],
+    )
     async def test_comes_back_as_it_was_saved(self, store: Store, saved: Environment) -> None:
         await save(store, saved)
 

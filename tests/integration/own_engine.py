@@ -21,7 +21,8 @@ from pathlib import Path
 
 from tests.integration.stager import until
 
-START_ALONE = ["setpriv", "--pdeathsig", "TERM", "unshare", "--mount", "--propagation", "private"]
+WITH_TEST = ["setpriv", "--pdeathsig", "TERM"]
+START_ALONE = [*WITH_TEST, "unshare", "--mount", "--propagation", "private"]
 """It ends with the test, and so do its mounts, also when it is killed."""
 START = 60.0
 """Seconds until it must answer."""
@@ -38,9 +39,20 @@ class OwnEngine:
 
     Args:
         log: where it writes.
+        namespace: a process in whose mount namespace it runs; by default, the namespace is its own, and ends
+            with it.
     """
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, namespace: int | None = None) -> None:
+        self._alone = (
+            START_ALONE
+            if namespace is None
+            else [
+                *WITH_TEST,
+                "nsenter",
+                f"--mount=/proc/{namespace}/ns/mnt",
+            ]
+        )
         # Short: a path to a socket has at most 107 bytes.
         self._folder = Path(tempfile.mkdtemp(prefix="stager-test-"))
         self._log = log
@@ -69,7 +81,7 @@ class OwnEngine:
         alone = ["--iptables=false", "--ip6tables=false", "--ip-masq=false", "--ip-forward=false"]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*START_ALONE, "dockerd", *folders, *places, *alone],
+                [*self._alone, "dockerd", *folders, *places, *alone],
                 stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
         try:
@@ -134,14 +146,18 @@ class OwnEngine:
 
 
 @contextlib.contextmanager
-def own_engine(log: Path) -> Iterator[OwnEngine]:
-    """An engine for as long as the block lasts. Raises NoEngineError, with why."""
+def own_engine(log: Path, namespace: int | None = None) -> Iterator[OwnEngine]:
+    """An engine for as long as the block lasts. Raises NoEngineError, with why.
+
+    Args:
+        namespace: see `OwnEngine`.
+    """
     if sys.platform != "linux" or os.geteuid() != 0:
         raise NoEngineError("only root on Linux may start one")
     missing = [tool for tool in ("dockerd", "ip", "setpriv", "unshare") if shutil.which(tool) is None]
     if missing:
         raise NoEngineError(f"no {', '.join(missing)} here")
-    engine = OwnEngine(log)
+    engine = OwnEngine(log, namespace)
     try:
         engine.make_bridge()
         engine.start()

@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["stager.cli.main", "stager.assembly.server", __name__])
+_PROGRAM = ["stager.cli.main", "stager.assembly.server", "stager.assembly.web_server", "alembic.command"]
+_CONTEXT.set_forkserver_preload([*_PROGRAM, __name__])
 
 
 class _Forked:

@@ -21,6 +21,7 @@ from typing import Any, Protocol, TypeVar
 import httpx
 import yaml
 
+from tests.docker_socket import listed, remove, remove_labelled
 from tests.integration.serving import Serving
 
 USER, PASSWORD = "testuser", "test:password"
@@ -272,18 +273,14 @@ class StagerUnderTest:
 
     def containers(self, *filters: str) -> list[str]:
         """The ids of this installation's containers, in whatever state."""
-        wanted = [f"--filter={f}" for f in (f"label=stager.installation={self.installation}", *filters)]
-        return docker("ps", "--all", "--quiet", "--no-trunc", *wanted).split()
+        return listed("container", f"label=stager.installation={self.installation}", *filters)
 
     def networks(self) -> list[str]:
-        return docker(
-            "network", "ls", "-q", f"--filter=label=stager.installation={self.installation}"
-        ).split()
+        return listed("network", f"label=stager.installation={self.installation}")
 
     def volumes(self) -> list[str]:
         """The names of the volumes of its previews."""
-        label = f"--filter=label=stager.installation={self.installation}"
-        return docker("volume", "ls", "--quiet", label).split()
+        return listed("volume", f"label=stager.installation={self.installation}")
 
     def inspect(self, container: str) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(docker("inspect", container))[0]
@@ -329,15 +326,9 @@ class StagerUnderTest:
             self.process.kill()
         if front := self.front_pid:
             os.kill(front, signal.SIGKILL)
-        if containers := self.containers():
-            docker("rm", "--force", "--volumes", *containers)
-        if networks := self.networks():
-            docker("network", "rm", *networks)
-        if volumes := self.volumes():
-            docker("volume", "rm", "--force", *volumes)
-        label = f"--filter=label=stager.installation={self.installation}"
-        if images := set(docker("image", "ls", "--quiet", label).split()):
-            docker("image", "rm", "--force", *images)
+        label = f"stager.installation={self.installation}"
+        remove_labelled(label)
+        remove("image", *listed("image", f"label={label}"))
 
 
 def basic(user: str, password: str) -> str:

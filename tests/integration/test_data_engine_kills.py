@@ -1,12 +1,13 @@
-"""Docker is killed in the middle of a snapshot, a clone and a workbench's script."""
+"""Docker is killed in the middle of a snapshot, a clone and a workbench's script, without and with a data
+pool."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import suppress
-from dataclasses import replace
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,14 +24,18 @@ from stager.engines.docker import (
     NetworkPool,
     connect,
 )
+from stager.engines.docker.data import DataHelper
 from stager.engines.docker.data.archives import Archives
+from stager.engines.docker.data.pool import Pool
 from stager.engines.docker.data.volumes import Volumes
+from stager.helper_client import HelperClient
 from stager.ports.clock import RandomIds
 from stager.ports.data import VolumeKey
 from stager.ports.engine import Clone, InstanceSpec
 from tests.contracts.engines import POOL, instance_labels, spec_of, with_settings
 from tests.integration.images import APPLICATION
-from tests.integration.own_engine import OwnEngine
+from tests.integration.own_engine import NoEngineError, OwnEngine, own_engine
+from tests.integration.own_pool import OwnPool, own_pool
 from tests.integration.stager import docker
 
 pytestmark = pytest.mark.docker
@@ -43,12 +48,16 @@ CHECK = "cd /data && sha256sum -c sum"
 
 
 class Storage:
-    """Docker, with snapshots in a folder."""
+    """Docker, with snapshots in a folder.
 
-    def __init__(self, engine: OwnEngine, folder: Path) -> None:
+    Args:
+        helper: keeps a pool; by default there is none.
+    """
+
+    def __init__(self, engine: OwnEngine, folder: Path, helper: DataHelper | None = None) -> None:
         self.installation = f"test-{RandomIds().new()}"
         self.docker = connect(engine.url)
-        self.data = DockerData(self.docker, self.installation, folder)
+        self.data = DockerData(self.docker, self.installation, folder, helper)
         volumes = self.data.volumes
         networks = NetworkPool(self.docker, self.installation, POOL, 28)
         self.instances = DockerInstances(self.docker, self.installation, networks, volumes=volumes)
@@ -197,3 +206,112 @@ async def test_a_workbench_leaves_nothing(engine: OwnEngine, storage: Storage) -
     assert storage.left() == set()
     created = await storage.instances.create(await storage.spec("e2", "s1"))
     await storage.run(await storage.instances.start(created.id), CHECK)
+
+
+@dataclass(frozen=True, slots=True)
+class Pooled:
+    """Docker with a data pool, both in a mount namespace that outlives them."""
+
+    engine: OwnEngine
+    pool: OwnPool
+    storage: Storage
+
+    async def kept(self) -> tuple[set[str], set[str]]:
+        """The names of the volumes and of the snapshots in the pool, and whatever else is there."""
+        listed = await self.pool.call("list", installation=self.storage.installation)
+        return {each["volume"] for each in listed["volumes"]}, {
+            each["snapshot"] for each in listed["snapshots"]
+        }
+
+    def incomplete(self) -> list[str]:
+        """What a call that was cut off left in the pool."""
+        names = (path.name for path in self.pool.path(self.pool.pool).rglob("*"))
+        return [name for name in names if name.startswith((".new-", ".gone-", ".links-"))]
+
+    def volumes(self) -> set[str]:
+        """The names of Docker's volumes."""
+        ours = f"label=stager.installation={self.storage.installation}"
+        return set(docker("volume", "ls", "--filter", ours, "--format", "{{.Name}}").split())
+
+
+@pytest.fixture
+async def pooled(tmp_path: Path, app_image: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pooled]:
+    with ExitStack() as stack:
+        pool = stack.enter_context(own_pool())
+        try:
+            engine = stack.enter_context(own_engine(tmp_path / "dockerd.log", pool.process))
+        except NoEngineError as why:
+            pytest.skip(f"no Docker engine of the tests' own: {why}")
+        engine.load(app_image)
+        monkeypatch.setenv("DOCKER_HOST", engine.url)
+        await pool.call("init", bytes=2 << 30, reserve=False)
+        storage = Storage(engine, tmp_path / "snapshots", DataHelper(HelperClient(pool.socket), ""))
+        yield Pooled(engine, pool, storage)
+        await storage.docker.close()
+
+
+def kill_around(
+    engine: OwnEngine, patch: pytest.MonkeyPatch, owner: type[Pool], name: str, *, after: bool
+) -> None:
+    """Kill Docker before or after a call of the helper."""
+    call = getattr(owner, name)
+
+    async def cut(self: Pool, *arguments: object) -> object:
+        if not after:
+            engine.kill9()
+        answer = await call(self, *arguments)
+        if after:
+            engine.kill9()
+        return answer
+
+    patch.setattr(owner, name, cut)
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("call", ["save", "create", "clone", "remove_volume", "remove"])
+async def test_docker_killed_at_each_step_with_a_pool(
+    pooled: Pooled, monkeypatch: pytest.MonkeyPatch, call: str, after: bool
+) -> None:
+    engine, storage = pooled.engine, pooled.storage
+    base = await stopped(storage)
+    if call != "save":
+        await storage.data.save("s1", {"data": BASE})
+    other, clone = await storage.spec("e2"), await storage.spec("e2", "s1")
+    if call == "remove_volume":
+        await storage.instances.remove((await storage.instances.create(clone)).id)
+
+    with monkeypatch.context() as patch:
+        kill_around(engine, patch, Pool, call, after=after)
+        with suppress(StagerError):
+            match call:
+                case "save":
+                    await storage.data.save("s1", {"data": BASE})
+                case "create":
+                    await storage.instances.create(other)
+                case "clone":
+                    await storage.instances.create(clone)
+                case "remove_volume":
+                    await storage.instances.sweep({"e1": [0]})
+                case "remove":
+                    await storage.data.remove("s1")
+    engine.resume()
+
+    # What was there is whole, and what was asked for is done when it is asked for again.
+    await storage.data.sweep()
+    assert pooled.incomplete() == []
+    _, snapshots = await pooled.kept()
+    assert snapshots <= {"s1"}
+    await storage.run(await storage.instances.start(base.id), CHECK)
+    assert await storage.instances.stop(base.id) == 0
+    if not snapshots:
+        await storage.data.save("s1", {"data": BASE})
+    created = await storage.instances.create(clone)
+    await storage.run(await storage.instances.start(created.id), CHECK)
+
+    await storage.instances.remove(created.id)
+    await storage.instances.remove(base.id)
+    await storage.data.remove("s1")
+    await storage.instances.sweep({})
+    assert pooled.volumes() == set()
+    assert await pooled.kept() == (set(), set())
+    assert pooled.incomplete() == []

@@ -20,6 +20,7 @@ import pytest
 
 from stager.domain.errors import Fault, Retry
 from stager.domain.route import Endpoint, Page, RouteTable, Target
+from stager.domain.traffic import FrontEvent, FrontEventKind
 from stager.front.http.limits import Limits
 from stager.front.process.client import FrontClient
 from stager.front.process.launcher import FrontLauncher, FrontOptions
@@ -408,7 +409,7 @@ class TestControl:
         assert caught.value.reason == "front-away"
 
     async def test_events_report_when_it_appears_and_disappears(self, front: Rig) -> None:
-        events = front.client.events()
+        events = front.client.messages()
         assert (await anext(events))["event"] == "connected"
         keeping = asyncio.create_task(front.launcher.keep())
         await asyncio.sleep(0.1)
@@ -492,19 +493,20 @@ class TestLimits:
             assert (await asyncio.wait_for(read_response(reader), 2)).status == 200
 
     async def test_that_it_is_unresponsive_is_reported_at_once_and_that_it_is_over(self, strict: Rig) -> None:
-        changed: asyncio.Queue[str] = asyncio.Queue()
+        changed: asyncio.Queue[FrontEvent] = asyncio.Queue()
+        health = FrontEvent(FrontEventKind.HEALTH, HOST)
 
         async def listen() -> None:
-            async for host in strict.client.unreachable():
-                changed.put_nowait(host)
+            async for event in strict.client.events():
+                changed.put_nowait(event)
 
         listening = asyncio.create_task(listen())
-        assert await asyncio.wait_for(changed.get(), 5) == ""
+        assert (await asyncio.wait_for(changed.get(), 5)).kind is FrontEventKind.CONNECTED
         await asyncio.gather(*(strict.ask("/silence") for _ in range(3)))
-        assert await asyncio.wait_for(changed.get(), 5) == HOST
+        assert await asyncio.wait_for(changed.get(), 5) == health
         assert (await strict.client.health()).unresponsive == {HOST}
         await strict.ask("/")
-        assert await asyncio.wait_for(changed.get(), 5) == HOST
+        assert await asyncio.wait_for(changed.get(), 5) == health
         assert (await strict.client.health()).unresponsive == set()
         listening.cancel()
 

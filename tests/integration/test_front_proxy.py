@@ -358,7 +358,7 @@ class TestPages:
 
     async def test_the_app_doesnt_answer(self, front: Rig) -> None:
         await front.serve({HOST: Endpoint("127.0.0.1", free_port())})
-        events = front.client.events()
+        events = front.client.messages()
         assert (await anext(events))["event"] == "connected"
         changed = asyncio.ensure_future(anext(events))
         await asyncio.sleep(0.1)

@@ -241,7 +241,8 @@ class BaseMachine(RuleBasedStateMachine):
     # What runs.
 
     def _running(self) -> list[Instance]:
-        return [i for i in self.engine.there() if i.state is InstanceState.RUNNING]
+        alive = (InstanceState.RUNNING, InstanceState.PAUSED)
+        return [i for i in self.engine.there() if i.state in alive]
 
     def _to_stop(self) -> list[Instance]:
         return [i for i in self._running() if self.stops[i.deployment] < STOPS_ALLOWED]

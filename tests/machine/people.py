@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
-from stager.domain.environment import Environment, SuspensionReason
+from stager.domain.environment import Depth, Environment, SuspensionReason
 from stager.domain.errors import Refused
 from stager.domain.identity.actor import Actor
 from stager.domain.pull_requests.comment_command import Verb, parse_command
 from stager.domain.pull_requests.events import ChangeEvent, CommentAdded
+from stager.domain.route import Target
 from stager.domain.source import Trust
 from stager.testing import FaultMode
 from tests.machine.base import OURS, STRANGERS
@@ -102,6 +104,33 @@ class People(Pulls):
         self, change: ChangeEvent, verb: Verb, author: str = OURS, sent: Sent = Sent.YES
     ) -> CommentAdded:
         return self._said(change, f"/stager {verb}", author, sent)
+
+    @rule(which=st.integers(0, 9), depth=st.sampled_from(Depth))
+    @precondition(lambda self: self._alive)
+    def sleep(self, which: int, depth: Depth) -> None:
+        """An idle preview falls asleep, or stays awake because it isn't at rest."""
+        environments = self._peek(lambda tx: tx.environments(present=True))
+        if environments:
+            chosen = environments[which % len(environments)]
+            with suppress(Refused):
+                self._answered(self.harness.running.control_plane.environments.power.sleep(chosen.id, depth))
+
+    @rule(which=st.integers(0, 9), seconds=st.sampled_from([0.0, 0.2, 5.0]))
+    def visit(self, which: int, seconds: float) -> None:
+        """A visitor, who waits for so long. Nobody is answered by another preview."""
+        environments = self._peek(lambda tx: tx.environments(present=True))
+        if environments:
+            self.do(self._visit(environments[which % len(environments)], seconds))
+
+    async def _visit(self, environment: Environment, seconds: float) -> Target | None:
+        """Where the visitor's request leads to; None if it still waits in the end."""
+        try:
+            async with asyncio.timeout(seconds), self.harness.router.visit(environment.host) as visit:
+                answered_by = [i for i in self.engine.there() if i.endpoint and i.endpoint == visit.target]
+                assert all(i.environment == environment.id for i in answered_by)
+                return visit.target
+        except TimeoutError:
+            return None
 
     def _said(self, change: ChangeEvent, text: str, author: str, sent: Sent) -> CommentAdded:
         event = self.harness.forge.say(change, text, author)

@@ -104,8 +104,21 @@ class Rest(People, Faults):
         self.nothing_breaks()
         self.no_code_runs_that_may_not()
         self.nothing_goes_that_was_never_closed()
+        self.do(self._wakes())
         self.do(self._is_at_rest())
         self._settle()
+
+    async def _wakes(self) -> None:
+        """What sleeps is paused or stopped, and a visit wakes it."""
+        for environment in await self.harness.environments(present=True):
+            if not environment.desired.is_asleep:
+                continue
+            there = self.engine.there(environment.id)
+            assert {i.state for i in there} <= {InstanceState.PAUSED, InstanceState.STOPPED}, there
+            target = await self._visit(environment, QUIET)
+            is_removed = not any(i.generation == environment.serving for i in there)
+            assert is_removed or isinstance(target, Endpoint), (environment, target)
+        await self.harness.rest(RESYNCED)
 
     async def _is_at_rest(self) -> None:
         harness = self.harness

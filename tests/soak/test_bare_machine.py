@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 
@@ -307,6 +308,46 @@ def test_nginx_before_it_as_documented(machine: BareMachine) -> None:
     machine.run(page_sample("nginx-and-https.md", "sudo chgrp stager /etc/nginx/sites-enabled"), user="ann")
     machine.run("runuser -u stager -- sh -c 'touch /etc/nginx/sites-enabled/.x && sudo -n nginx -t'")
     machine.run("systemctl disable --now nginx")
+
+
+def test_haproxy_before_it_as_documented(machine: BareMachine) -> None:
+    """One backend for all, then with a certificate; then a backend for each preview."""
+    machine.run("DEBIAN_FRONTEND=noninteractive apt-get -q install --yes haproxy >/dev/null")
+    one, each = [s.text for s in samples("yaml") if s.page.name == "haproxy.md"]
+    machine.write(CONFIG, yaml.safe_dump(yaml.safe_load(local_forge()) | yaml.safe_load(one)))
+    machine.run("systemctl restart stager; sleep 5")
+    machine.run(
+        page_sample("haproxy.md", "sudo stager haproxy config --config /etc/stager/config.yml | "), user="ann"
+    )
+    served(machine)
+
+    files = f"-keyout {CERTIFICATE}/privkey.pem -out {CERTIFICATE}/fullchain.pem"
+    certificate = f"req -x509 -newkey rsa:2048 -nodes -subj /CN=x -days 2 {files}"
+    machine.run(f"mkdir -p {CERTIFICATE}; openssl {certificate} 2>&1")
+    machine.run(page_sample("haproxy.md", "sudo sh -c 'umask 077"), user="ann")
+    ask = f"curl -sk --http2 --retry 5 --retry-connrefused --connect-to ::127.0.0.1:443 https://{SERVED}/"
+    assert PROJECTS["static"][1] in machine.run(ask)
+
+    machine.run(page_sample("haproxy.md", "sudo install -d -o root -g stager"), user="ann")
+    machine.run(
+        "mkdir -p /etc/systemd/system/stager.service.d; printf '%s' "
+        + shlex.quote(_drop_in("ReadWritePaths=/etc/haproxy/stager"))
+        + " >/etc/systemd/system/stager.service.d/haproxy.conf; systemctl daemon-reload"
+    )
+    machine.write(CONFIG, yaml.safe_dump(yaml.safe_load(local_forge()) | yaml.safe_load(each)))
+    machine.run("systemctl restart haproxy; systemctl restart stager; sleep 10")
+    assert f"backend stager:{SERVED}" in machine.run("cat /etc/haproxy/stager/haproxy.cfg")
+    served(machine)
+    machine.run(
+        "systemctl disable --now haproxy; rm -r /etc/systemd/system/stager.service.d; systemctl daemon-reload"
+    )
+
+
+def _drop_in(paths: str) -> str:
+    """The drop-in of the page on nginx, with other paths."""
+    [sample] = [s.text for s in samples("systemd") if s.page.name == "nginx-and-https.md"]
+    lines = [line for line in sample.splitlines() if not line.startswith("ReadWritePaths=")]
+    return "\n".join([*lines, paths, ""])
 
 
 def test_uninstall_as_documented(machine: BareMachine) -> None:

@@ -17,5 +17,5 @@ def front_options(settings: Settings) -> FrontOptions:
         tls_key=str(tls.key) if tls else "",
         trusted_proxies=tuple(str(network) for network in settings.trusted_proxies),
         access_log=settings.access_log,
-        limits=Limits(response_seconds=settings.response_timeout),
+        limits=Limits(response_seconds=settings.response_timeout, wake_seconds=settings.wake_timeout),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import aiodocker
 
@@ -12,6 +13,8 @@ from stager.engines.docker.client import engine_errors
 from stager.ports.router import EdgeProxy
 from stager.ports.store import Store
 from stager.settings.model import Settings
+from stager.settings.sections.serving import Haproxy as HaproxySettings
+from stager.settings.sections.serving import Nginx as NginxSettings
 from stager.state import StateDirectory
 
 
@@ -37,20 +40,44 @@ async def edge_proxy_of(settings: Settings, state: StateDirectory) -> EdgeProxy 
     """The proxy in front of the front; None if there is none.
 
     Raises:
-        Fault: the template of vhost files is invalid.
+        Fault: the template of its configuration is invalid.
     """
-    nginx = settings.nginx
-    if settings.routing_strategy != "NginxRoutingStrategy" or nginx.target_dir is None:
-        return None
-    from stager.routers.nginx import Nginx, NginxRouter, load_template  # noqa: PLC0415 (with Jinja, slow)
+    match settings.routing_strategy:
+        case "NginxRoutingStrategy" if settings.nginx.target_dir is not None:
+            return await _nginx(settings.nginx, settings.nginx.target_dir, state)
+        case "HaproxyRoutingStrategy" if settings.haproxy.target_path is not None:
+            front = str(settings.listen.local)
+            return await _haproxy(settings.haproxy, settings.haproxy.target_path, front, state)
+        case _:
+            return None
+
+
+# Imported late: with Jinja, slow.
+
+
+async def _nginx(nginx: NginxSettings, folder: Path, state: StateDirectory) -> EdgeProxy:
+    from stager.routers.nginx import Nginx, NginxRouter, load_template  # noqa: PLC0415
 
     scratch = state.path / "nginx"
     router = NginxRouter(
         template=load_template(nginx.template_path),
-        folder=nginx.target_dir,
+        folder=folder,
         scratch=scratch,
         installation=state.installation,
         nginx=Nginx(scratch, nginx.test_command, nginx.reload_command),
+    )
+    await router.check()
+    return router
+
+
+async def _haproxy(haproxy: HaproxySettings, path: Path, front: str, state: StateDirectory) -> EdgeProxy:
+    from stager.routers.haproxy import Haproxy, HaproxyRouter, Site, Target, load_template  # noqa: PLC0415
+
+    router = HaproxyRouter(
+        template=load_template(haproxy.template_path),
+        site=Site(haproxy.bind, front),
+        target=Target(path, state.path / "haproxy", state.installation),
+        haproxy=Haproxy(haproxy.test_command, haproxy.reload_command),
     )
     await router.check()
     return router

@@ -65,6 +65,8 @@ COMMANDS = (
     _client(PREVIEWS, "share", "share", "Print a link to a private preview."),
     _client(PREVIEWS, "redeploy", "launch", "Redeploy a preview with its last parameters."),
     _client(PREVIEWS, "rollback", "launch", "Launch an earlier revision of a preview again."),
+    _client(PREVIEWS, "sleep", "power", "Put a preview to sleep until the next visit."),
+    _client(PREVIEWS, "wake", "power", "Wake a preview, and wait until it serves."),
     _client(PREVIEWS, "reset", "launch", "Replace a preview's data by the current snapshot."),
     _client(
         PREVIEWS,
@@ -107,6 +109,7 @@ COMMANDS = (
     _server("config", "config", "Check, show and describe the configuration."),
     _server("plugins", "plugins", "List handlers and strategies."),
     _server("nginx", "nginx", "Generate the nginx configuration."),
+    _server("haproxy", "haproxy", "Generate the HAProxy configuration."),
     _server("forge", "local_forge", "Manage Git repositories on this machine."),
     _server("build-log", "build_log", "Show a build log from the server's files."),
     _server("hash-password", "hash_password", "Hash a password for the configuration."),

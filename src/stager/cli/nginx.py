@@ -52,12 +52,9 @@ def config(
     """
     if bool(certificate) != bool(key):
         _fail("Pass both --certificate and --key, or neither.")
-    try:
-        settings = load(find(config, os.environ, Path.cwd()), environ=os.environ).settings
-    except ConfigurationError as error:
-        _fail(str(error))
+    settings = settings_from(config)
     text = server_for_all(
-        front=_front(settings),
+        front=str(settings.listen.local),
         names=_names(settings),
         listen=listen or _everywhere(443 if certificate else 80),
         certificate=certificate,
@@ -68,13 +65,12 @@ def config(
     typer.echo(text, nl=False)
 
 
-def _front(settings: Settings) -> str:
-    """Return the address at which nginx reaches the front: the loopback address if the front listens on
-    all."""
-    host, port = settings.listen.host, settings.listen.port
-    if host in {"0.0.0.0", "::"}:  # noqa: S104 (compared, not bound)
-        return f"127.0.0.1:{port}"
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+def settings_from(config: Path | None) -> Settings:
+    """Load the configuration. Exits with its problems if it is invalid."""
+    try:
+        return load(find(config, os.environ, Path.cwd()), environ=os.environ).settings
+    except ConfigurationError as error:
+        _fail(str(error))
 
 
 def _names(settings: Settings) -> list[str]:
@@ -86,10 +82,11 @@ def _names(settings: Settings) -> list[str]:
 
 
 def _everywhere(port: int) -> list[str]:
-    return [str(port), *([f"[::]:{port}"] if _has_ipv6() else [])]
+    return [str(port), *([f"[::]:{port}"] if has_ipv6() else [])]
 
 
-def _has_ipv6() -> bool:
+def has_ipv6() -> bool:
+    """Whether this machine has IPv6."""
     try:
         with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
             probe.bind(("::", 0))

@@ -57,6 +57,7 @@ REST = {
     "stager service uninstall": "[Uninstall](../how-to/uninstall.md)",
     "stager forge init": "[Previews of a local repository](../how-to/local-forge.md)",
     "stager nginx config": "[nginx and HTTPS](../how-to/nginx-and-https.md)",
+    "stager haproxy config": "[HAProxy](../how-to/haproxy.md)",
 }
 """The pages that have more about a command."""
 

@@ -23,6 +23,7 @@ from stager.control.metrics import Metrics
 from stager.control.plugins.invoker import HANDLER_SECONDS
 from stager.control.plugins.package import Plugins, PluginSet
 from stager.control.ports import Ports
+from stager.control.power.package import loops_of
 from stager.control.pull_requests.package import PullRequests
 from stager.control.reconciler.package import Reconciler, ReconcilerOptions
 from stager.control.reporting.package import Reporting, ReportOptions
@@ -141,6 +142,7 @@ class ControlPlane:
     def _loops(self, intervals: Intervals) -> list[Loop]:
         return [
             *self.environments.loops(),
+            *loops_of(self.ports, self.applications, self.environments.power),
             *self.builds.loops(),
             *self.external.loops(),
             *self.routing.loops(self.reconciler.readiness),

@@ -99,6 +99,8 @@ class Application:
         probe_timeout: seconds for one response to a health check.
         drain_timeout: seconds that requests in flight have to finish before an old instance is removed.
         stop_grace_period: seconds between SIGTERM and SIGKILL.
+        sleep_after: seconds without a request after which a preview is paused; None for never.
+        stop_after: seconds asleep after which a paused preview is stopped; None for never.
         parameters: additional parameters of the engine's create call.
         build: how to build the image from the commit; None for an image that is built elsewhere.
         build_timeout: seconds until a build is given up.
@@ -138,6 +140,8 @@ class Application:
     probe_timeout: float = 10.0
     drain_timeout: float = 30.0
     stop_grace_period: float = 10.0
+    sleep_after: float | None = None
+    stop_after: float | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
     build: Recipe | None = None
     build_timeout: float = 1_800.0

@@ -44,6 +44,8 @@ class Entry:
         routed: port of its page, which gets a host of its own; None for none.
         target_of: where the data of a tag is, if that differs from `target`.
         not_cloned: absolute paths of files that a clone of its data must not have, by the tag.
+        relaxed: the command of a server that doesn't wait for the disk; empty if there is none. A crash of
+            the machine may break its data.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Entry:
     stop_grace_period: float = 10.0
     target_of: Callable[[str], str] | None = None
     not_cloned: Callable[[str], tuple[str, ...]] | None = None
+    relaxed: tuple[str, ...] = ()
 
     def complete(self, spec: ServiceSpec) -> ServiceSpec:
         """Return the service with everything that it doesn't declare itself: health check, volume, variables,
@@ -160,6 +163,16 @@ _MYSQL_PING = (
     'MYSQL_PWD="$MYSQL_PASSWORD" exec "$(command -v mariadb-admin || command -v mysqladmin)"'
     ' ping --silent --host=127.0.0.1 --user="$MYSQL_USER"'
 )
+_PG_RELAXED = (
+    "postgres",
+    *("-c", "fsync=off"),
+    *("-c", "synchronous_commit=off"),
+    *("-c", "full_page_writes=off"),
+)
+"""https://www.postgresql.org/docs/current/non-durability.html"""
+_MY_RELAXED = ("--innodb-flush-log-at-trx-commit=0", "--sync-binlog=0", "--skip-innodb-doublewrite")
+"""https://dev.mysql.com/doc/refman/en/optimizing-innodb-logging.html,
+https://mariadb.com/kb/en/innodb-system-variables/."""
 _MARIADB = Entry(
     name="MariaDB",
     kind="mysql",
@@ -183,6 +196,7 @@ _MARIADB = Entry(
     },
     target="/var/lib/mysql",
     stop_grace_period=30.0,
+    relaxed=("mariadbd", *_MY_RELAXED),
 )
 _REDIS = Entry(
     name="Redis",
@@ -228,12 +242,20 @@ CATALOGUE: tuple[Entry, ...] = (
         variables={"POSTGRES_USER": "app", "POSTGRES_PASSWORD": "", "POSTGRES_DB": "app"},
         target_of=_postgres_data,
         not_cloned=_postgres_lock,
+        relaxed=_PG_RELAXED,
         # SIGTERM waits for all clients to disconnect (https://www.postgresql.org/docs/current/server-shutdown.html).
         stop_signal="SIGINT",
         stop_grace_period=30.0,
     ),
     _MARIADB,
-    replace(_MARIADB, name="MySQL", images=("mysql",), memory=512 * MIB, not_cloned=_mysql_id),
+    replace(
+        _MARIADB,
+        name="MySQL",
+        images=("mysql",),
+        memory=512 * MIB,
+        not_cloned=_mysql_id,
+        relaxed=("mysqld", *_MY_RELAXED),
+    ),
     _REDIS,
     replace(
         _REDIS,
@@ -315,6 +337,12 @@ def left_out(image: str, target: str) -> tuple[str, ...]:
     paths = entry.not_cloned(tag_of(image)) if entry and entry.not_cloned else ()
     folder = f"{target.rstrip('/')}/"
     return tuple(path.removeprefix(folder) for path in paths if path.startswith(folder))
+
+
+def relaxed(image: str) -> tuple[str, ...]:
+    """Return the command of a server of this image that doesn't wait for the disk; empty if there is none."""
+    entry = find(image)
+    return entry.relaxed if entry else ()
 
 
 def name_of(image: str) -> str:

@@ -118,10 +118,21 @@ class RunState(StrEnum):
     """Whether an environment should run."""
 
     RUNNING = "running"
+    ASLEEP = "asleep"
+    """Its instances stay but use no CPU, until a request or a command wakes it; see `Depth`."""
     SUSPENDED = "suspended"
     """Nothing runs, and a page gives the reason; see `Suspension`."""
     ABSENT = "absent"
     """The pull request is closed, or the preview was removed."""
+
+
+class Depth(StrEnum):
+    """How deeply an environment sleeps."""
+
+    PAUSED = "paused"
+    """Its instances are frozen and keep their memory."""
+    STOPPED = "stopped"
+    """Its instances are stopped and not removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +144,9 @@ class Desired:
         generation: the number of the requested deployment; each request for a new deployment adds one.
         parameters: the parameters of the launch, which become environment variables of the instance.
         suspension: why `run` is `SUSPENDED`; None for the other states.
+        depth: only for `ASLEEP`.
+        min_idle: only for `ASLEEP`: seconds without a request before the front stops sending requests. With a
+            later request the environment stays awake.
 
     Raises:
         ValueError: `run` and `suspension` contradict each other.
@@ -144,6 +158,8 @@ class Desired:
     parameters: Mapping[str, str] = field(default_factory=dict)
     trust: Trust = Trust.TRUSTED
     suspension: Suspension | None = None
+    depth: Depth = Depth.PAUSED
+    min_idle: float = 0.0
 
     def __post_init__(self) -> None:
         if (self.run is RunState.SUSPENDED) != (self.suspension is not None):
@@ -154,20 +170,38 @@ class Desired:
         return self.run is RunState.RUNNING
 
     @property
+    def is_asleep(self) -> bool:
+        return self.run is RunState.ASLEEP
+
+    @property
+    def keeps_instances(self) -> bool:
+        """Whether it runs or sleeps: visitors reach it at its URL, at once or by waking it."""
+        return self.run in {RunState.RUNNING, RunState.ASLEEP}
+
+    @property
     def is_present(self) -> bool:
         return self.run is not RunState.ABSENT
 
+    def asleep(self, depth: Depth = Depth.PAUSED, min_idle: float = 0.0) -> Desired:
+        """The same generation, asleep. What should neither run nor sleep stays as it is."""
+        if not self.keeps_instances:
+            return self
+        return replace(self, run=RunState.ASLEEP, depth=depth, min_idle=min_idle)
+
     def suspended(self, suspension: Suspension) -> Desired:
         """The same generation, suspended. What is absent stays absent."""
-        return replace(self, run=RunState.SUSPENDED, suspension=suspension) if self.is_present else self
+        return self._as(RunState.SUSPENDED, suspension) if self.is_present else self
 
     def resumed(self) -> Desired:
-        """The same generation, no longer suspended. What is absent stays absent."""
-        return replace(self, run=RunState.RUNNING, suspension=None) if self.is_present else self
+        """The same generation, no longer suspended or asleep. What is absent stays absent."""
+        return self._as(RunState.RUNNING) if self.is_present else self
 
     def absent(self) -> Desired:
         """The same generation, to be removed."""
-        return replace(self, run=RunState.ABSENT, suspension=None)
+        return self._as(RunState.ABSENT)
+
+    def _as(self, run: RunState, suspension: Suspension | None = None) -> Desired:
+        return replace(self, run=run, suspension=suspension, depth=Depth.PAUSED, min_idle=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,9 +214,11 @@ class Environment:
         host: the host of its URL, without port. It never changes.
         comment_id: the pull request's comment that Stager keeps up to date; empty before the first.
         approved_sha: the commit that a user with push access approved; empty for none.
-        serving: the generation that the front sends requests to; None when it shows a page.
+        serving: the generation that visitors reach: the front sends requests to it, or a request wakes it;
+            None when the front shows a page.
         volume_epoch: the generation at which the volumes that are kept were reset; 0 for never.
         has_cloned_data: whether a generation that may run has volumes that were cloned from a snapshot.
+        asleep_runs: see `Observed.asleep_runs`.
     """
 
     id: str
@@ -198,10 +234,16 @@ class Environment:
     approved_sha: str = ""
     volume_epoch: int = 0
     has_cloned_data: bool = False
+    asleep_runs: frozenset[str] = frozenset()
 
     @property
     def app(self) -> str:
         return self.key.app
+
+    @property
+    def is_waking(self) -> bool:
+        """Whether it should run, and nothing of it has served since it was put to sleep."""
+        return self.desired.should_run and bool(self.asleep_runs)
 
     @property
     def keeps_volumes(self) -> bool:

@@ -69,6 +69,15 @@ class Generation:
         return any(self.observed.is_serving(i) for name, i in self.instances.items() if name not in kept)
 
     @property
+    def was_put_to_sleep(self) -> bool:
+        """Whether its main instance was put to sleep when it was healthy, and nothing has served since."""
+        mains = (self.instances.get(service.name) for service in self.services if service.is_main)
+        return any(
+            i is not None and self.observed.was_put_to_sleep(i) and self.attempt.has_been_healthy(i)
+            for i in mains
+        )
+
+    @property
     def routed(self) -> dict[str, Instance | None]:
         """The instances of the services that the front should send requests to. One that is given up isn't
         among them."""
@@ -145,6 +154,20 @@ def generations_of(observed: Observed, desired: Desired) -> list[Generation]:
 def in_order(instances: Iterable[Instance]) -> list[Instance]:
     """Oldest generation first, then by id, so that the same input gives the same plan."""
     return sorted(instances, key=lambda i: (i.generation, i.id))
+
+
+def by_dependency(instances: Iterable[Instance], observed: Observed) -> list[Instance]:
+    """Those first that others depend on."""
+    return sorted(in_order(instances), key=lambda i: _rank(i.service, observed.services_of(i.generation)))
+
+
+def _rank(name: str, services: Iterable[Service], above: frozenset[str] = frozenset()) -> int:
+    """The length of the longest chain of dependencies below a service."""
+    known = {service.name: service for service in services}
+    if name not in known or name in above:
+        return 0
+    needed = known[name].depends_on
+    return max((1 + _rank(each, known.values(), above | {name}) for each in needed), default=0)
 
 
 def has_passed(instance: Instance, observed: Observed) -> bool:

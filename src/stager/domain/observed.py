@@ -21,12 +21,15 @@ class Observed:
         attempts: of the desired generation, the one before it, and those that the instances belong to, as far
             as they exist.
         services: the services of each generation that is prepared.
+        asleep_runs: the runs (see `Instance.run`) that were put to sleep, stored before they are paused or
+            stopped. Such a run that has ended is no failure. Empty once something serves again.
     """
 
     instances: tuple[Instance, ...] = ()
     published: Mapping[str, Endpoint] = field(default_factory=dict)
     attempts: tuple[Attempt, ...] = ()
     services: Mapping[int, tuple[Service, ...]] = field(default_factory=dict)
+    asleep_runs: frozenset[str] = frozenset()
 
     def attempt(self, generation: int) -> Attempt:
         """The attempt of this generation, a new one before its first action."""
@@ -70,6 +73,10 @@ class Observed:
         return (
             instance.state is InstanceState.RUNNING and endpoint is not None and instance.endpoint == endpoint
         )
+
+    def was_put_to_sleep(self, instance: Instance) -> bool:
+        """Whether one of its runs was put to sleep, and nothing has served since."""
+        return any(map(instance.has_run, self.asleep_runs))
 
     @property
     def serving(self) -> tuple[Instance, ...]:

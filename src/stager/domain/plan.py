@@ -13,12 +13,16 @@ A generation consists of services. The rules:
   else to do, because draining them must not delay a new revision. A stateful instance outlives a generation
   that was given up: stopping a database during its first start would leave a broken volume.
 - An environment that shouldn't run is unpublished, then its instances are retired, stateful ones last.
+- An environment that should sleep is parked in the front, then its instances are paused or stopped, those
+  first on which no other depends. Nothing is removed.
+- Paused instances are unpaused before anything else. A generation that was stopped asleep is brought back
+  before a newer one: visitors wait for seconds, not for a build.
 
 These promises hold for every input, and the tests enumerate the inputs: repeated planning comes to rest; what
-is published is never stopped before its successor serves; nothing is published that isn't healthy. The one
-exception: the instance of a stateful service is stopped before its successor starts, though a published
-generation uses it, when the successor has other inputs or the instance is broken. The successor then serves
-the published generation, too.
+is published is never stopped before its successor serves, nor paused; nothing is published that isn't
+healthy. The one exception: the instance of a stateful service is stopped before its successor starts, though
+a published generation uses it, when the successor has other inputs or the instance is broken. The successor
+then serves the published generation, too.
 """
 
 from __future__ import annotations
@@ -27,8 +31,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from stager.domain.environment import Desired, Instance, InstanceState, Service
-from stager.domain.generation import Generation, generations_of, has_passed, in_order, is_usable
+from stager.domain.environment import Depth, Desired, Instance, InstanceState, Service
+from stager.domain.generation import (
+    Generation,
+    by_dependency,
+    generations_of,
+    has_passed,
+    in_order,
+    is_usable,
+)
 from stager.domain.observed import Observed
 
 
@@ -108,13 +119,49 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Park:
+    """Hold the requests for these services in the front and report them, if there was none for
+    `Desired.min_idle`. Otherwise the environment stays awake."""
+
+    services: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Freeze these instances, in this order."""
+
+    instances: tuple[Instance, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Stop these instances in this order, and keep them. Those that are paused are unpaused first."""
+
+    instances: tuple[Instance, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unpause:
+    """Let these instances run again, in this order."""
+
+    instances: tuple[Instance, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EndSleep:
+    """Record that nothing of the environment sleeps any more: it serves, or can't be brought back."""
+
+
+@dataclass(frozen=True, slots=True)
 class Wait:
     """Do nothing before this time."""
 
     until: datetime
 
 
-Action = Prepare | Start | Join | Resume | Check | Publish | Unpublish | Retire | Record | Wait
+Power = Park | Pause | Halt | Unpause | EndSleep
+"""The actions of sleep and wake."""
+Action = Prepare | Start | Join | Resume | Check | Publish | Unpublish | Retire | Record | Power | Wait
 
 
 def plan(desired: Desired, observed: Observed, now: datetime) -> Action | None:
@@ -123,11 +170,27 @@ def plan(desired: Desired, observed: Observed, now: datetime) -> Action | None:
     Args:
         now: with a time zone.
     """
+    if desired.is_asleep:
+        return _put_to_sleep(desired.depth, observed)
+    if paused := [i for i in observed.instances if i.state is InstanceState.PAUSED]:
+        return Unpause(tuple(by_dependency(paused, observed)))
     return _bring_up(desired, observed, now) if desired.should_run else _take_down(observed)
 
 
-def _take_down(observed: Observed) -> Action | None:
+def _put_to_sleep(depth: Depth, observed: Observed) -> Park | Pause | Halt | None:
     if observed.published:
+        return Park(frozenset(observed.published))
+    is_deep = depth is Depth.STOPPED
+    awake = {InstanceState.RUNNING, InstanceState.PAUSED} if is_deep else {InstanceState.RUNNING}
+    found = by_dependency((i for i in observed.instances if i.state in awake), observed)
+    if not found:
+        return None
+    instances = tuple(reversed(found))
+    return Halt(instances) if is_deep else Pause(instances)
+
+
+def _take_down(observed: Observed) -> Action | None:
+    if observed.published or observed.asleep_runs:
         return Unpublish(frozenset(observed.published))
     stateless = [i for i in observed.instances if not _is_stateful(i, observed)]
     return _retire(stateless or observed.instances) if observed.instances else None
@@ -137,9 +200,13 @@ def _bring_up(desired: Desired, observed: Observed, now: datetime) -> Action | N
     generations = generations_of(observed, desired)
     if (repair := _repair_routes(generations, observed)) is not None:
         return repair
-    target = _target(generations, desired)
+    waking = _waking(generations, observed)
+    if observed.asleep_runs and not waking:
+        return EndSleep()
+    target = waking[-1] if waking else _target(generations, desired)
     serving = [g for g in generations if g.is_serving and g is not target]
-    others = _superseded(target, serving, observed)
+    coming = [g for g in generations if g in (target, *waking) or (waking and g is generations[-1])]
+    others = _superseded(coming, serving, observed)
     useless = [i for i in others if not has_passed(i, observed)]
     if useless:
         return _retire(useless)
@@ -172,13 +239,24 @@ def _target(generations: Sequence[Generation], desired: Desired) -> Generation:
     return max(candidates, key=lambda g: (not g.attempt.final, g.number), default=wanted)
 
 
-def _superseded(target: Generation, serving: Sequence[Generation], observed: Observed) -> list[Instance]:
-    """The instances that neither the target nor a generation that serves uses. While the target isn't
+def _waking(generations: Sequence[Generation], observed: Observed) -> list[Generation]:
+    """The generations that were put to sleep and can be brought back, the newest one last; none while
+    something serves."""
+    if observed.serving:
+        return []
+    return [g for g in generations if g.was_put_to_sleep and g.is_complete and not g.attempt.final]
+
+
+def _superseded(
+    coming: Sequence[Generation], serving: Sequence[Generation], observed: Observed
+) -> list[Instance]:
+    """The instances that no generation that is brought up or serves uses. While one of the former isn't
     prepared, it may use those of services that are kept."""
-    used = {i.id for g in (target, *serving) for i in g.instances.values()}
+    used = {i.id for g in (*coming, *serving) for i in g.instances.values()}
     used |= {i.id for i in observed.serving}
-    if not target.is_prepared:
-        used |= {i.id for i in observed.instances if _may_be_kept(i, target)}
+    for generation in coming:
+        if not generation.is_prepared:
+            used |= {i.id for i in observed.instances if _may_be_kept(i, generation)}
     return [i for i in observed.instances if i.id not in used]
 
 
@@ -256,7 +334,8 @@ def _revive(
     service: Service, instance: Instance, target: Generation, now: datetime
 ) -> Record | Wait | Resume | None:
     retry_at = target.failure(service).retry_at
-    if instance.state is InstanceState.STOPPED and retry_at is None:
+    was_asleep = instance.run in target.observed.asleep_runs
+    if instance.state is InstanceState.STOPPED and retry_at is None and not was_asleep:
         return Record(instance, target.number)
     if not target.may_start(service):
         return None
@@ -303,8 +382,8 @@ def continues(running: Action, planned: Action | None) -> bool:
     of the running one shows. An earlier action in the plan means that the instance is gone. An action that is
     about to end may end if its effect shows before.
     """
-    if planned is None:
-        return isinstance(running, Join | Publish | Unpublish | Retire | Record)
+    if planned is None or isinstance(running, Power):
+        return _power_continues(running, planned)
     match running, planned:
         case (Prepare() | Start() | Join() | Resume(), Start() | Join() | Resume() | Check()):
             return _leads_to(running, planned)
@@ -319,6 +398,20 @@ def continues(running: Action, planned: Action | None) -> bool:
             return _ids(instances) <= _ids(before)
         case _:
             return running == planned
+
+
+def _power_continues(running: Action, planned: Action | None) -> bool:
+    """As `continues`, for the actions of sleep and wake, or if nothing is planned. The engine can't call off
+    a stop."""
+    match running, planned:
+        case _, None:
+            return isinstance(running, Join | Publish | Unpublish | Retire | Record | Power)
+        case (Park(), Park() | Pause() | Halt()) | (Halt() | EndSleep(), _):
+            return True
+        case Pause(before), Pause(instances):
+            return _ids(instances) <= _ids(before)
+        case _:
+            return isinstance(running, Unpause) and not isinstance(planned, Park | Pause | Halt)
 
 
 def _leads_to(running: Prepare | Start | Join | Resume, planned: Start | Join | Resume | Check) -> bool:

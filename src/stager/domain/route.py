@@ -16,6 +16,8 @@ PageState = Literal[
     "queued",
     "building",
     "starting",
+    "asleep",
+    "waking",
     "approval",
     "checks",
     "failed",
@@ -24,7 +26,9 @@ PageState = Literal[
     "gone",
     "refused",
 ]
-SOON = frozenset({"queued", "building", "starting", "failed"})
+ASLEEP = frozenset({"asleep", "waking"})
+"""States of a host that a request wakes."""
+SOON = ASLEEP | {"queued", "building", "starting", "failed"}
 """States of a host that will have a running instance soon, or as soon as a commit is fixed."""
 
 
@@ -164,6 +168,11 @@ def needs_ingress_port(target: Target | None) -> bool:
     """Whether the target has a running instance, or will have one soon. A host whose environment was stopped
     or removed needs no ingress port."""
     return isinstance(target, Endpoint) or (target is not None and target.state in SOON)
+
+
+def is_asleep(target: Target | None) -> bool:
+    """Whether a request to the target wakes its environment and is held until that is awake."""
+    return isinstance(target, Page) and target.state in ASLEEP
 
 
 def normalise_host(host: str) -> str:

@@ -25,6 +25,8 @@ class ServiceState(StrEnum):
     FAILED = "failed"
     """It failed, and isn't tried again before the next deployment."""
     STOPPED = "stopped"
+    ASLEEP = "asleep"
+    """The preview sleeps, and the service with it."""
 
 
 UNREADY = frozenset({ServiceState.STARTING, ServiceState.RESTARTING})
@@ -81,7 +83,7 @@ def _state(
     is_ready = service.name in attempt.healthy_runs
     if service.spec.is_job and is_ready and failure is None:
         return ServiceState.COMPLETED
-    if not environment.desired.should_run:
+    if not environment.desired.keeps_instances:
         return ServiceState.STOPPED
     if failure is not None:
         failed = attempt.failed_services.get(service.name)
@@ -90,7 +92,7 @@ def _state(
     if attempt.final:
         return ServiceState.STOPPED
     if is_ready:
-        return ServiceState.HEALTHY
+        return ServiceState.ASLEEP if environment.desired.is_asleep else ServiceState.HEALTHY
     return ServiceState.WAITING if _waits(deployment, service) else ServiceState.STARTING
 
 

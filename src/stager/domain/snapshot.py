@@ -190,6 +190,7 @@ class DataRules:
         forks_allowed: whether code from forks gets clones of new snapshots.
         min_role: the role that creating, choosing, downloading and deleting require.
         schedule: None for none.
+        is_relaxed: whether databases with data of one deployment only needn't wait for the disk.
     """
 
     keep: int = 5
@@ -198,6 +199,7 @@ class DataRules:
     forks_allowed: bool = False
     min_role: Role = Role.DEVELOPER
     schedule: Schedule | None = None
+    is_relaxed: bool = False
 
 
 def current_of(snapshots: Iterable[Snapshot]) -> Snapshot | None:

@@ -6,7 +6,7 @@ One table, from which the visitor's page, the pull request and the API are made,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from stager.domain.attempt import UNRESPONSIVE, degraded
@@ -35,6 +35,9 @@ class State(StrEnum):
     FAILED = "failed"
     FAILED_UPDATE = "failed-update"
     """Live with an older revision; the newest one failed."""
+    ASLEEP = "asleep"
+    """A request wakes it."""
+    WAKING = "waking"
     STOPPED = "stopped"
     EXPIRED = "expired"
     """Stopped, because nobody visited it or pushed for long."""
@@ -51,6 +54,8 @@ _PAGES: dict[State, PageState] = {
     State.UPDATING: "starting",
     State.FAILED: "failed",
     State.FAILED_UPDATE: "failed",
+    State.ASLEEP: "asleep",
+    State.WAKING: "waking",
     State.STOPPED: "stopped",
     State.EXPIRED: "expired",
     State.REFUSED: "refused",
@@ -109,7 +114,7 @@ class Status:
     @property
     def settled(self) -> bool:
         """Whether the state changes only by an event from outside."""
-        return self.state not in (State.STARTING, State.BUILDING, State.UPDATING)
+        return self.state not in (State.STARTING, State.BUILDING, State.UPDATING, State.WAKING)
 
 
 def status_of(environment: Environment, deployment: Deployment | None) -> Status:
@@ -123,9 +128,20 @@ def status_of(environment: Environment, deployment: Deployment | None) -> Status
         return Status(State.GONE, _gone(environment))
     if desired.suspension is not None:
         return _suspended(desired.suspension)
+    if desired.is_asleep:
+        return _asleep(deployment)
+    if environment.is_waking:
+        return Status(State.WAKING, "The preview is waking up.")
     if deployment is not None and deployment.attempt.final:
         return _failed(environment, deployment)
     return _in_progress(environment, deployment)
+
+
+def status_when_awake(environment: Environment, deployment: Deployment | None) -> Status:
+    """The status that an environment which sleeps or wakes has when it is awake; of another one, its own."""
+    if environment.desired.is_asleep:
+        environment = replace(environment, desired=environment.desired.resumed())
+    return status_of(replace(environment, asleep_runs=frozenset()), deployment)
 
 
 def summary_of(
@@ -172,6 +188,8 @@ _PROGRESS = {
     State.UPDATING: "is starting",
     State.FAILED: "failed",
     State.FAILED_UPDATE: "failed",
+    State.ASLEEP: "is asleep; the next visit wakes it",
+    State.WAKING: "is waking up",
 }
 _FAILURES = {
     "building": "failed to build",
@@ -260,6 +278,13 @@ def _gone(environment: Environment) -> str:
     if environment.change:
         return f"Pull request #{environment.change.number} is closed, so its preview was removed."
     return "This preview was removed."
+
+
+def _asleep(deployment: Deployment | None) -> Status:
+    message, hint = "The preview is asleep.", "The next visit wakes it."
+    if deployment is not None and deployment.attempt.final and (outcome := deployment.attempt.outcome):
+        message = f"{message} It has the previous commit, because the newest one failed: {outcome.message}"
+    return Status(State.ASLEEP, message, hint)
 
 
 def _suspended(suspension: Suspension) -> Status:

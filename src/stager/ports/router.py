@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Protocol
 
 from stager.domain.route import Endpoint, Health, RouteTable
+from stager.domain.traffic import Activity, FrontEvent
 
 
 class Router(Protocol):
@@ -33,6 +34,26 @@ class Router(Protocol):
             As `apply`.
         """
 
+    async def park(self, before: RouteTable, after: RouteTable, hosts: Collection[str], idle: float) -> bool:
+        """Change the table as `update` does, if these hosts aren't in use (compare-and-set).
+
+        A host is in use if its target isn't an endpoint, or has an open request, or was requested within
+        `idle` seconds. A request that arrives afterwards follows the new table.
+
+        Args:
+            before: the table that was applied last.
+            after: the table that replaces it, without a change of ingress ports.
+            hosts: those that must not be in use.
+            idle: seconds; 0 checks the open requests only.
+
+        Returns:
+            Whether the table was changed.
+        """
+
+    async def activity(self) -> Activity:
+        """When hosts were last requested. Requests that got a page, those of link previews and crawlers, and
+        those to Stager itself don't count."""
+
     async def drain(self, endpoint: Endpoint, timeout: float) -> int:
         """Wait at most `timeout` seconds until no request to `endpoint` is open, then close the remaining
         ones.
@@ -46,9 +67,9 @@ class Router(Protocol):
     async def health(self) -> Health:
         """Its current state."""
 
-    def unreachable(self) -> AsyncIterator[str]:
-        """The hosts whose endpoint refused a connection, or became responsive or unresponsive; an empty one,
-        first at the start, after each (re)connection, when the table must be sent. Never ends."""
+    def events(self) -> AsyncIterator[FrontEvent]:
+        """Its events, `CONNECTED` first. Events during an interruption are lost, except that `WAKE` is
+        repeated. Never ends."""
 
 
 class EdgeProxy(Protocol):

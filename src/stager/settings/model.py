@@ -45,7 +45,6 @@ class Settings(
         **dict.fromkeys(("token", "password"), "belongs under `github.outgoing_auth`"),
         **dict.fromkeys(("applications", "apps"), "is called `images`"),
         **dict.fromkeys(Defaults.model_fields, "belongs under `defaults`, or under one of the `images`"),
-        "haproxy": "isn't available in this version; EmbeddedRoutingStrategy serves without HAProxy",
     }
 
     @property

@@ -95,7 +95,7 @@ class FakeStager:
         found = next((e for e in present if e.change and e.change.number == number), None)
         if found is None:
             return None
-        if not found.desired.should_run:
+        if not found.desired.keeps_instances:
             await self._waiters.until_removed(found, TIMEOUT)
             return None
         return await self._up(found)

@@ -25,6 +25,8 @@ from stager.forges.github.account import GithubServer
 from stager.forges.github.diagnostics import GithubCheck
 from stager.ports.diagnostics import Check, Finding, Verdict
 from stager.ports.store import RefusedDeliveries
+from stager.routers.haproxy.commands import Haproxy
+from stager.routers.haproxy.diagnostics import HaproxyCheck
 from stager.routers.nginx.commands import Nginx
 from stager.routers.nginx.diagnostics import NginxCheck
 from stager.testing import MemoryStore
@@ -181,6 +183,15 @@ async def test_nginx(tmp_path: Path) -> None:
     assert await verdicts(NginxCheck(Nginx(tmp_path, ["true"], []))) == [FINE]
     assert await verdicts(NginxCheck(Nginx(tmp_path, ["false"], []))) == [WRONG]
     assert await verdicts(NginxCheck(Nginx(tmp_path, ["no-such-program"], []))) == [WRONG]
+
+
+async def test_haproxy(tmp_path: Path) -> None:
+    file = tmp_path / "haproxy.cfg"
+    assert await verdicts(HaproxyCheck(Haproxy(["true"], []), file)) == [WARNING]
+    file.touch()
+    assert await verdicts(HaproxyCheck(Haproxy(["true"], []), file)) == [FINE]
+    assert await verdicts(HaproxyCheck(Haproxy(["false"], []), file)) == [WRONG]
+    assert await verdicts(HaproxyCheck(Haproxy(["no-such-program"], []), file)) == [WRONG]
 
 
 class TestGithub:

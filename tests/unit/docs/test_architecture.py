@@ -20,6 +20,7 @@ QUESTIONS = {
     "garbage collection?": "gc",
     "the reader of Compose files?": "compose",
     "capacity?": "capacity",
+    "sleep and wake?": "power",
     "the login throttle?": "throttle",
     "image resolution?": "images",
     "comment commands?": "comment_commands",

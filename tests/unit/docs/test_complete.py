@@ -17,10 +17,12 @@ from stager.domain.deployment import DeployedService
 from stager.domain.profile import Limits
 from stager.domain.service import ServiceSpec
 from stager.domain.status import State, status_of
+from stager.front.http.limits import Limits as FrontLimits
 from stager.front.http.request_parser import parse_request
+from stager.front.http.visitors import CRAWLERS, LINK_PREVIEWS
 from stager.front.proxy.error_pages import STATES, ErrorPage
 from stager.front.proxy.local_responses import respond
-from stager.settings.plugins.available import NOT_YET, ROUTING, built_in
+from stager.settings.plugins.available import ROUTING, built_in
 from stager.testing.example_pages import example_pages
 from stager.web.api import (
     compat,
@@ -50,6 +52,24 @@ def test_every_reason_has_an_entry_and_every_entry_a_reason() -> None:
     entries = list(sections(page, "###"))
     assert len(entries) == len(set(entries))
     assert set(entries) == set(reasons(SOURCE))
+
+
+def test_sleeping_previews() -> None:
+    page = (DOCS / "reference" / "sleeping-previews.md").read_text("utf-8")
+    rows = [
+        re.findall("`([^`]+)`", line) for line in page.splitlines() if line.startswith(("| Link", "| Craw"))
+    ]
+    assert [names[1:] if names[0] == "User-Agent" else names for names in rows] == [
+        list(LINK_PREVIEWS),
+        list(CRAWLERS),
+    ]
+    limits = FrontLimits()
+    for text in (
+        f"| {limits.navigation_seconds:g} seconds |",
+        f"| {limits.wake_seconds:g} seconds ",
+        f"At most {limits.held_requests:,} requests and {limits.held_bytes >> 20} MiB",
+    ):
+        assert text in page
 
 
 def test_every_variable_of_an_instance_is_described() -> None:
@@ -172,8 +192,6 @@ def test_every_handler_is_described() -> None:
     for name, short in names.items():
         row = next(row for row in text.splitlines() if row.startswith(f"| `{name}` |"))
         assert not short or f"| `{short}` |" in row
-    for name in NOT_YET:
-        assert f"`{name}`" in text
 
 
 def test_every_dependency_has_its_reason() -> None:

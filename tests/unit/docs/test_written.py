@@ -16,6 +16,7 @@ NOT_RUN: Mapping[tuple[str, str], str] = {
         "stager configure",
     ): "a person signs in at their provider in a browser",
     ("nginx-and-https.md", "sudo certbot certonly"): "takes a domain and its DNS provider's account",
+    ("haproxy.md", "sudo certbot certonly"): "takes a domain and its DNS provider's account",
     ("memory-of-sleeping-previews.md", "sudo apt-get install zram-tools"): "changes the machine's own swap",
     ("walkthrough-with-a-prepared-image.md", "ssh-keygen -t ed25519"): "asks GitHub for its keys",
 }

@@ -13,6 +13,7 @@ import pytest
 
 from stager.domain.attempt import Attempt, ServiceFailure, degraded
 from stager.domain.environment import (
+    Depth,
     Desired,
     Instance,
     InstanceState,
@@ -25,13 +26,18 @@ from stager.domain.observed import Observed
 from stager.domain.plan import (
     Action,
     Check,
+    EndSleep,
+    Halt,
     Join,
+    Park,
+    Pause,
     Prepare,
     Publish,
     Record,
     Resume,
     Retire,
     Start,
+    Unpause,
     Unpublish,
     Wait,
     continues,
@@ -39,12 +45,13 @@ from stager.domain.plan import (
 )
 from stager.domain.route import Endpoint
 from stager.domain.service import Condition
-from tests.unit.domain.world import BROKEN, DUE, START, WEB, World, endpoint, instance_of, stopped
+from tests.unit.domain.world import BROKEN, DUE, START, WEB, World, endpoint, instance_of, paused, stopped
 
 NEWEST = 2
 RUNNING = Desired(RunState.RUNNING, NEWEST)
 SUSPENDED = RUNNING.suspended(Suspension(SuspensionReason.KILLED, "Killed by hand."))
 DESIRED = {"running": RUNNING, "absent": RUNNING.absent(), "suspended": SUSPENDED}
+ASLEEP = {f"asleep, {depth}": RUNNING.asleep(depth) for depth in Depth}
 NOWHERE = Endpoint("10.200.9.9", 3000)
 DEEPEST = 100
 """More actions than any of these environments needs."""
@@ -133,11 +140,33 @@ LAYOUTS = {
 }
 
 
+SLEEPING = [None, "stopped", "running", "healthy", "paused", "asleep"]
+SLEEPING_LAYOUTS = {
+    "one service": replace(
+        LAYOUTS["one service"],
+        slots=[(WEB, NEWEST), (WEB, NEWEST - 1)],
+        states=[*SLEEPING, "created"],
+    ),
+    "one service, not prepared": replace(LAYOUTS["one service, not prepared"], states=SLEEPING),
+    "two routed services": replace(
+        LAYOUTS["two routed services"], states=[None, "healthy", "paused", "asleep"]
+    ),
+    "a database": replace(LAYOUTS["a database"], states=[*SLEEPING, "joined", "shared"]),
+    "an upgraded database": replace(LAYOUTS["an upgraded database"], states=[*SLEEPING, "joined", "shared"]),
+    "a job": replace(LAYOUTS["a job"], states=SLEEPING),
+}
+
+
 def found(number: int, service: Service, generation: int, state: str) -> Instance:
     """An instance in one of the states: `crashed` was healthy before, `joined` also belongs to the newest
-    generation, `shared` is healthy in it, too, and `apart` was created and not joined yet."""
+    generation, `shared` is healthy in it, too, and `apart` was created and not joined yet; `paused` and
+    `asleep`, which is stopped, were healthy when they were put to sleep."""
     if state in ("finished", "done"):
         return stopped(found(number, service, generation, "running"), 0)
+    if state == "paused":
+        return paused(found(number, service, generation, "running"))
+    if state == "asleep":
+        return stopped(found(number, service, generation, "running"), 137)
     run_state = dict.fromkeys(("healthy", "joined", "shared", "apart"), "running") | {"crashed": "stopped"}
     of = (set() if state == "apart" else {generation}) | (
         {NEWEST} if state in ("joined", "shared") else set()
@@ -154,7 +183,7 @@ def states_of(layout: Layout, service: Service, generation: int) -> list[str | N
         return [None, "stopped", "running", "finished", "done"]
     if generation == NEWEST:
         return [state for state in layout.states if state not in ("joined", "shared", "crashed")]
-    unshared = (None, "created", "stopped", "running", "healthy")
+    unshared = (None, "created", "stopped", "running", "healthy", "paused", "asleep")
     return [state for state in layout.states if service.is_kept or state in unshared]
 
 
@@ -171,7 +200,7 @@ def worlds(layout: Layout) -> Iterator[World]:
             continue
         healthy: dict[int, dict[str, str]] = {NEWEST: {}, NEWEST - 1: {}}
         for each, state in there:
-            if state in ("healthy", "joined", "shared", "crashed", "done"):
+            if state in ("healthy", "joined", "shared", "crashed", "done", "paused", "asleep"):
                 healthy[each.generation][each.service] = each.run
             if state == "shared":
                 healthy[NEWEST][each.service] = each.run
@@ -180,7 +209,8 @@ def worlds(layout: Layout) -> Iterator[World]:
                 Attempt(generation, healthy_runs=healthy[generation], **facts)
                 for generation, facts in ((NEWEST, new), (NEWEST - 1, old))
             )
-            observed = Observed(instances, published, attempts, layout.services)
+            asleep_runs = frozenset(i.run for i, state in there if state in ("paused", "asleep"))
+            observed = Observed(instances, published, attempts, layout.services, asleep_runs)
             world = World(RUNNING, observed, layout.declared)
             live = world.whole_generation
             yield replace(world, live=frozenset() if live is None else frozenset({live}))
@@ -266,6 +296,41 @@ def test_every_combination_comes_to_rest(layout: Layout) -> None:
     assert exploration.at_rest
 
 
+@pytest.mark.parametrize("layout", SLEEPING_LAYOUTS.values(), ids=SLEEPING_LAYOUTS.keys())
+@pytest.mark.parametrize("desired", [RUNNING, *ASLEEP.values()], ids=["running", *ASLEEP])
+def test_every_combination_with_what_sleeps_comes_to_rest(layout: Layout, desired: Desired) -> None:
+    """Also if the front refuses, so that it stays awake."""
+    exploration = Exploration()
+    for world in worlds(layout):
+        exploration.explore(replace(world, desired=desired))
+    assert exploration.at_rest
+
+
+@pytest.mark.parametrize("layout", SLEEPING_LAYOUTS.values(), ids=SLEEPING_LAYOUTS.keys())
+@pytest.mark.parametrize("desired", ASLEEP.values(), ids=ASLEEP)
+def test_what_sleeps_serves_again_when_it_is_woken(layout: Layout, desired: Desired) -> None:
+    """The generation that served, without a start of anything new."""
+    for world in worlds(layout):
+        serving = world.whole_generation
+        if serving is None or world.observed.asleep_runs or world.given_up(serving):
+            continue
+        if world.observed.attempt(serving).final or serving not in world.observed.services:
+            continue
+        if world.ready(serving) != {s.name for s in world.services(serving)}:
+            continue
+        asleep, _ = replace(world, desired=desired).rest()
+        assert {i.id for i in asleep.observed.instances} == {i.id for i in world.observed.instances}
+        woken, actions = replace(asleep, desired=RUNNING), list[Action]()
+        while woken.whole_generation is None:
+            action = woken.plan()
+            assert action is not None, asleep.observed
+            woken.check(action)
+            actions.append(action)
+            woken = next(woken.outcomes(action))
+        assert not any(isinstance(action, Prepare | Start) for action in actions), actions
+        assert woken.whole_generation >= serving
+
+
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS.keys())
 def test_the_desired_generation_serves_if_nothing_fails(layout: Layout) -> None:
     exploration = Exploration(only_success=True)
@@ -286,6 +351,15 @@ def test_what_shouldnt_run_is_removed(layout: Layout, desired: Desired) -> None:
         after, actions = replace(world, desired=desired).rest()
         assert (after.observed.instances, after.observed.published) == ((), {}), world.observed
         assert {type(action) for action in actions} <= {Unpublish, Retire}
+
+
+@pytest.mark.parametrize("layout", SLEEPING_LAYOUTS.values(), ids=SLEEPING_LAYOUTS.keys())
+def test_what_sleeps_and_shouldnt_run_is_removed(layout: Layout) -> None:
+    for world in worlds(layout):
+        after, actions = replace(world, desired=SUSPENDED).rest()
+        observed = after.observed
+        assert (observed.instances, observed.published, observed.asleep_runs) == ((), {}, frozenset())
+        assert {type(action) for action in actions} <= {Unpause, Unpublish, Retire}
 
 
 def instance(number: int, generation: int, state: str, service: str = "web") -> Instance:
@@ -385,6 +459,8 @@ def _name(action: Action) -> str:
             return f"{kind} {instance.service} {generation}"
         case Resume(instance, generation):
             return f"{kind} {instance.service} {generation}"
+        case Pause(instances) | Halt(instances) | Unpause(instances):
+            return " ".join([kind, *(f"{i.service}.{i.generation}" for i in instances)])
         case Retire(instances):
             return " ".join([kind, *sorted(f"{i.service}.{i.generation}" for i in instances)])
         case _:
@@ -393,7 +469,7 @@ def _name(action: Action) -> str:
 
 def push(world: World, *services: Service) -> World:
     """The next generation, of these services."""
-    desired = replace(world.desired, generation=world.desired.generation + 1)
+    desired = replace(world.desired.resumed(), generation=world.desired.generation + 1)
     return replace(world, desired=desired, declared=services)
 
 
@@ -492,6 +568,87 @@ class TestServices:
         assert names(world) == ["Unpublish", "Retire web.1", "Retire database.1"]
 
 
+def asleep(world: World, depth: Depth = Depth.PAUSED) -> World:
+    return replace(world, desired=world.desired.asleep(depth))
+
+
+def woken(world: World) -> World:
+    return replace(world, desired=world.desired.resumed())
+
+
+class TestSleep:
+    @pytest.fixture
+    def live(self) -> World:
+        return launched(NEEDS_DATABASE, DATABASE)
+
+    def test_a_paused_one_is_published_again_without_a_check(self, live: World) -> None:
+        assert names(asleep(live)) == ["Park", "Pause web.1 database.1"]
+        assert names(woken(asleep(live).rest()[0])) == ["Unpause database.1 web.1", "Publish"]
+
+    def test_a_stopped_one_is_started_and_checked(self, live: World) -> None:
+        stopped = asleep(live, Depth.STOPPED)
+        assert names(stopped) == ["Park", "Halt web.1 database.1"]
+        assert names(woken(stopped.rest()[0])) == [
+            *("Resume database 1", "Check database 1", "Resume web 1", "Check web 1", "Publish")
+        ]
+
+    def test_a_paused_one_is_stopped_later(self, live: World) -> None:
+        deeper = asleep(asleep(live).rest()[0], Depth.STOPPED)
+        assert names(deeper) == ["Halt web.1 database.1"]
+
+    @pytest.mark.parametrize("depth", Depth)
+    def test_a_push_wakes_the_old_revision_first(self, live: World, depth: Depth) -> None:
+        pushed = push(asleep(live, depth).rest()[0], NEEDS_DATABASE, DATABASE)
+        actions = names(pushed)
+        assert actions.index("Publish") < actions.index("Prepare")
+        assert actions[-2:] == ["Publish", "Retire web.1"]
+
+    @pytest.mark.parametrize("depth", Depth)
+    def test_a_build_that_fails_leaves_the_old_revision_awake(self, live: World, depth: Depth) -> None:
+        pushed = push(asleep(live, depth).rest()[0], NEEDS_DATABASE, DATABASE)
+        while not isinstance(action := pushed.plan(), Prepare):
+            assert action
+            pushed = next(pushed.outcomes(action))
+        *_, failed = pushed.outcomes(action)
+        assert failed.rest()[0].whole_generation == 1
+
+    def test_one_whose_engine_crashed_is_started_again(self, live: World) -> None:
+        """As after a reboot: it was paused, and is stopped now. That it ended is no failure."""
+        slept, _ = asleep(live).rest()
+        ended = tuple(stopped(i, 137) for i in slept.observed.instances)
+        crashed = replace(slept, observed=replace(slept.observed, instances=ended))
+        assert names(crashed) == []
+        assert names(woken(crashed))[0] == "Resume database 1"
+        assert woken(crashed).rest()[0].observed.attempt(1).failures == 0
+
+    def test_one_that_cant_be_started_again_makes_way_for_a_push(self, live: World) -> None:
+        pushed = push(asleep(live, Depth.STOPPED).rest()[0], NEEDS_DATABASE, DATABASE)
+        while not (isinstance(action := pushed.plan(), Check) and action.instance.service == "web"):
+            assert action
+            pushed = next(pushed.outcomes(action))
+        *_, failed = pushed.outcomes(action)
+        assert names(failed)[:2] == ["EndSleep", "Retire web.1"]
+        assert failed.rest()[0].whole_generation == 2
+
+    def test_one_whose_container_was_removed_starts_as_a_new_one(self, live: World) -> None:
+        slept, _ = asleep(live).rest()
+        left = tuple(i for i in slept.observed.instances if i.service == "database")
+        removed = replace(slept, observed=replace(slept.observed, instances=left))
+        assert names(woken(removed))[:3] == ["Unpause database.1", "EndSleep", "Start web"]
+
+    def test_one_that_is_killed_is_unpaused_so_that_it_can_end(self, live: World) -> None:
+        killed = replace(asleep(live).rest()[0], desired=live.desired.absent())
+        assert names(killed) == [
+            *("Unpause database.1 web.1", "Unpublish", "Retire web.1", "Retire database.1")
+        ]
+
+    def test_one_that_was_paused_by_another_program_runs_again(self, live: World) -> None:
+        frozen = tuple(paused(i) for i in live.observed.instances)
+        assert names(replace(live, observed=replace(live.observed, instances=frozen))) == [
+            "Unpause database.1 web.1"
+        ]
+
+
 CREATED, STOPPED = instance(1, 2, "created"), instance(1, 2, "stopped")
 DB = instance(2, 2, "running", "database")
 
@@ -539,6 +696,18 @@ DB = instance(2, 2, "running", "database")
         (Check(DB, 2), Check(DB, 3), False),
         (Record(DB, 2), Record(DB, 3), False),
         (Publish(2, (DB,)), Publish(3, (DB,)), False),
+        (Park(frozenset({"web"})), Pause((NEW,)), True),
+        (Park(frozenset({"web"})), None, True),
+        (Park(frozenset({"web"})), Publish(2, (NEW,)), False),
+        (Pause((NEW, DB)), Pause((DB,)), True),
+        (Pause((NEW, DB)), Unpause((NEW,)), False),
+        (Halt((NEW, DB)), Halt((DB,)), True),
+        (Halt((NEW, DB)), Unpause((NEW,)), True),
+        (Unpause((NEW, DB)), Unpause((DB,)), True),
+        (Unpause((NEW, DB)), Publish(2, (NEW,)), True),
+        (Unpause((NEW, DB)), Pause((NEW,)), False),
+        (EndSleep(), Prepare(2), True),
+        (Check(NEW, 2), Pause((NEW,)), False),
     ],
 )
 def test_whether_a_running_action_continues(running: Action, planned: Action | None, goes_on: bool) -> None:

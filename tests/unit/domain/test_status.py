@@ -43,6 +43,15 @@ def wanted(
     return replace(ENVIRONMENT, serving=serving, desired=desired if present else desired.absent())
 
 
+def asleep(serving: int) -> Environment:
+    environment = wanted(serving)
+    return replace(environment, desired=environment.desired.asleep(), asleep_runs=frozenset({"i@t1"}))
+
+
+def waking(serving: int) -> Environment:
+    return replace(wanted(serving), asleep_runs=frozenset({"i@t1"}))
+
+
 def tried(**attempt: object) -> Deployment:
     return replace(DEPLOYMENT, attempt=Attempt(2, **attempt))  # type: ignore[arg-type]
 
@@ -56,6 +65,10 @@ class TestState:
         [
             (wanted(), None, State.STARTING),
             (wanted(), DEPLOYMENT, State.STARTING),
+            (asleep(2), DEPLOYMENT, State.ASLEEP),
+            (asleep(1), FAILED, State.ASLEEP),
+            (waking(2), DEPLOYMENT, State.WAKING),
+            (waking(1), FAILED, State.WAKING),
             (wanted(1), None, State.UPDATING),
             (wanted(1), DEPLOYMENT, State.UPDATING),
             (wanted(2), DEPLOYMENT, State.LIVE),
@@ -102,6 +115,8 @@ class TestState:
             State.UPDATING: "starting",
             State.FAILED: "failed",
             State.FAILED_UPDATE: "failed",
+            State.ASLEEP: "asleep",
+            State.WAKING: "waking",
             State.STOPPED: "stopped",
             State.EXPIRED: "expired",
             State.REFUSED: "refused",

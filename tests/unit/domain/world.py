@@ -5,13 +5,14 @@ The promises are checked without the code of `stager.domain.generation`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from stager.domain import plan as planning
 from stager.domain.attempt import Attempt, Ending, after_answer, after_error, after_exit, after_start
-from stager.domain.environment import WEB_SERVICE, Desired, Instance, InstanceState, Service
+from stager.domain.environment import WEB_SERVICE, Depth, Desired, Instance, InstanceState, Service
 from stager.domain.errors import Fault, Outcome
 from stager.domain.observed import Observed
 from stager.domain.route import Endpoint
@@ -84,6 +85,8 @@ class World:
             attempts,
             frozenset(self.observed.services),
             self.live,
+            self.observed.asleep_runs,
+            self.desired.run,
         )
 
     # What actions lead to.
@@ -110,15 +113,54 @@ class World:
                 yield self._recorded(instance, generation)
             case planning.Publish(generation, instances):
                 published = {i.service: i.endpoint for i in instances if i.endpoint}
-                observed = replace(self.observed, published=published)
+                observed = replace(self.observed, published=published, asleep_runs=frozenset())
                 yield replace(self, observed=observed, live=self.live | {generation})
             case planning.Unpublish(services):
                 left = {s: to for s, to in self.observed.published.items() if s not in services}
-                yield self._with(replace(self.observed, published=left))
+                unpublished = self._with(replace(self.observed, published=left))
+                is_left = self.desired.keeps_instances and WEB.name not in services
+                yield unpublished if is_left else unpublished._recorded_asleep(None)
             case planning.Retire(instances):
                 yield self._instances(i for i in self.observed.instances if i not in instances)
             case planning.Wait(until):
                 yield self._later(until)
+            case _:
+                yield from self._powered(action)
+
+    def _powered(self, action: planning.Power) -> Iterator[World]:
+        match action:
+            case planning.Park(services):
+                left = {s: to for s, to in self.observed.published.items() if s not in services}
+                recorded = self._recorded_asleep(i for i in self.observed.instances if is_running(i))
+                yield recorded._with(replace(recorded.observed, published=left))
+                if recorded.key != self.key:
+                    yield recorded  # it was killed in between
+                yield replace(self._recorded_asleep(None), desired=self.desired.resumed())
+            case planning.Pause(instances):
+                yield from self._recorded_asleep(instances)._one_by_one(instances, paused)
+            case planning.Halt(instances):
+                for code in (0, 137):
+                    ended = partial(stopped, exit_code=code)
+                    yield from self._recorded_asleep(instances)._one_by_one(instances, ended)
+            case planning.Unpause(instances):
+                yield from self._one_by_one(instances, unpaused)
+            case planning.EndSleep():
+                yield self._recorded_asleep(None)
+
+    def _recorded_asleep(self, instances: Iterable[Instance] | None) -> World:
+        """With these runs put to sleep, too; with none at all for None."""
+        runs = self.observed.asleep_runs | {i.run for i in instances} if instances is not None else ()
+        return self._with(replace(self.observed, asleep_runs=frozenset(runs)))
+
+    def _one_by_one(
+        self, instances: tuple[Instance, ...], change: Callable[[Instance], Instance]
+    ) -> Iterator[World]:
+        """With all of them changed; then with each first part, where it was killed."""
+        worlds = [self]
+        for instance in instances:
+            worlds.append(worlds[-1]._replaced(instance, change(instance)))
+        yield worlds.pop()
+        yield from worlds[1:]
 
     def _started(self, generation: int, service: Service) -> Iterator[World]:
         taken = {i.id for i in self.observed.instances}
@@ -212,8 +254,12 @@ class World:
 
     # What actions must keep to.
 
-    def check(self, action: planning.Action) -> None:
+    def check(self, action: planning.Action) -> None:  # noqa: C901 (one case an action)
         """The promises that don't depend on what the action leads to."""
+        is_power = isinstance(action, planning.Park | planning.Pause | planning.Halt)
+        assert is_power == self.desired.is_asleep, "put to sleep what should run, or the other way round"
+        if not self.desired.is_asleep and not isinstance(action, planning.Unpause):
+            assert not any(map(is_paused, self.observed.instances)), "left something paused"
         match action:
             case planning.Prepare(generation):
                 assert generation == self.desired.generation
@@ -232,6 +278,14 @@ class World:
                 if self.desired.should_run:
                     for instance in instances:
                         self._check_retire(instance)
+            case planning.Pause(instances) | planning.Halt(instances):
+                assert not self.observed.published, "put to sleep what is published"
+                self._check_order(reversed(instances))
+            case planning.Unpause(instances):
+                assert all(map(is_paused, instances))
+                self._check_order(instances)
+            case planning.EndSleep():
+                assert self.observed.asleep_runs
             case planning.Unpublish(services) if self.desired.should_run:
                 serving = {i.service for i in self.observed.serving}
                 assert not serving & services, "took a serving instance out of the table"
@@ -252,6 +306,13 @@ class World:
     def check_rest(self) -> None:
         """What must be so when there is nothing left to do."""
         observed = self.observed
+        if self.desired.is_asleep:
+            is_deep = self.desired.depth is Depth.STOPPED
+            assert not observed.published
+            assert not any(map(is_running, observed.instances)), "left something running"
+            assert not (is_deep and any(map(is_paused, observed.instances))), "left something paused"
+            return
+        assert not observed.asleep_runs, "still counts as asleep"
         serving = {i.service for i in observed.serving}
         assert observed.published.keys() == serving, "a route leads nowhere"
         generations = {i.generation for i in observed.serving}
@@ -309,6 +370,17 @@ class World:
                 fitting = [i for i in found if self._is_kept_for(i, generation)]
                 assert not fitting or any(generation in i.generations for i in fitting), "not joined yet"
 
+    def _check_order(self, instances: Iterable[Instance]) -> None:
+        """Each comes after those of its generation that it depends on."""
+        known: set[tuple[int, str]] = set()
+        present = list(instances)
+        for instance in present:
+            service = self.observed.service(instance.generation, instance.service)
+            needed = {(i.generation, i.service) for i in present if i.service in service.depends_on}
+            of_generation = {each for each in needed if each[0] == instance.generation}
+            assert of_generation <= known, "in the wrong order"
+            known.add((instance.generation, instance.service))
+
     def _check_publish(self, generation: int, instances: tuple[Instance, ...]) -> None:
         given_up, services = self.given_up(generation), self.services(generation)
         assert {i.service for i in instances} == {s.name for s in services if s.is_routed} - given_up
@@ -324,7 +396,8 @@ class World:
 
     def _check_retire(self, instance: Instance) -> None:
         """What a generation that serves, or the desired one, uses isn't stopped. Only a stateful instance is
-        whose successor has other inputs, or that is broken."""
+        whose successor has other inputs, or that is broken. What sleeps serves again first."""
+        assert not (self._can_be_woken(instance) and not self.observed.serving), "removed what sleeps"
         assert not (self.observed.is_serving(instance) and self._is_main(instance)), "stopped what serves"
         if self._may_be_stopped_first(instance):
             return
@@ -338,6 +411,20 @@ class World:
                 for i in others
             )
             assert not is_used or is_replaced, "stopped what another generation uses"
+
+    def _can_be_woken(self, instance: Instance) -> bool:
+        """Whether it was put to sleep with all of its generation, which had been healthy and wasn't given up,
+        and no newer one was."""
+        asleep = [i for i in self.observed.instances if i.run in self.observed.asleep_runs]
+        whole = [
+            number
+            for number in {i.generation for i in asleep}
+            if {i.service for i in asleep if i.generation == number}
+            >= {s.name for s in self.services(number) if not s.is_job}
+            and WEB.name in self.observed.attempt(number).healthy_runs
+            and not self.observed.attempt(number).final
+        ]
+        return instance in asleep and instance.generation == max(whole, default=0)
 
     def _may_be_stopped_first(self, instance: Instance) -> bool:
         if not self.observed.service(instance.generation, instance.service).is_stateful:
@@ -421,6 +508,23 @@ class World:
             for name, condition in service.depends_on.items()
             if name not in (running if condition is Condition.STARTED else ready)
         }
+
+
+def is_running(instance: Instance) -> bool:
+    return instance.state is InstanceState.RUNNING
+
+
+def is_paused(instance: Instance) -> bool:
+    return instance.state is InstanceState.PAUSED
+
+
+def paused(instance: Instance) -> Instance:
+    return replace(instance, state=InstanceState.PAUSED, endpoint=None)
+
+
+def unpaused(instance: Instance) -> Instance:
+    at = endpoint(instance.id, instance.started_at)
+    return replace(instance, state=InstanceState.RUNNING, endpoint=at)
 
 
 def stopped(instance: Instance, exit_code: int) -> Instance:

@@ -28,7 +28,8 @@ from stager.front.proxy.downstream import Downstream
 from stager.front.table.live_table import LiveTable
 from tests.unit.front.harness import request
 
-TOO_LONG = 1 << 15
+TOO_LONG = 1 << 21
+SIZES = (1 << 19, 0, 1 << 18, 5, 1 << 19)
 
 
 @dataclass
@@ -83,6 +84,31 @@ async def test_a_connection_arrives_with_what_was_received(
         assert await asyncio.wait_for(loop.sock_recv(handed.socket, 99), 5) == b" / HTTP/1.1\r\n"
         await loop.sock_sendall(handed.socket, b"response")
         assert await asyncio.wait_for(client.reader.readexactly(8), 5) == b"response"
+    sender.close()
+
+
+async def test_what_was_received_may_be_more_than_a_socket_buffers(
+    channel: tuple[socket.socket, socket.socket],
+) -> None:
+    """Held requests with the start of their bodies."""
+    predecessor, successor = channel
+    sender, loop, passed_on = ConnectionSender(predecessor), asyncio.get_running_loop(), []
+    with contextlib.ExitStack() as stack:
+        for number, size in enumerate(SIZES):
+            end, other = (stack.enter_context(end) for end in socket.socketpair())
+            transport, _ = await loop.connect_accepted_socket(asyncio.Protocol, end)
+            transport.pause_reading()
+            other.sendall(b"%d" % number)
+            sender.send(transport, number, bytes([number]) * size)
+        async for handed in handed_connections(successor):
+            with handed.socket:
+                port = handed.ingress_port
+                assert handed.received == bytes([port]) * SIZES[port]
+                assert await loop.sock_recv(handed.socket, 9) == b"%d" % port
+            passed_on.append(port)
+            if len(passed_on) == len(SIZES):
+                break
+    assert sorted(passed_on) == list(range(len(SIZES)))
     sender.close()
 
 

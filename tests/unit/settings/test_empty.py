@@ -172,6 +172,8 @@ TAKEN_AS_THEY_ARE = {
     "github.deployments",  # on or off
     "github.scope",  # asked for as it stands
     "github.statuses",
+    "haproxy.reload_command",  # as nginx's
+    "haproxy.test_command",
     "images.shop.services.shop.depends_on",  # it waits for nothing
     "images.shop.services.shop.entrypoint",  # none, not the image's
     "images.shop.services.shop.stop_grace_period",

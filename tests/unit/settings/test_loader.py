@@ -309,6 +309,21 @@ class TestNames:
         assert nginx.reload_command == ("sudo", "nginx", "-s", "reload")
         assert nginx.test_command == ("nginx", "-t")
 
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "haproxy: {target_path: /a, template_path: b, bind: ':80'}",
+            "haproxy: [{target_path: /a}, {template_path: b}, {bind: ':80'}]",
+        ],
+    )
+    def test_haproxy_has_the_first_stagers_keys(self, load_text: LoadText, tmp_path: Path, text: str) -> None:
+        settings = load_text(f"routing_strategy: HaproxyRoutingStrategy\n{text}").settings
+        assert settings.routing_strategy == "HaproxyRoutingStrategy"
+        haproxy = settings.haproxy
+        assert (haproxy.target_path, haproxy.template_path) == (Path("/a"), tmp_path / "b")
+        assert haproxy.bind == ":80"
+        assert haproxy.test_command == ("haproxy", "-c", "-f")
+
     def test_no_folder_for_nginx_is_none(self, load_text: LoadText) -> None:
         assert load_text("nginx: {target_dir: '${DIR:-}'}").settings.nginx.target_dir is None
 

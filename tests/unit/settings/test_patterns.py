@@ -24,6 +24,7 @@ MADE_OF_OUR_OWN = {
     "engines/docker/build/builder.py": "re.escape of each word",
     "engines/docker/build/failure_causes.py": "alternatives of a table of ours",
     "project/frameworks/node_workspaces.py": "re.escape of each part, with few wildcards",
+    "routers/haproxy/commands.py": "re.escape of the file",
     "routers/nginx/template.py": "the names of our variables",
     "routers/nginx/vhosts.py": "re.escape of the installation",
     "settings/values/scalars.py": "our own patterns put together",

@@ -44,6 +44,7 @@ CASES = [
     ),
     ("post_launch_handlers: AddGithubPullRequestCommentOnLaunch", "no comments can be written"),
     ("nginx: {target_dir: sites}", "`nginx` has no effect"),
+    ("haproxy: {target_path: haproxy.cfg}", "`haproxy` has no effect"),
     ("tls: {listen: '0.0.0.0:443', certificate: c, key: k}", 'but `scheme` is "http"'),
     ("domain: demo.io", "each other's cookies"),
     ("domain: demo.io:80\npreview_domain: p.demo.io", "each other's cookies"),

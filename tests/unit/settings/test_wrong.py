@@ -30,10 +30,9 @@ WRONG = [
         'tls.listn: unknown key; did you mean "listen"?',
     ),
     ("memory: 1g", "memory: belongs under `defaults`, or under one of the `images`"),
-    (
-        "haproxy: {bind: x}",
-        "haproxy: isn't available in this version; EmbeddedRoutingStrategy serves without HAProxy",
-    ),
+    ('haproxy: {bind: "*:80\\n  user root"}', 'haproxy.bind: should be an address such as "*:8080"'),
+    ("haproxy: {template_path: a}", "haproxy.target_path: is required, because `template_path` is given"),
+    ("haproxy: [{bind: a}, {bind: b}]", "haproxy.bind: is given twice"),
     (APP % "prot: 1", 'images.shop.prot: unknown key; did you mean "port"?'),
     (APP % "RAILS_ENV: test", "images.shop.RAILS_ENV: unknown key; an environment variable goes under `env`"),
     (
@@ -177,8 +176,8 @@ WRONG = [
         "github.client_secret: is required, because `client_id` is given",
     ),
     (
-        "routing_strategy: HaproxyRoutingStrategy",
-        'routing_strategy: "HaproxyRoutingStrategy" isn\'t available in this version; Embedded',
+        "routing_strategy: HaproxyRouting",
+        'routing_strategy: unknown name; did you mean "HaproxyRoutingStrategy"?',
     ),
     (
         "event_listeners: [KillOnGithubPullRequestClosed, LaunchOnGithubPullRequestOpend]",

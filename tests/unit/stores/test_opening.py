@@ -57,8 +57,8 @@ def declarations(path: Path) -> set[tuple[object, ...]]:
 
 def before_v5(saved: Environment) -> dict[str, object]:
     """The columns of an environment that there were before v5."""
-    row = environment_row(saved)._asdict()
-    return {name: value for name, value in row.items() if name not in {"volume_epoch", "has_cloned_data"}}
+    later = {"volume_epoch", "has_cloned_data", "depth", "min_idle", "asleep_runs"}
+    return {name: value for name, value in environment_row(saved)._asdict().items() if name not in later}
 
 
 class TestMigrations:
@@ -130,7 +130,7 @@ class TestMigrations:
 
     async def test_v5_knows_that_no_earlier_preview_has_cloned_data(self, path: Path) -> None:
         path.parent.mkdir(parents=True)
-        saved = environment(volume_epoch=0, has_cloned_data=False)
+        saved = environment(volume_epoch=0, has_cloned_data=False, asleep_runs=frozenset())
         engine = create_engine(f"sqlite:///{path}", poolclass=NullPool)
         with engine.begin() as connection:
             config = migrations._config()

@@ -19,6 +19,7 @@ from stager.domain.errors import Fault
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Role
 from stager.domain.recipe import Recipe
+from stager.domain.status import State
 from stager.testing.fakes.builder import Result
 from stager.web.auth import cookies
 from stager.web.pages import change_stream
@@ -490,6 +491,23 @@ class TestActions:
         assert (answer.status_code, answer.headers["location"]) == (303, "/?q=x")
         assert (await people.harness.the()).desired.generation == 2
 
+    async def test_sleep_and_wake(self, people: WebHarness) -> None:
+        environment = await people.harness.launch("x")
+        await people.harness.rest()
+        headers = {**await session_of(people), **OURS}
+        assert "/sleep" in await page(people, headers)
+        await people.client.post(f"/previews/{environment.id}/sleep", headers=headers)
+        await people.harness.rest(5)
+        assert (await people.harness.status()).state is State.ASLEEP
+        asleep = await page(people, headers)
+        assert "/sleep" not in asleep
+        assert "/wake" in asleep
+        vera = {**await session_of(people, "vera"), **OURS}
+        assert "/wake" in await page(people, vera)
+        await people.client.post(f"/previews/{environment.id}/wake", headers=vera)
+        await people.harness.rest(5)
+        assert (await people.harness.status()).state is State.LIVE
+
     async def test_remove_and_return_to_our_own_pages_only(self, people: WebHarness) -> None:
         environment = await people.harness.launch("x")
         await people.harness.rest()
@@ -514,7 +532,7 @@ class TestActions:
         environment = await people.harness.launch("x")
         await people.harness.rest()
         for credentials in (await session_of(people), basic()):
-            for action in ("redeploy", "remove"):
+            for action in ("redeploy", "remove", "sleep", "wake"):
                 answer = await people.client.post(
                     f"/previews/{environment.id}/{action}", headers={**credentials, "origin": origin}
                 )

@@ -206,6 +206,16 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
         Action.RESET,
         asking("POST", "/previews/{id}/reset", headers=OURS),
     ),
+    ("POST", f"{ID_IN_PATH}/sleep"): (Action.SLEEP, asking("POST", f"{ID}/sleep")),
+    ("POST", f"{ID_IN_PATH}/wake"): (Action.WAKE, asking("POST", f"{ID}/wake")),
+    ("POST", "/previews/{environment}/sleep"): (
+        Action.SLEEP,
+        asking("POST", "/previews/{id}/sleep", headers=OURS),
+    ),
+    ("POST", "/previews/{environment}/wake"): (
+        Action.WAKE,
+        asking("POST", "/previews/{id}/wake", headers=OURS),
+    ),
     ("POST", "/event_receiver"): (Action.LAUNCH, asking("POST", "/event_receiver", data={"action": "go"})),
 }
 """What each call takes."""

@@ -65,7 +65,7 @@ def _building(tx: Transaction) -> set[tuple[str, str]]:
     wanted = {
         (environment.id, environment.desired.generation): environment.key.app
         for environment in tx.environments()
-        if environment.desired.should_run
+        if environment.desired.keeps_instances
     }
     return {
         (wanted[each.environment_id, each.generation], each.build)
@@ -115,11 +115,10 @@ def _images_of(
     Args:
         deployments: its own, newest first.
     """
-    desired = environment.desired
     wanted = {environment.serving}
     needed: list[Deployment] = []
-    if desired.is_present and desired.suspension is None:
-        wanted.add(desired.generation)
+    if environment.desired.keeps_instances:
+        wanted.add(environment.desired.generation)
         if (current := current_content(tx, environment)) is not None:
             needed = [current, *earlier_revisions(deployments, current)[:earlier]]
     needed += [each for each in deployments if each.generation in wanted]

@@ -138,7 +138,9 @@ def _source_of(state: ObservedState | None) -> _CaptureSource:
     if state is None or number is None or deployment is None or not deployment.services:
         raise Refused(
             "The preview isn't live, so its data may be incomplete.",
-            hint="Wait until it is live, or launch it again.",
+            hint="Wake it first."
+            if state and state.environment.desired.is_asleep
+            else "Wait until it is live, or launch it again.",
             reason="preview-not-live",
             status=409,
         )

@@ -66,7 +66,7 @@ class Attach:
                 async for piece in self._instances.follow(newest.id, 0 if again else lines):
                     yield piece
                 lines = NEXT_INSTANCE_LINES
-            elif not environment.desired.should_run:
+            elif not environment.desired.keeps_instances:
                 return
             else:
                 await asyncio.sleep(PAUSE)
@@ -97,7 +97,7 @@ class Attach:
         if chosen is None:
             raise Refused(
                 "No instance of this preview is running.",
-                hint="Launch it, or read its log.",
+                hint=f"{'Wake' if environment.desired.is_asleep else 'Launch'} it, or read its log.",
                 reason="nothing-runs",
                 status=409,
             )

@@ -8,11 +8,21 @@ from dataclasses import replace
 from stager.control.environments.lookup import is_unapproved
 from stager.control.environments.pins import Pin, save_pin
 from stager.control.environments.records import save_rollback_source
+from stager.control.environments.visits import save_visits, visits_of
 from stager.control.routing.urls import Urls, is_free
 from stager.domain.attempt import Attempt
 from stager.domain.deployment import Deployment
-from stager.domain.environment import ChangeLink, Desired, Environment, EnvironmentKey, RunState, Suspension
+from stager.domain.environment import (
+    ChangeLink,
+    Depth,
+    Desired,
+    Environment,
+    EnvironmentKey,
+    RunState,
+    Suspension,
+)
 from stager.domain.errors import Refused
+from stager.domain.power import may_sleep
 from stager.domain.pull_requests.events import LaunchPreview
 from stager.domain.source import Change, Revision, Trust
 from stager.ports.clock import Clock, Ids
@@ -125,6 +135,46 @@ class DesiredState:
         """Store that a preview is pinned, or was extended now. A warning that it will expire is void."""
         save_pin(tx, environment.id, Pin(pinned=pinned, extended_at=self._clock.now()))
         tx.save_environment_state(environment.id, StateKind.EXPIRY, "")
+
+    def sleep(
+        self,
+        tx: Transaction,
+        environment: Environment,
+        depth: Depth = Depth.PAUSED,
+        min_idle: float = 0.0,
+    ) -> Environment:
+        """Request that a preview sleeps. One that is stopped asleep stays so.
+
+        Args:
+            min_idle: see `Desired.min_idle`.
+
+        Raises:
+            Refused: `not-at-rest`: it doesn't serve, or a deployment is in progress.
+        """
+        desired = environment.desired
+        if not may_sleep(environment, tx.deployment_of(environment.id, desired.generation)):
+            raise Refused(
+                "Only a live preview that isn't being updated can sleep.",
+                hint="Wait until it is live.",
+                reason="not-at-rest",
+                status=409,
+            )
+        if desired.is_asleep and depth in {desired.depth, Depth.PAUSED}:
+            return environment
+        asleep = replace(environment, desired=desired.asleep(depth, min_idle))
+        tx.save_environment(asleep)
+        if not desired.is_asleep:
+            save_visits(tx, environment.id, replace(visits_of(tx, environment.id), since=self._clock.now()))
+        return asleep
+
+    def wake(self, tx: Transaction, environment: Environment) -> Environment:
+        """Request that a preview which sleeps runs again; no effect on another one."""
+        if not environment.desired.is_asleep:
+            return environment
+        awake = replace(environment, desired=environment.desired.resumed())
+        tx.save_environment(awake)
+        save_visits(tx, environment.id, replace(visits_of(tx, environment.id), since=self._clock.now()))
+        return awake
 
     def revoke_share_links(self, tx: Transaction, environment: Environment) -> None:
         """Revoke the share links of a preview that stops. They stay revoked if it comes back."""

@@ -12,6 +12,7 @@ import structlog
 from stager.control.environments.change_feed import ChangeFeed
 from stager.control.environments.desired_state import DesiredState
 from stager.control.environments.pins import Pin, pins
+from stager.control.environments.visits import Visits, all_visits
 from stager.domain.application import Applications
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, Suspension
@@ -98,11 +99,12 @@ class Expiry:
         return changed
 
     def _uses(self, tx: Transaction) -> list[_Use]:
-        pinned, notices = pins(tx), notices_of(tx)
+        pinned, notices, visits = pins(tx), notices_of(tx), all_visits(tx)
         found: list[_Use] = []
         for environment, deployment in tx.environments_with_deployments(present=True):
             pin = pinned.get(environment.id, Pin())
-            limit, used = self._limit(environment, pin), _last_use(environment, deployment, pin)
+            visit = visits.get(environment.id, Visits()).last
+            limit, used = self._limit(environment, pin), _last_use(environment, deployment, pin, visit)
             found.append(_Use(environment, used, limit, notices.get(environment.id)))
         return found
 
@@ -116,9 +118,11 @@ class Expiry:
         return timedelta(seconds=application.expire_after)
 
 
-def _last_use(environment: Environment, deployment: Deployment | None, pin: Pin) -> datetime:
+def _last_use(
+    environment: Environment, deployment: Deployment | None, pin: Pin, visit: datetime | None
+) -> datetime:
     """The last push, launch, visit or extension."""
-    moments = (deployment.created_at if deployment else None, pin.extended_at)
+    moments = (deployment.created_at if deployment else None, pin.extended_at, visit)
     return max(environment.created_at, *(each for each in moments if each is not None))
 
 

@@ -11,6 +11,7 @@ from stager.control.environments.change_log import ChangeLog
 from stager.control.environments.commands import CheckBranch, Commands
 from stager.control.environments.desired_state import DesiredState
 from stager.control.environments.expiry import INTERVAL, Expiry
+from stager.control.environments.power import Power
 from stager.control.environments.queries import Queries
 from stager.control.environments.records import Records
 from stager.control.environments.rollback import Rollback
@@ -81,6 +82,9 @@ class Environments:
         self.rollback = Rollback(store, ports.images, self.queries, self.desired_state, self.scheduler)
         self.expiry = Expiry(
             store, ports.clock, applications, self.desired_state, self.change_feed, callbacks.wake
+        )
+        self.power = Power(
+            store, self.desired_state, authorizer, self.queries, self.scheduler, callbacks.wake
         )
         self.share_links = ShareLinks(ports, self.queries, authorizer, routing.visitor_access)
         self.attach = Attach(store, ports.instances)

@@ -39,6 +39,8 @@ class Visibility:
     redeploy: bool = False
     kill: bool = False
     reset: bool = False
+    sleep: bool = False
+    wake: bool = False
     roll_back: bool = False
     keep: bool = False
 
@@ -123,7 +125,8 @@ class Queries:
         role = await self._authorizer.role(actor, app)
         actions = (
             *(Action.SEE, Action.READ_SECRET_NAMES, Action.READ_LOGS),
-            *(Action.REDEPLOY, Action.KILL, Action.RESET, Action.ROLL_BACK, Action.KEEP),
+            *(Action.REDEPLOY, Action.KILL, Action.RESET, Action.SLEEP, Action.WAKE),
+            *(Action.ROLL_BACK, Action.KEEP),
         )
         return Visibility(*(may(role, action) for action in actions))
 
@@ -278,7 +281,7 @@ def _with_deployments(tx: Transaction, environment: Environment) -> Row:
 
 def _with_rollback(tx: Transaction, environment: Environment) -> Row:
     row, current = _with_deployments(tx, environment), current_content(tx, environment)
-    if current is None or not environment.desired.is_present or environment.desired.suspension is not None:
+    if current is None or not environment.desired.keeps_instances:
         return row
     earlier = earlier_revisions(tx.deployments(environment.id), current)
     return replace(row, rollback=next(iter(earlier), None))

@@ -40,6 +40,12 @@ class Records:
             lambda tx: (_of_generations(tx, environment.id, wanted), hosts_of(tx, environment))
         )
 
+    async def current(self, environment: Environment) -> Deployment | None:
+        """The deployment of the desired generation."""
+        return await self._store.read(
+            lambda tx: tx.deployment_of(environment.id, environment.desired.generation)
+        )
+
     async def with_hosts(
         self, environment_id: str
     ) -> tuple[Environment, Deployment | None, dict[str, str]] | None:
@@ -100,8 +106,32 @@ class Records:
         return await self._store.read(lambda tx: volume_epochs(tx, tx.environments()))
 
     async def serving(self, environment_id: str, generation: int | None) -> None:
-        """Store which generation the front sends requests to."""
+        """Store which generation the front sends requests to. Nothing sleeps any more."""
         await self._store.write(lambda tx: _set_serving(tx, environment_id, generation))
+
+    async def put_to_sleep(self, environment_id: str, runs: frozenset[str]) -> None:
+        """Add these to `Environment.asleep_runs`."""
+
+        def work(tx: Transaction) -> None:
+            environment = tx.environment(environment_id)
+            if environment is not None:
+                tx.save_environment(replace(environment, asleep_runs=environment.asleep_runs | runs))
+
+        await self._store.write(work)
+
+    async def awake(self, environment_id: str, generation: int) -> None:
+        """Have an environment of this generation stay awake, because it was requested while it was put to
+        sleep."""
+
+        def work(tx: Transaction) -> None:
+            environment = tx.environment(environment_id)
+            if environment is None or environment.desired.generation != generation:
+                return
+            if environment.desired.is_asleep:
+                desired = environment.desired.resumed()
+                tx.save_environment(replace(environment, desired=desired, asleep_runs=frozenset()))
+
+        await self._store.write(work)
 
     async def live(self, environment_id: str, deployment_id: str, now: datetime) -> None:
         """Store that this deployment serves."""
@@ -211,7 +241,7 @@ def _mark_live(tx: Transaction, environment_id: str, deployment_id: str, now: da
 def _set_serving(tx: Transaction, environment_id: str, generation: int | None) -> None:
     environment = tx.environment(environment_id)
     if environment is not None:
-        tx.save_environment(replace(environment, serving=generation))
+        tx.save_environment(replace(environment, serving=generation, asleep_runs=frozenset()))
 
 
 def previews_of(tx: Transaction, repository: Repository, number: int) -> list[Environment]:

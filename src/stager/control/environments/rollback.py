@@ -103,7 +103,7 @@ def _target(tx: Transaction, environment_id: str, to: str) -> Deployment:
 def _running(tx: Transaction, environment_id: str) -> Environment:
     """The environment, if it has something to roll back."""
     environment = existing(tx, environment_id)
-    if not environment.desired.is_present or environment.desired.suspension is not None:
+    if not environment.desired.keeps_instances:
         raise _nothing_runs(environment)
     return environment
 

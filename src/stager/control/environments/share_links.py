@@ -69,7 +69,7 @@ class ShareLinks:
 
     def _check(self, environment: Environment, lifetime: timedelta) -> None:
         privacy = self._visitor_access.privacy(environment)
-        if privacy is None or "link" not in privacy.ways or not environment.desired.should_run:
+        if privacy is None or "link" not in privacy.ways or not environment.desired.keeps_instances:
             raise Refused(
                 "This preview can't be shared by links.",
                 hint="The preview must be running, and `private` of its application must list `link`.",

@@ -97,6 +97,6 @@ class Waiters:
 
     async def _is_removed(self, environment_id: str) -> bool:
         environment = await self._records.environment(environment_id)
-        if environment is None or environment.desired.should_run:
+        if environment is None or environment.desired.keeps_instances:
             return True
         return environment.serving is None and not await self._instances.find(environment_id)

@@ -173,7 +173,7 @@ async def _in_turn(calls: Sequence[Callable[[], Awaitable[str]]]) -> list[str]:
 
 def _newly_serving(tx: Transaction, environment_id: str) -> tuple[Environment, Deployment] | None:
     environment = tx.environment(environment_id)
-    if environment is None or environment.serving is None or not environment.desired.should_run:
+    if environment is None or environment.serving is None or not environment.desired.keeps_instances:
         return None
     deployment = tx.deployment_of(environment_id, environment.serving)
     # An adopted deployment has no start time; its handlers were called before the database was lost.

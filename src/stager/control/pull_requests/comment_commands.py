@@ -73,6 +73,7 @@ class CommentCommands:
         self._applications = applications
         self._commands, self._queries = environments.commands, environments.queries
         self._rollback = environments.rollback
+        self._power = environments.power
         self._change_feed = environments.change_feed
 
     async def run(self, event: CommentAdded) -> str:
@@ -140,7 +141,9 @@ class CommentCommands:
         log.info("comment_command", verb=command.verb, environment=environment.id, author=event.author)
         return _Answer(_reaction(command.verb), f"done: {command.verb}", note)
 
-    async def _execute(self, verb: Verb, event: CommentAdded, environment: Environment) -> Note | None:
+    async def _execute(  # noqa: C901 (one case a command)
+        self, verb: Verb, event: CommentAdded, environment: Environment
+    ) -> Note | None:
         actor, commands = Actor(event.author, BY, role=Role.DEVELOPER), self._commands
         match verb:
             case Verb.LAUNCH:
@@ -153,6 +156,10 @@ class CommentCommands:
                 return await self._roll_back(event, environment, actor)
             case Verb.KILL:
                 await commands.kill_by_id(environment.id, actor)
+            case Verb.SLEEP:
+                await self._power.sleep_by(environment.id, actor)
+            case Verb.WAKE:
+                await self._power.wake_by(environment.id, actor)
             case Verb.APPROVE:
                 await commands.approve(environment.id, _commit_in(event.text, environment), actor)
             case Verb.PIN | Verb.EXTEND:

@@ -17,6 +17,7 @@ from stager.control.reconciler.preparation import Preparation
 from stager.control.reconciler.publication import Publication
 from stager.control.reconciler.retirement import Retirement
 from stager.control.reconciler.rollout import Rollout
+from stager.control.reconciler.sleep import Sleep
 from stager.control.reconciler.status_page import StatusPage
 from stager.domain import plan as planning
 from stager.domain.attempt import Ending, after_error, after_exit
@@ -37,6 +38,7 @@ class Actions:
         self._rollout = Rollout(context, Preparation(context, self.status_page))
         self._publication = Publication(context, self.status_page)
         self._retirement = Retirement(context)
+        self._sleep = Sleep(context, self.status_page)
 
     def now(self) -> datetime:
         """The current time for plans."""
@@ -52,19 +54,24 @@ class Actions:
 
     async def settle(self, state: ObservedState) -> None:
         """Bring the store and the visitor's page up to date with an environment that is at rest."""
-        environment, generation = state.environment, state.serving_generation
-        if not environment.desired.should_run and not state.instances:
+        environment = state.environment
+        if not environment.desired.keeps_instances and not state.instances:
             await self._retirement.clear_networks(environment)
+        if not environment.desired.is_asleep:
+            await self._settle_serving(state)
+        await self.status_page.update(environment.id)
+        if not (environment.desired.keeps_instances and state.current and state.current.attempt.final):
+            self._context.unexpected_errors.forget(environment.id)
+        if not environment.desired.keeps_instances or environment.volume_epoch:
+            self._context.external.request_release(environment.id)
+
+    async def _settle_serving(self, state: ObservedState) -> None:
+        environment, generation = state.environment, state.serving_generation
         deployment = state.deployments.get(generation) if generation is not None else None
         if deployment is not None and deployment.live_at is None:
             await self._context.records.live(environment.id, deployment.id, self.now())
         elif generation != environment.serving:
             await self._context.records.serving(environment.id, generation)
-        await self.status_page.update(environment.id)
-        if not (environment.desired.should_run and state.current and state.current.attempt.final):
-            self._context.unexpected_errors.forget(environment.id)
-        if not environment.desired.should_run or environment.volume_epoch:
-            self._context.external.request_release(environment.id)
 
     def unexpected(self, environment_id: str, error: Exception, of: Environment | None = None) -> StagerError:
         """Translate an exception that no driver raises on purpose, and note it for `doctor`.
@@ -113,6 +120,14 @@ class Actions:
                 await self._retirement.retire(state, instances)
             case planning.Record(instance, generation):
                 await self._record_exit(state, instance, generation)
+            case (
+                planning.Park()
+                | planning.Pause()
+                | planning.Halt()
+                | planning.Unpause()
+                | planning.EndSleep()
+            ):
+                await self._sleep.carry_out(state, action)
             case planning.Wait(until):
                 await asyncio.sleep(max(0.0, (until - self.now()).total_seconds()))
             case _:

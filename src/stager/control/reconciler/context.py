@@ -24,7 +24,7 @@ from stager.domain.generation import Generation
 from stager.domain.observed import Observed
 from stager.domain.route import Endpoint
 from stager.ports.clock import Clock
-from stager.ports.engine import Instances, Prober
+from stager.ports.engine import Instances, Power, Prober
 from stager.ports.firewall import Firewall
 
 
@@ -40,6 +40,7 @@ class WorkerContext:
     records: Records
     image_resolver: ImageResolver
     instances: Instances
+    power: Power
     prober: Prober
     routes: Routes
     visitor_access: VisitorAccess
@@ -128,6 +129,7 @@ async def observe(environment_id: str, context: WorkerContext) -> ObservedState 
         published={name: target for name, target in targets.items() if isinstance(target, Endpoint)},
         attempts=tuple(d.attempt for d in deployments.values()),
         services=services,
+        asleep_runs=environment.asleep_runs,
     )
 
 

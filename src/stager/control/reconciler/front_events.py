@@ -9,11 +9,13 @@ from dataclasses import replace
 import structlog
 
 from stager.control.diagnostics import Readiness
-from stager.control.environments.change_feed import ChangeFeed
+from stager.control.environments.package import Environments
 from stager.control.ports import Ports
 from stager.control.routing.route_table import Routes
 from stager.domain.attempt import after_silence, after_sound, has_gone_silent
 from stager.domain.errors import StagerError
+from stager.domain.route import Endpoint
+from stager.domain.traffic import FrontEvent, FrontEventKind
 from stager.ports.store import Store, Transaction
 
 log = structlog.get_logger(__name__)
@@ -30,35 +32,43 @@ class FrontEvents:
         self,
         ports: Ports,
         routes: Routes,
-        change_feed: ChangeFeed,
+        environments: Environments,
         readiness: Readiness,
         wake: Callable[[str], None],
     ) -> None:
         self._store, self._router = ports.store, ports.router
         self._routes = routes
-        self._change_feed = change_feed
+        self._change_feed, self._power = environments.change_feed, environments.power
         self._readiness = readiness
         self._wake = wake
         self._liveness = Liveness(ports.store)
 
     async def follow(self) -> None:
         """React to events until the stream ends."""
-        async for host in self._router.unreachable():
+        async for event in self._router.events():
             try:
-                await self._react(host)
+                await self._react(event)
             except StagerError as error:
                 log.warning("event_failed", source="front", reason=error.reason, error=error.message)
 
-    async def _react(self, host: str) -> None:
-        """React to the host of an instance that can't be reached; empty after a restart of the front."""
-        if not host:
-            await self._routes.resend()
-            await self.read_health()
+    async def _react(self, event: FrontEvent) -> None:
+        if event.kind is FrontEventKind.WAKE and not self._contradicts_table(event):
+            await self._power.wake_host(event.host)
             return
+        if event.kind in {FrontEventKind.CONNECTED, FrontEventKind.WAKE}:
+            await self._routes.resend()
         await self.read_health()
-        found = await self._store.read(lambda tx: tx.environment_by_host(host))
+        if not event.host:
+            return
+        found = await self._store.read(lambda tx: tx.environment_by_host(event.host))
         if found is not None:
             self._wake(found.id)
+
+    def _contradicts_table(self, event: FrontEvent) -> bool:
+        """Whether the front holds requests to a host that leads to an endpoint by the table: it missed a
+        change."""
+        target = self._routes.table.routes.get(event.host)
+        return event.kind is FrontEventKind.WAKE and isinstance(target, Endpoint)
 
     async def read_health(self) -> None:
         """Report how the front is, and store which previews stopped answering."""

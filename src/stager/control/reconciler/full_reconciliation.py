@@ -168,4 +168,4 @@ def _is_removed(environment: Environment) -> bool:
 
 def _serves_desired(environment: Environment) -> bool:
     desired = environment.desired
-    return environment.serving == (desired.generation if desired.should_run else None)
+    return environment.serving == (desired.generation if desired.keeps_instances else None)

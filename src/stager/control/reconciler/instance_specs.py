@@ -66,11 +66,21 @@ def _container(launch: Launch, service: DeployedService) -> Container:
     container = launch.application.container(
         service.spec, is_main=service.is_main, has_healthcheck=service.has_healthcheck
     )
+    command = _relaxed(launch, service) if container.command is None else container.command
     return replace(
         container,
-        command=_filled(launch, container.command),
+        command=_filled(launch, command),
         entrypoint=_filled(launch, container.entrypoint),
     )
+
+
+def _relaxed(launch: Launch, service: DeployedService) -> tuple[str, ...] | None:
+    """The command of a database that doesn't wait for the disk, if the application wants that, and all of its
+    data is that of this generation. None for the image's own."""
+    volumes = {mount.volume for mount in service.spec.mounts if mount.volume}
+    if not launch.application.data.is_relaxed or not volumes or not volumes <= service.fresh_volumes:
+        return None
+    return catalogue.relaxed(service.spec.image) or None
 
 
 def _filled(launch: Launch, words: tuple[str, ...] | None) -> tuple[str, ...] | None:

@@ -68,6 +68,7 @@ class Reconciler:
                 records=environments.records,
                 image_resolver=builds.images,
                 instances=ports.instances,
+                power=ports.power,
                 prober=ports.prober,
                 routes=routing.routes,
                 visitor_access=routing.visitor_access,
@@ -86,7 +87,7 @@ class Reconciler:
         )
         self.workers = Workers(self.actions)
         self._front_events = FrontEvents(
-            ports, routing.routes, environments.change_feed, self.readiness, self.workers.wake
+            ports, routing.routes, environments, self.readiness, self.workers.wake
         )
         self._full = FullReconciliation(
             ports,

@@ -55,10 +55,10 @@ class Publication:
     async def unpublish(self, state: ObservedState, services: Collection[str]) -> None:
         """Show a page on the hosts of these services."""
         environment = state.environment
-        if not environment.desired.should_run:
+        if not environment.desired.keeps_instances:
             await self._run_pre_kill(state)
         hosts = {host for name, host in state.hosts.items() if name in services}
-        if environment.host in hosts:
+        if environment.host in hosts or not environment.desired.keeps_instances:
             await self._context.records.serving(environment.id, None)
         await self._status_page.show(environment.id, over=hosts)
 

@@ -33,7 +33,7 @@ class Retirement:
         for instance in instances:
             await self._remove(state, instance)
         is_last = {i.id for i in state.instances} == {i.id for i in instances}
-        if not environment.desired.should_run and is_last:
+        if not environment.desired.keeps_instances and is_last:
             await self.clear_networks(environment)
 
     async def _remove(self, state: ObservedState, instance: Instance) -> None:

@@ -11,7 +11,7 @@ from stager.control.reconciler.context import WorkerContext
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
 from stager.domain.errors import Retry, StagerError, sentences
-from stager.domain.route import Endpoint
+from stager.domain.route import Endpoint, Page
 from stager.domain.status import State, Status, page_of, status_of
 
 
@@ -39,13 +39,22 @@ class StatusPage:
         if found is None:
             return
         environment, deployment, hosts = found
-        free = self._without_instance(environment, hosts, over)
-        if not free:
-            return
+        if free := self._without_instance(environment, hosts, over):
+            await self._route(environment, self._status(environment, deployment), free, deployment)
+
+    async def park(self, environment: Environment, hosts: Iterable[str]) -> bool:
+        """Show the page of a sleeping environment on these hosts, which lead to an instance. No effect, and
+        False, if one of them has an open request or was requested within `Desired.min_idle`."""
+        deployment = await self._context.records.current(environment)
+        page = self._page(environment, self._status(environment, deployment), deployment)
+        targets, idle = dict.fromkeys(hosts, page), environment.desired.min_idle
+        return await self._context.routes.park(targets, idle=idle)
+
+    def _status(self, environment: Environment, deployment: Deployment | None) -> Status:
+        """The status with the warnings that are shown in every state."""
         status = live_status(environment, deployment, self._context.image_resolver.builds)
         warnings = self._context.warnings(environment, deployment)
-        status = replace(status, hint=sentences(status.hint, " ".join(warnings)))
-        await self._route(environment, status, free, deployment)
+        return replace(status, hint=sentences(status.hint, " ".join(warnings)))
 
     async def show_error(self, environment_id: str, error: StagerError) -> None:
         """Show on the page why nothing happens, while something that Stager needs doesn't answer."""
@@ -64,13 +73,14 @@ class StatusPage:
         self, environment: Environment, hosts: Mapping[str, str], over: Collection[str] = ()
     ) -> list[str]:
         """The hosts that don't lead to an instance. Only the plan may change those that do: the database may
-        be behind, as after it was lost. While the environment serves, its own host is left alone."""
+        be behind, as after it was lost. While the environment serves and nothing of it sleeps, its own host
+        is left alone."""
+        is_free = environment.serving is None or bool(environment.asleep_runs)
         routes = self._context.routes.table.routes
         return [
             host
             for host, service in hosts.items()
-            if (service or environment.serving is None)
-            and (host in over or not isinstance(routes.get(host), Endpoint))
+            if (service or is_free) and (host in over or not isinstance(routes.get(host), Endpoint))
         ]
 
     async def _route(
@@ -80,10 +90,14 @@ class StatusPage:
         hosts: Iterable[str],
         deployment: Deployment | None = None,
     ) -> None:
-        page = page_of(environment, status, self._context.urls.page(environment.id), deployment)
-        if not self._context.visitor_access.shows_logs(environment):
-            page = replace(page, lines=(), findings=())
+        page = self._page(environment, status, deployment)
         await self._context.visitor_access.route(environment, dict.fromkeys(hosts, page))
+
+    def _page(self, environment: Environment, status: Status, deployment: Deployment | None) -> Page:
+        page = page_of(environment, status, self._context.urls.page(environment.id), deployment)
+        if self._context.visitor_access.shows_logs(environment):
+            return page
+        return replace(page, lines=(), findings=())
 
 
 def live_status(environment: Environment, deployment: Deployment | None, builds: BuildQueue | None) -> Status:

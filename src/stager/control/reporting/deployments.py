@@ -27,6 +27,8 @@ PROGRESS: Mapping[State, Progress] = {
     State.LIVE: Progress.SUCCESS,
     State.UNRESPONSIVE: Progress.SUCCESS,
     State.DEGRADED: Progress.SUCCESS,
+    State.ASLEEP: Progress.SUCCESS,
+    State.WAKING: Progress.SUCCESS,
     State.FAILED: Progress.FAILURE,
     State.FAILED_UPDATE: Progress.FAILURE,
     State.STOPPED: Progress.INACTIVE,

@@ -40,7 +40,13 @@ class Reporting:
         sinks: dict[str, Sink] = {}
         if options.comments:
             sinks["comment"] = PullRequestCommentSink(
-                *parts, applications, options.installation, removes=options.removes_comments
+                ports.store,
+                ports.data,
+                ports.forges,
+                urls,
+                applications,
+                options.installation,
+                removes=options.removes_comments,
             )
         if options.deployments:
             sinks["deployment"] = DeploymentSink(*parts)

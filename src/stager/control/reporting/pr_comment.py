@@ -15,7 +15,9 @@ from stager.control.reporting.reporter import ReportState, report_state_of
 from stager.control.routing.urls import Urls
 from stager.domain.application import Applications
 from stager.domain.environment import UNAPPROVED, ChangeLink, Environment, SuspensionReason
+from stager.domain.errors import StagerError
 from stager.domain.status import State, Status
+from stager.ports.data import Data
 from stager.ports.forge import Reports
 from stager.ports.store import StateKind, Store, Transaction
 
@@ -37,6 +39,7 @@ class PullRequestCommentSink:
     def __init__(
         self,
         store: Store,
+        data: Data,
         forges: Forges,
         addresses: Urls,
         applications: Applications,
@@ -45,6 +48,7 @@ class PullRequestCommentSink:
         removes: bool = False,
     ) -> None:
         self._store = store
+        self._data = data
         self._forges = forges
         self._addresses = addresses
         self._applications = applications
@@ -65,6 +69,7 @@ class PullRequestCommentSink:
 
     async def _write(self, reports: Reports, state: ReportState, change: ChangeLink) -> None:
         environment = state.environment
+        state = replace(state, changed_data=await self._changed_data(state))
         body = comment_body(
             state,
             self._addresses.url(environment.host),
@@ -83,6 +88,28 @@ class PullRequestCommentSink:
             change, marker=marker, body=f"{marker}\n{body}", known=environment.comment_id
         )
         await self._store.write(lambda tx: _remember(tx, environment.id, comment_id, digest))
+
+    async def _changed_data(self, state: ReportState) -> int | None:
+        """How many bytes of the clones had changed when the deployment was first reported as live: by
+        migrations, for example. Measured once, so that the comment isn't edited again. None if unknown."""
+        environment, serving = state.environment, state.serving
+        if serving is None or not state.snapshots:
+            return None
+        kind = StateKind.CHANGED_DATA
+        known = await self._store.read(lambda tx: tx.environment_state(environment.id, kind))
+        generation, _, size = known.partition(" ")
+        if generation == str(serving.generation):
+            return int(size)
+        try:
+            found = await self._data.changed(environment.id)
+        except StagerError:
+            return None
+        sizes = [size for volume, size in found.items() if volume.number == serving.generation]
+        if not sizes:
+            return None
+        text = f"{serving.generation} {sum(sizes)}"
+        await self._store.write(lambda tx: tx.save_environment_state(environment.id, kind, text))
+        return sum(sizes)
 
     def _warnings(self, state: ReportState) -> tuple[str, ...]:
         environment, shown = state.environment, state.deployment or state.serving

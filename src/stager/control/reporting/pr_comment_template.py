@@ -18,7 +18,7 @@ from stager.domain.environment import SuspensionReason
 from stager.domain.pull_requests.comment_command import ABOUT, PREFIX, Verb
 from stager.domain.source import Trust
 from stager.domain.status import FINDINGS_TITLE, State, Status
-from stager.domain.text import as_on_screen
+from stager.domain.text import as_on_screen, binary_size
 
 LONGEST_TEXT, LONGEST_LINE, MOST_LINES = 1_000, 400, 40
 """Characters of a sentence, characters of a log line, and log lines. GitHub refuses a comment of more than
@@ -36,6 +36,8 @@ HEADLINES = {
     State.UPDATING: "⏳ The preview is being updated",
     State.FAILED: "❌ The preview failed",
     State.FAILED_UPDATE: "⚠️ The newest commit failed; the preview still serves the previous one",
+    State.ASLEEP: "💤 The preview is asleep",
+    State.WAKING: "💤 The preview is waking up",
     State.STOPPED: "⏸️ The preview is stopped",
     State.EXPIRED: "⌛ The preview has expired",
     State.REFUSED: "🚫 No preview",
@@ -69,6 +71,7 @@ def comment_body(
     parts = [
         f"### {_headline(status)}",
         f"**{url}**" if _is_up(state) else "",
+        "💤 It is asleep. The next visit wakes it." if state.is_asleep else "",
         _services(services or {}) if _is_up(state) else "",
         _warning(status.hint) if status.state is State.LIVE else _sentences(status),
         _facts(state, log_url),
@@ -123,13 +126,15 @@ def _facts(state: ReportState, log_url: str) -> str:
 
 
 def _data(state: ReportState) -> Iterator[str]:
-    """Which snapshots the data was cloned from, and why volumes started empty."""
+    """Which snapshots the data was cloned from, how much of it changed, and why volumes started empty."""
     shown = state.shown
     if shown is None or not state.environment.desired.is_present:
         return
     for snapshot in state.snapshots:
         old = _age(shown.created_at - snapshot.created_at)
         yield f"🗃️ Data: {_escaped(snapshot.title)}, {old} old when it was deployed"
+    if state.snapshots and state.changed_data is not None:
+        yield f"🗃️ Changed by its start: {binary_size(state.changed_data)}"
     for note in dict.fromkeys(each.clone_note for each in shown.services if each.clone_note):
         yield f"🗃️ {_escaped(note)}"
 

@@ -24,7 +24,7 @@ from stager.domain.environment import Environment
 from stager.domain.errors import Retry, StagerError
 from stager.domain.life import Notice
 from stager.domain.snapshot import Snapshot
-from stager.domain.status import Status, status_of
+from stager.domain.status import Status, status_when_awake
 from stager.ports.store import Transaction
 
 log = structlog.get_logger(__name__)
@@ -89,6 +89,7 @@ class ReportState:
         handler_failures: one sentence each; they don't affect the preview.
         snapshots: those that the shown deployment's data was cloned from.
         notice: the warning that it will expire; None if it won't soon.
+        changed_data: how many bytes of its clones had changed when it was live; None if that is unknown.
     """
 
     environment: Environment
@@ -98,6 +99,7 @@ class ReportState:
     handler_failures: tuple[str, ...] = ()
     snapshots: tuple[Snapshot, ...] = ()
     notice: Notice | None = None
+    changed_data: int | None = None
 
     @property
     def shown(self) -> Deployment | None:
@@ -106,8 +108,14 @@ class ReportState:
 
     @property
     def status(self) -> Status:
-        """The environment's status."""
-        return status_of(self.environment, self.deployment)
+        """The environment's status when it is awake: falling asleep and waking, which happens at any visit,
+        isn't reported as a change of it."""
+        return status_when_awake(self.environment, self.deployment)
+
+    @property
+    def is_asleep(self) -> bool:
+        """Whether the next visit wakes it, or it wakes."""
+        return self.environment.desired.is_asleep or self.environment.is_waking
 
 
 def report_state_of(tx: Transaction, environment_id: str) -> ReportState | None:

@@ -147,7 +147,7 @@ class VisitorAccess:
         return AccessPolicy(guard, application.index) if guard or application.index else None
 
     def _valid(self, environment: Environment, links: Sequence[ShareLink]) -> frozenset[str]:
-        if not environment.desired.should_run:
+        if not environment.desired.keeps_instances:
             return frozenset()
         now = self._clock.now()
         return frozenset(link.id for link in links if link.is_valid(now))

@@ -55,6 +55,10 @@ class Action(StrEnum):
     READ_SECRET_NAMES = "read-secret-names"  # noqa: S105
     EXEC = "exec"
     """Run commands in an instance."""
+    SLEEP = "sleep"
+    """Put a preview to sleep."""
+    WAKE = "wake"
+    """Wake a preview, as a visit does."""
     RESET = "reset"
     """Reset the data of a preview."""
     MANAGE_SNAPSHOTS = "manage-snapshots"
@@ -84,6 +88,8 @@ NEEDED: Mapping[Action, Role] = MappingProxyType(
         Action.READ_LOGS: Role.DEVELOPER,
         Action.READ_SECRET_NAMES: Role.DEVELOPER,
         Action.EXEC: Role.DEVELOPER,
+        Action.SLEEP: Role.DEVELOPER,
+        Action.WAKE: Role.VIEWER,
         Action.RESET: Role.DEVELOPER,
         Action.MANAGE_SNAPSHOTS: Role.DEVELOPER,
         Action.DOWNLOAD_SNAPSHOT: Role.DEVELOPER,

@@ -24,6 +24,8 @@ class Verb(StrEnum):
     RESET = "reset"
     ROLLBACK = "rollback"
     KILL = "kill"
+    SLEEP = "sleep"
+    WAKE = "wake"
     LOGS = "logs"
     PIN = "pin"
     EXTEND = "extend"
@@ -37,6 +39,8 @@ ABOUT = {
     Verb.RESET: "replace its data by the current snapshot, or by empty volumes",
     Verb.ROLLBACK: "launch the last good commit again, or the one that is named, without a build",
     Verb.KILL: "stop it until the next push",
+    Verb.SLEEP: "put it to sleep until the next visit",
+    Verb.WAKE: "wake it",
     Verb.LOGS: "show the last lines of its log",
     Verb.PIN: "never evict it in favour of another preview, and never let it expire",
     Verb.EXTEND: "count it as used now, so that it neither expires nor is evicted soon",

@@ -25,6 +25,13 @@ class Limits:
     upstream_seconds: float = _limit(3600.0, "maximum time without data within a response")
     upstream_idle_seconds: float = _limit(30.0, "maximum idle time of a connection to an app")
     drain_seconds: float = _limit(10.0, "maximum time for open requests when the front stops")
+    wake_seconds: float = _limit(60.0, "maximum time to hold a request until its sleeping host is awake")
+    navigation_seconds: float = _limit(
+        3.0,
+        "maximum time to hold a browser's request for a page before it gets a page that says why it waits",
+    )
+    held_requests: int = _limit(2000, "maximum number of held requests")
+    held_bytes: int = _limit(128 << 20, "maximum size of all held requests")
     connections: int = _limit(10_000, "maximum number of client connections")
     connections_per_client: int = _limit(1024, "maximum number of client connections from one address")
     head_bytes: int = _limit(65_536, "maximum size of the head of a request or response")

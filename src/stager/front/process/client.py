@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,18 @@ from stager.domain.route import (
     table_to_wire,
     target_to_wire,
 )
+from stager.domain.traffic import Activity, FrontEvent, FrontEventKind
 from stager.front.process.control_socket import MAX_LINE_BYTES
 from stager.front.table.live_table import changes_to_wire
 
 _RECONNECT_SECONDS = 0.1
-_ABOUT_HOSTS = frozenset({"unreachable", "unresponsive", "responsive"})
+_KINDS = {
+    "connected": FrontEventKind.CONNECTED,
+    "unreachable": FrontEventKind.UNREACHABLE,
+    "unresponsive": FrontEventKind.HEALTH,
+    "responsive": FrontEventKind.HEALTH,
+    "wake": FrontEventKind.WAKE,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +82,16 @@ class FrontClient:
         reply = await self._ask("update", **changes_to_wire(before, after))
         return ports_from_wire(reply["failed_ports"])
 
+    async def park(self, before: RouteTable, after: RouteTable, hosts: Collection[str], idle: float) -> bool:
+        """See `Router.park`."""
+        changes = changes_to_wire(before, after)
+        return bool((await self._ask("park", **changes, hosts=sorted(hosts), idle=idle))["parked"])
+
+    async def activity(self) -> Activity:
+        """See `Router.activity`."""
+        reply = await self._ask("activity")
+        return Activity(reply["idle"], reply["uptime"])
+
     async def drain(self, endpoint: Endpoint, timeout: float) -> int:
         """See `Router.drain`."""
         reply = await self._ask("drain", timeout, endpoint=target_to_wire(endpoint), timeout=timeout)
@@ -99,12 +116,12 @@ class FrontClient:
         with contextlib.suppress(Retry):
             await (await self._open()).until_broken()
 
-    async def events(self) -> AsyncGenerator[dict[str, Any], None]:
+    async def messages(self) -> AsyncGenerator[dict[str, Any], None]:
         """Yield the front's events, over a separate connection that is reopened when it breaks. Never ends.
 
-        Besides the front's own events (`unreachable`, `bad-response`, `no-response`, `unresponsive` and
-        `responsive`, each with the `host`), there is `connected` after each connect, when the table must be
-        applied again, and `away` after each loss of the connection.
+        Besides the front's own events (`unreachable`, `bad-response`, `no-response`, `unresponsive`,
+        `responsive` and `wake`, each with the `host`), there is `connected` after each connect, when the
+        table must be applied again, and `away` after each loss of the connection.
         """
         while True:
             with contextlib.suppress(OSError):
@@ -119,14 +136,13 @@ class FrontClient:
                 yield {"event": "away"}
             await asyncio.sleep(_RECONNECT_SECONDS)
 
-    async def unreachable(self) -> AsyncIterator[str]:
-        """See `Router.unreachable`."""
-        async with contextlib.aclosing(self.events()) as events:
-            async for event in events:
-                if event["event"] == "connected":
-                    yield ""
-                elif event["event"] in _ABOUT_HOSTS:
-                    yield event["host"]
+    async def events(self) -> AsyncIterator[FrontEvent]:
+        """See `Router.events`."""
+        async with contextlib.aclosing(self.messages()) as messages:
+            async for message in messages:
+                kind = _KINDS.get(message["event"])
+                if kind is not None:
+                    yield FrontEvent(kind, message.get("host", ""))
 
     async def close(self) -> None:
         """Close the connection. The front continues."""

@@ -26,7 +26,7 @@ from stager.front.proxy.context import Context, Event
 from stager.front.table.table_file import TableFile
 from stager.version import __version__
 
-PROTOCOL = 5
+PROTOCOL = 6
 """The version of these messages. A front with another one is replaced."""
 MAX_LINE_BYTES = 256 << 20
 
@@ -38,6 +38,8 @@ class Process(Protocol):
     """The front's process, implemented by `server.Front`."""
 
     frozen: bool
+    is_alone: bool
+    """Whether no predecessor may still have open requests."""
 
     async def open_ingress_ports(self) -> dict[int, str]:
         """Listen on the table's ports; returns the ports on which that fails, with the error."""
@@ -74,6 +76,8 @@ class ControlSocket:
         self._verbs: dict[str, Verb] = {
             "apply": self._apply,
             "update": self._update,
+            "park": self._park,
+            "activity": self._activity,
             "table": self._whole_table,
             "drain": self._drain,
             "stats": self._stats,
@@ -152,18 +156,43 @@ class ControlSocket:
             raise ValueError(
                 f"unknown request {request.get('do')!r}; known are {', '.join(self._verbs)} and watch"
             )
-        if self._process.frozen and request["do"] in {"apply", "update"}:
+        if self._process.frozen and request["do"] in {"apply", "update", "park"}:
             raise OSError("another front is taking over")
         return verb
 
     async def _apply(self, request: Mapping[str, Any]) -> Wire:
         self._table.apply(table_from_wire(request["table"]))
+        self._context.held.release()
         return await self._open_ingress_ports()
 
     async def _update(self, request: Mapping[str, Any]) -> Wire:
+        self._change(request)
+        return await self._open_ingress_ports()
+
+    async def _park(self, request: Mapping[str, Any]) -> Wire:
+        """Compare and set: nothing else happens between both."""
+        idle, pages = float(request["idle"]), request["upserts"]
+        if request.get("ports"):
+            raise ValueError("ingress ports can't be changed by park")
+        if not all(self._is_unused(host, pages.get(host), idle) for host in request["hosts"]):
+            return {"parked": False}
+        self._change(request)
+        return {"parked": True}
+
+    def _is_unused(self, host: str, page: Any, idle: float) -> bool:
+        """Whether the host may be routed to this page; so may one that was already, if a reply was lost."""
+        if page is not None and self._table.live.routes.get(host) == target_from_wire(page):
+            return True
+        # Requests that the predecessor still answers aren't known here.
+        return self._process.is_alone and self._context.is_unused(host, idle)
+
+    def _change(self, request: Mapping[str, Any]) -> None:
         known = ("upserts", "deletes", "domain", "home", "ports", "policies")
         self._table.change({key: request[key] for key in known if key in request})
-        return await self._open_ingress_ports()
+        self._context.held.release()
+
+    async def _activity(self, _: Mapping[str, Any]) -> Wire:
+        return self._context.activity()
 
     async def _open_ingress_ports(self) -> Wire:
         return {"failed_ports": ports_to_wire(await self._process.open_ingress_ports())}

@@ -1,9 +1,9 @@
 """Passing open client connections from a front to its successor, over the Unix socket of the hand-over.
 
-A front that retires sends `RETIRED` once it no longer answers requests, then one message for each idle client
-connection: its file descriptor (SCM_RIGHTS, unix(7)), its ingress port, and what was received of the next
-request. Unread data stays in the socket's buffer. So no request is lost, and none is answered with an old
-route table.
+A front that retires sends `RETIRED` once it no longer answers requests, then one message for each client
+connection that is idle or whose request is held: its file descriptor (SCM_RIGHTS, unix(7)), its ingress port,
+and what was received of the next request. Unread data stays in the socket's buffer. So no request is lost,
+and none is answered with an old route table.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import socket
 import struct
+from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
@@ -20,9 +21,11 @@ RETIRE = b"retire\n"
 RETIRED = b"retired\n"
 """The reply, when the predecessor has stopped."""
 
-_INGRESS_PORT = struct.Struct("!H")
-_MAX_RECEIVED = 1 << 14
-"""Bytes of an incomplete request that are passed on. The kernel sends a message of this size atomically."""
+_HEADER = struct.Struct("!HI")
+"""Before each message: the ingress port and the number of bytes received."""
+_MAX_RECEIVED = 1 << 20
+"""Bytes of a request that are passed on: more than a front reads of one that it doesn't forward."""
+_READ_BYTES = 1 << 16
 _RETRY_SECONDS = 0.002
 _FLUSH_SECONDS = 5.0
 """How long a client may take to read its last response before its connection is closed instead."""
@@ -53,7 +56,8 @@ class ConnectionSender:
     def send(self, transport: asyncio.Transport, ingress_port: int, received: bytes) -> None:
         """Send a connection, on which reading is paused, and close this process's copy. One that can't be
         sent is closed after its response was sent."""
-        task = self._loop.create_task(self._send(transport, _INGRESS_PORT.pack(ingress_port) + received))
+        header = _HEADER.pack(ingress_port, len(received))
+        task = self._loop.create_task(self._send(transport, header + received))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -82,16 +86,25 @@ class ConnectionSender:
         return True
 
     async def _is_sent(self, transport: asyncio.Transport, message: bytes) -> bool:
+        """Send the descriptor with the header, which the kernel sends atomically, then the rest."""
         while not transport.is_closing():
             try:
-                socket.send_fds(self._channel, [message], [transport.get_extra_info("socket").fileno()])
+                descriptor = transport.get_extra_info("socket").fileno()
+                socket.send_fds(self._channel, [message[: _HEADER.size]], [descriptor])
             except BlockingIOError:
                 await asyncio.sleep(_RETRY_SECONDS)
             except OSError:
                 return False
             else:
-                return True
+                return await self._is_rest_sent(message[_HEADER.size :])
         return False
+
+    async def _is_rest_sent(self, rest: bytes) -> bool:
+        try:
+            await self._loop.sock_sendall(self._channel, rest)
+        except OSError:
+            return False
+        return True
 
 
 async def request_retirement(channel: socket.socket, timeout: float) -> None:
@@ -113,29 +126,39 @@ async def handed_connections(channel: socket.socket) -> AsyncGenerator[HandedCon
     """Receive client connections until the predecessor closes the channel."""
     loop, is_readable = asyncio.get_running_loop(), asyncio.Event()
     loop.add_reader(channel.fileno(), is_readable.set)
+    data, clients = b"", deque[socket.socket]()
     try:
         while True:
             try:
-                # The kernel never returns more than one message with a file descriptor at a time.
-                message, descriptors, _, _ = socket.recv_fds(
-                    channel, _INGRESS_PORT.size + _MAX_RECEIVED, 1, socket.MSG_CMSG_CLOEXEC
-                )
+                # The kernel never returns more than one descriptor at a time, each with the first byte of its
+                # header or before.
+                piece, descriptors, _, _ = socket.recv_fds(channel, _READ_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
             except BlockingIOError:
                 is_readable.clear()
                 await is_readable.wait()
                 continue
             except OSError:
                 return
-            if not message:
+            if not piece:
                 return
-            for descriptor in descriptors:
-                yield _handed(descriptor, message)
+            data += piece
+            clients.extend(socket.socket(fileno=descriptor) for descriptor in descriptors)
+            while clients and (message := _message_at_start(data)) is not None:
+                port, received = message
+                data = data[_HEADER.size + len(received) :]
+                client = clients.popleft()
+                client.setblocking(False)
+                yield HandedConnection(client, port, received)
     finally:
         loop.remove_reader(channel.fileno())
+        for client in clients:
+            client.close()
 
 
-def _handed(descriptor: int, message: bytes) -> HandedConnection:
-    client = socket.socket(fileno=descriptor)
-    client.setblocking(False)
-    (port,) = _INGRESS_PORT.unpack_from(message)
-    return HandedConnection(client, port, message[_INGRESS_PORT.size :])
+def _message_at_start(data: bytes) -> tuple[int, bytes] | None:
+    """The ingress port and the received bytes of the first message; None while it is incomplete."""
+    if len(data) < _HEADER.size:
+        return None
+    port, length = _HEADER.unpack_from(data)
+    received = data[_HEADER.size : _HEADER.size + length]
+    return (port, received) if len(received) == length else None

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from stager.front.http.limits import Limits
+from stager.front.process import activity_file
 from stager.front.process.control_socket import ControlSocket
 from stager.front.process.handover import (
     RETIRE,
@@ -83,6 +84,7 @@ class Front:
 
     def __init__(self, options: ServerOptions, listeners: Iterable[Listener]) -> None:
         self.frozen = False
+        self.is_alone = True
         self._options = options
         self._listeners = list(listeners)
         self._table = TableFile(options.state_dir)
@@ -125,7 +127,10 @@ class Front:
         gc.freeze()
         if predecessor is not None:
             # Only now may the table change: the predecessor no longer answers with the old one.
+            self.is_alone = False
+            activity_file.remove(self._options.state_dir)
             await request_retirement(predecessor, _RETIRE_TIMEOUT)
+            activity_file.load(self._options.state_dir, self._context)
             tasks.append(loop.create_task(self._take_connections(predecessor)))
         await self._control.start(control.socket)
         ingress_seconds = _INGRESS_SECONDS if predecessor else 0.0
@@ -226,7 +231,7 @@ class Front:
         return False
 
     async def _take_connections(self, predecessor: socket.socket) -> None:
-        """Take over client connections of the previous front."""
+        """Take over client connections of the previous front, until it has exited."""
         with contextlib.closing(predecessor):
             async for handed in handed_connections(predecessor):
                 if not self._is_listening_for(handed):
@@ -234,6 +239,8 @@ class Front:
                     continue
                 with contextlib.suppress(OSError):
                     await self._take(handed)
+        self.is_alone = True
+        self._context.held.inherited = frozenset()
 
     async def _take(self, handed: HandedConnection) -> None:
         await asyncio.get_running_loop().connect_accepted_socket(
@@ -268,12 +275,13 @@ class Front:
         await asyncio.sleep(0)
 
     async def _retire(self, timeout: float, successor: socket.socket) -> None:
-        """Pass idle connections to the successor. Busy ones get their response with `Connection: close`, or
-        are passed on after it if its head has been sent already."""
+        """Pass idle connections and held requests to the successor. Busy connections get their response with
+        `Connection: close`, or are passed on after it if its head has been sent already."""
         sender = ConnectionSender(successor)
         self._context.pass_on = sender.send
         for connection in list(self._connections.open):
             connection.pass_on()
+        activity_file.save(self._options.state_dir, self._context)
         with contextlib.suppress(OSError):
             successor.send(RETIRED)
         await self._control.close()
@@ -288,6 +296,8 @@ class Front:
         start = loop.time()
         while self._connections.open and loop.time() - start < timeout:
             await asyncio.sleep(0.05)
+            if self._context.pass_on and self._context.held.count and self._table.follow():
+                self._context.held.release()
             if loop.time() - start >= close_idle_after:
                 for connection in list(self._connections.open):
                     connection.close_if_idle()

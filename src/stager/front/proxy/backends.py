@@ -129,6 +129,11 @@ class Backends:
         self._known[id(endpoint)] = endpoint, backend
         return backend
 
+    def is_busy(self, endpoint: Endpoint) -> bool:
+        """Whether a request to this endpoint is open."""
+        backend = self._by_endpoint.get(endpoint)
+        return backend is not None and len(backend.busy) > 0
+
     def sweep(self) -> None:
         """Close connections that have been idle for too long, and delete unused backends."""
         for backend in self:

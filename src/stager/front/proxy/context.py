@@ -8,6 +8,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from stager.domain.route import Endpoint, Target
@@ -15,11 +16,13 @@ from stager.front.http.cookies import allowed_cookies
 from stager.front.http.head import RequestHead, ResponseHead
 from stager.front.http.limits import Limits
 from stager.front.http.response_parser import is_for_intermediaries
+from stager.front.http.visitors import is_visit
 from stager.front.proxy.access_gate import AccessGate
 from stager.front.proxy.access_log import AccessLog
 from stager.front.proxy.backends import Backends
 from stager.front.proxy.connections import Connections
 from stager.front.proxy.error_pages import ErrorPage
+from stager.front.proxy.held import Held
 from stager.front.table.live_table import LiveTable
 
 Event = dict[str, Any]
@@ -31,6 +34,7 @@ UNANSWERED = 3
 _REPORT_SECONDS = 1.0
 """Minimum interval of events about the same host."""
 _NOINDEX = (b"X-Robots-Tag: noindex",)
+_REPEAT = "Repeat the request in a few seconds."
 _NO_HEADERS: tuple[bytes, ...] = ()
 
 
@@ -71,6 +75,11 @@ class Context:
         self.outcomes: Counter[str] = Counter()
         self.watchers: set[Callable[[Event], None]] = set()
         self.started = self.now = time.monotonic()
+        self.held = Held(limits, table, self.publish)
+        self.requested_at: dict[str, float] = {}
+        """Host to the time of its last request by a visitor, by the coarse clock."""
+        self.observed_since = self.now
+        """The time since which `requested_at` is complete."""
         self.unanswered: dict[str, tuple[Target | None, int]] = {}
         """Host to its target and the number of consecutive requests that it hasn't answered."""
         self._reported_at: dict[str, float] = {}
@@ -90,6 +99,21 @@ class Context:
         if target is not None:
             return ErrorPage.of(target, host)
         return ErrorPage("restarting") if self.table.is_home(host) else ErrorPage("unknown", name=host)
+
+    def waking(self, host: str, message: str) -> ErrorPage:
+        """Return the page of a sleeping host whose request isn't held any longer.
+
+        Args:
+            message: why, a sentence; empty if nothing is wrong.
+        """
+        page = self.lookup(host)
+        if isinstance(page, Endpoint):
+            page = ErrorPage("waking", host)
+        if page.state == "asleep":
+            page = replace(page, state="waking", message="", page=replace(page.details, hint=""))
+        if message:
+            page = replace(page, message=message, page=replace(page.details, hint=_REPEAT))
+        return page
 
     def lookup_at_ingress(self, port: int, head: RequestHead) -> Endpoint | ErrorPage:
         """Return the target of a request that arrived at an ingress port.
@@ -161,6 +185,35 @@ class Context:
             if count >= UNANSWERED and target is not None and self.table.routes.get(host) == target
         )
 
+    def note_request(self, head: RequestHead) -> None:
+        """Record that a request to a preview arrived or is still open. Requests to Stager itself and those
+        that no visitor sent don't count."""
+        host = head.host
+        # One comparison for most requests: the rest is at most once a second.
+        if self.requested_at.get(host) != self.now and host in self.table.routes and is_visit(head):
+            self.requested_at[host] = self.now
+
+    def idle_seconds(self, host: str) -> float:
+        """The time since the last request to this host, by the coarse clock."""
+        return self.now - self.requested_at.get(host, self.observed_since)
+
+    def is_unused(self, host: str, idle: float) -> bool:
+        """Whether the host's endpoint has no open request and wasn't requested for `idle` seconds."""
+        target = self.table.routes.get(host)
+        return (
+            isinstance(target, Endpoint)
+            and not self.backends.is_busy(target)
+            and self.idle_seconds(host) >= idle
+        )
+
+    def activity(self) -> dict[str, Any]:
+        """Return the fields of `stager.domain.traffic.Activity`."""
+        routes = self.table.routes
+        return {
+            "idle": {host: self.idle_seconds(host) for host in self.requested_at if host in routes},
+            "uptime": self.now - self.observed_since,
+        }
+
     def publish(self, event: Event) -> None:
         """Send an event to all watchers."""
         for watcher in list(self.watchers):
@@ -203,6 +256,9 @@ class Context:
             self.unanswered = {
                 host: entry for host, entry in self.unanswered.items() if routes.get(host) == entry[0]
             }
+        if len(self.requested_at) > len(self.table):
+            self.requested_at = {h: at for h, at in self.requested_at.items() if h in self.table.routes}
+        self.held.announce()
         self._reported_at = {
             host: at for host, at in self._reported_at.items() if self.now - at < _REPORT_SECONDS
         }
@@ -214,6 +270,7 @@ class Context:
             "connections": len(self.connections.open),
             "requests": dict(self.outcomes),
             "open": {backend.name: len(backend.busy) for backend in self.backends if backend.busy},
+            "held": self.held.count,
             "routes": len(self.table),
             "unresponsive": self.unresponsive(),
             "draining": self.draining,

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import select
 import time
 
 from stager.domain.route import Endpoint
 from stager.front.http.head import MessageError, RequestHead
 from stager.front.http.headers import Forwarding, request_id_of
 from stager.front.http.request_parser import read_request
+from stager.front.http.visitors import is_visit
 from stager.front.proxy.client_connection import LINGER_SECONDS, ClientConnection, address_of
 from stager.front.proxy.context import Context
 from stager.front.proxy.error_pages import ErrorPage
 from stager.front.proxy.exchange import Exchange
+from stager.front.proxy.held import HeldRequest, peer_state
 from stager.front.proxy.late_body import MAX_SECONDS, LateBody
 from stager.front.proxy.local_responses import PlainResponse, refuse, respond
-from stager.front.proxy.state import BACKPRESSURE, CONNECT_PENDING, PIPELINED, State
+from stager.front.proxy.state import BACKPRESSURE, CONNECT_PENDING, HELD, PIPELINED, State
+
+_PROCESSING = b"HTTP/1.1 102 Processing\r\n\r\n"
 
 
 class Downstream(ClientConnection):
@@ -38,6 +43,7 @@ class Downstream(ClientConnection):
         self._buffer = received
         self._exchange: Exchange | None = None
         self._head: RequestHead | None = None
+        self._held: HeldRequest | None = None
         self._half_closed = False
 
     @property
@@ -47,6 +53,8 @@ class Downstream(ClientConnection):
             return self._exchange.state
         if self._lingering is not None or self.transport.is_closing():
             return State.CLOSING
+        if self._held is not None:
+            return State.HELD
         return State.READING if self._buffer else State.IDLE
 
     # asyncio.Protocol
@@ -65,8 +73,8 @@ class Downstream(ClientConnection):
             # Later, because uvloop reads after this call even if reading is paused in it.
             asyncio.get_running_loop().call_soon(self.pass_on)
         elif self._buffer:
-            received, self._buffer = self._buffer, b""
-            self.data_received(received)
+            # Later for the same reason: the request may have to be held.
+            asyncio.get_running_loop().call_soon(self._serve_received)
 
     def data_received(self, data: bytes) -> None:
         """More of a request, or of the next one, arrived."""
@@ -75,7 +83,10 @@ class Downstream(ClientConnection):
             return
         exchange = self._exchange
         try:
-            if exchange is None:
+            if self._held is not None:
+                self._buffer += data
+                self.transport.pause_reading()
+            elif exchange is None:
                 if not self._buffer:
                     self.deadline = self._context.now + self._context.limits.head_seconds
                 self._buffer = self._buffer + data if self._buffer else data
@@ -105,6 +116,8 @@ class Downstream(ClientConnection):
             exchange.client_lost()
         if self._lingering is not None:
             self._lingering.client_lost()
+        if self._held is not None:
+            self._leave(self._held)
 
     def pause_writing(self) -> None:
         """The client reads more slowly than the app sends."""
@@ -128,7 +141,9 @@ class Downstream(ClientConnection):
     def restart_timeout(self) -> None:
         """Restart the timeout that applies to the state of the exchange."""
         exchange, limits = self._exchange, self._context.limits
-        if exchange is None or exchange.is_responding:
+        if exchange is None:
+            timeout = limits.idle_seconds
+        elif exchange.is_responding:
             timeout = limits.upstream_seconds
         elif not self._pauses and exchange.waits_for_client:
             timeout = limits.body_seconds
@@ -192,18 +207,48 @@ class Downstream(ClientConnection):
         self._exchange = None
         self.reset()
 
+    # Called by the held requests, see `held.Held`
+
+    def release(self) -> None:
+        """Serve the held request, as if it had arrived only now."""
+        held = self._stop_holding()
+        if held is None:
+            return
+        self._serve_safely()
+        if self._exchange is not None:
+            self._exchange.started = held.started
+        self.resume_reading(HELD)
+
+    def give_up(self, message: str) -> None:
+        """Respond to the held request with the page of a host that wakes up.
+
+        Args:
+            message: what happened, a sentence; empty if nothing is wrong.
+        """
+        held = self._stop_holding()
+        if held is None:
+            return
+        self._buffer = self._buffer[held.head_bytes :]
+        self._respond_locally(self._context.waking(held.head.host, message), held.head, held.started)
+        self._serve_safely()
+        self.resume_reading(HELD)
+
     # Called by the server
 
     def pass_on(self) -> None:
         """Pass the connection to the successor of this front, with what was received of the next request. No
-        effect while a request is being answered. TLS connections can't be passed on; they are closed."""
+        effect while a request is being answered. TLS connections can't be passed on: they are closed, or stay
+        here while a request is held."""
         pass_on = self._context.pass_on
-        if pass_on is None or self.state not in {State.IDLE, State.READING}:
+        if pass_on is None or self.state not in {State.IDLE, State.READING, State.HELD}:
             return
-        received, self._buffer = self._buffer, b""
         if self._scheme == "https":
-            self.transport.close()
+            if self._held is None:
+                self._buffer = b""
+                self.transport.close()
             return
+        self._stop_holding()
+        received, self._buffer = self._buffer, b""
         self.transport.pause_reading()
         pass_on(self.transport, self._ingress_port, received)
 
@@ -214,13 +259,21 @@ class Downstream(ClientConnection):
 
     def end(self) -> None:
         """Close the connection now, aborting the request if there is one."""
-        if self._exchange is not None:
+        if self._held is not None:
+            self.give_up("Stager was stopped meanwhile.")
+            self.transport.close()
+        elif self._exchange is not None:
             self._exchange.abort()
         else:
             self.transport.abort()
 
     def sweep(self, now: float) -> None:
         """Close the connection if a timeout has expired. Called once a second."""
+        if self._exchange is not None and self._head is not None:
+            self._context.note_request(self._head)
+        elif self._held is not None:
+            self._sweep_held(self._held, now)
+            return
         if now < self.deadline:
             return
         if self.has_sent():
@@ -247,7 +300,7 @@ class Downstream(ClientConnection):
     def _serve(self) -> None:
         """Begin the next request, and those after it while each is answered without an app."""
         limits = self._context.limits
-        while self._buffer and self._exchange is None and self._lingering is None:
+        while self._buffer and self._exchange is None and self._lingering is None and self._held is None:
             if self.blocked:
                 # The client sends requests without reading the responses.
                 self.pause_reading(PIPELINED)
@@ -269,10 +322,15 @@ class Downstream(ClientConnection):
         if (policy is not None or head.marked) and not context.table.is_home(head.host):
             is_secure = self._forwarding.facts(head).secure
             target = context.access_gate.check(head, policy, secure=is_secure) or target
+        if isinstance(target, ErrorPage) and target.is_asleep and is_visit(head):
+            if self._hold(head, rest):
+                return
+            target = context.waking(head.host, "Too many requests wait for it.")
         if not isinstance(target, Endpoint):
             self._buffer = rest
-            self._respond_locally(target, head)
+            self._respond_locally(target, head, time.perf_counter())
             return
+        context.note_request(head)
         exchange = self._exchange = Exchange(context, self, head, self._forwarding, target)
         self._buffer = b""
         rest = exchange.begin(rest)
@@ -281,9 +339,10 @@ class Downstream(ClientConnection):
             self._buffer = rest
             self.pause_reading(PIPELINED)
 
-    def _respond_locally(self, response: ErrorPage | PlainResponse, head: RequestHead) -> None:
+    def _respond_locally(
+        self, response: ErrorPage | PlainResponse, head: RequestHead, started: float
+    ) -> None:
         """Respond without an app. A body of the request isn't read, so the connection is then closed."""
-        started = time.perf_counter()
         request_id = request_id_of(head) or self._context.next_id()
         keep = head.keep_alive and head.length in {None, 0} and not self._context.draining
         data = respond(response, head, request_id, keep=keep)
@@ -305,6 +364,59 @@ class Downstream(ClientConnection):
             self._close(
                 linger=has_body or bool(self._buffer), max_seconds=MAX_SECONDS if has_body else LINGER_SECONDS
             )
+
+    def _serve_received(self) -> None:
+        """Serve what the previous front had received."""
+        if self._exchange is None and not self.transport.is_closing():
+            self._serve_safely()
+
+    def _hold(self, head: RequestHead, rest: bytes) -> bool:
+        """Hold the request at the start of the buffer. Returns whether there was room."""
+        size = len(self._buffer)
+        self._held = self._context.held.add(self, head, size - len(rest), size)
+        if self._held is None:
+            return False
+        self._context.note_request(head)
+        self.pause_reading(HELD)
+        return True
+
+    def _stop_holding(self) -> HeldRequest | None:
+        held, self._held = self._held, None
+        if held is not None:
+            self._context.held.remove(self, held)
+        return held
+
+    def _sweep_held(self, held: HeldRequest, now: float) -> None:
+        """Drop the held request if the client has left, and respond if it waited for too long."""
+        if self.transport.is_closing():
+            return
+        self._context.note_request(held.head)
+        seconds = self._context.limits.wake_seconds
+        state = peer_state(self.transport.get_extra_info("socket").fileno())
+        if state & (select.POLLERR | select.POLLHUP) or (state and self._scheme == "https"):
+            self.transport.abort()
+        elif now >= held.deadline:
+            self.give_up("" if held.is_navigation else f"It didn't wake up within {seconds:g} s.")
+        elif state and held.head.minor and not held.is_probed:
+            # The client has closed its sending side or both. Only in the latter case it resets the
+            # connection, and the next sweep finds that.
+            held.is_probed = True
+            self.write(_PROCESSING)
+
+    def _leave(self, held: HeldRequest) -> None:
+        """The client has disconnected while its request was held."""
+        self._stop_holding()
+        head = held.head
+        self._context.record(
+            head,
+            status=499,
+            size=0,
+            started=held.started,
+            client=self._forwarding.facts(head).client,
+            request_id=request_id_of(head) or self._context.next_id(),
+            endpoint="",
+            outcome="client-closed",
+        )
 
     def _forward_late(self, late_body: LateBody) -> None:
         if self._lingering is not None:

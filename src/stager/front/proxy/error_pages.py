@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stager.domain.route import Page
+from stager.domain.route import ASLEEP, Page
 
 _OPENS = "The preview opens here by itself as soon as it is ready."
 _STAYS = "You don't need to reload this page."
@@ -58,6 +58,19 @@ STATES = {
     ),
     "starting": PageTemplate(
         503, "starting", "{name} is starting", _OPENS, _STAYS, refresh=SOON, is_temporary=True, tone="wait"
+    ),
+    "asleep": PageTemplate(
+        503, "asleep", "{name} is asleep", "Nobody used it for a while. It wakes when somebody opens it."
+    ),
+    "waking": PageTemplate(
+        503,
+        "waking up",
+        "{name} is waking up",
+        f"Nobody used it for a while. {_OPENS}",
+        _STAYS,
+        refresh=SOON,
+        is_temporary=True,
+        tone="wait",
     ),
     "approval": PageTemplate(
         403,
@@ -189,6 +202,11 @@ class ErrorPage:
     def status(self) -> int:
         """The status of the response."""
         return self.template.status
+
+    @property
+    def is_asleep(self) -> bool:
+        """Whether requests to the host are held until it is awake."""
+        return self.state in ASLEEP
 
     @property
     def title(self) -> str:

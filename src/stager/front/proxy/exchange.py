@@ -57,10 +57,10 @@ class Exchange(ResponseHandler):
         "_keep",
         "_request",
         "_sent",
-        "_started",
         "_status",
         "_upstream",
         "_wire",
+        "started",
         "state",
         "timeout",
     )
@@ -91,7 +91,7 @@ class Exchange(ResponseHandler):
         self._backend.busy.add(self)
         self._upstream: Upstream | None = None
         self._connecting: asyncio.Task[None] | None = None
-        self._started = time.perf_counter()
+        self.started = time.perf_counter()
         self._status = 0
         self._sent = 0
         self._keep = False
@@ -327,7 +327,8 @@ class Exchange(ResponseHandler):
         """Retry with the host's current target if that has changed meanwhile; else respond with an error."""
         target = self._context.lookup(self._head.host)
         if isinstance(target, ErrorPage):
-            self._send_error_page(target, "page")
+            page = self._context.waking(self._head.host, "") if target.is_asleep else target
+            self._send_error_page(page, "page")
         elif target != self._backend.endpoint:
             self._backend.leave(self)
             self._backend = self._context.backends.of(target)
@@ -357,7 +358,7 @@ class Exchange(ResponseHandler):
             self._head,
             status=status or self._status,
             size=self._sent,
-            started=self._started,
+            started=self.started,
             client=self._address,
             request_id=self._id,
             endpoint=self._backend.name,

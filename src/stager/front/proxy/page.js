@@ -3,9 +3,10 @@
 const update = (old, fresh) => {
   if (old.isEqualNode(fresh)) return;
   const [nodes, others] = [[...old.childNodes], [...fresh.childNodes]];
-  if (old.nodeName !== fresh.nodeName || nodes.length !== others.length || !old.attributes) return old.replaceWith(fresh);
+  if (old.nodeName !== fresh.nodeName || !old.attributes) return old.replaceWith(fresh);
   for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
   for (const { name, value } of fresh.attributes) old.setAttribute(name, value);
+  if (nodes.length !== others.length) return old.replaceChildren(...others);
   nodes.forEach((node, i) => update(node, others[i]));
 };
 const refresh = async () => {

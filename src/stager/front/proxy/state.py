@@ -13,6 +13,8 @@ class State(enum.Enum):
     """Between requests."""
     READING = "reading"
     """A part of the head of a request has arrived."""
+    HELD = "held"
+    """A request waits until its sleeping host is awake."""
     CONNECTING = "connecting"
     """There is a request, but no connection to the app yet."""
     PROXYING = "proxying"
@@ -30,3 +32,5 @@ CONNECT_PENDING: Final = 2
 """The connection to the app isn't open yet."""
 PIPELINED: Final = 4
 """The next request arrived before the response was sent."""
+HELD: Final = 8
+"""The request is held."""

@@ -33,6 +33,7 @@ class TableFile:
         self._unsaved = False
         self._compacting: asyncio.Task[None] | None = None
         self._changed_meanwhile: list[bytes] = []
+        self._followed: list[tuple[int, int, int]] = []
         self.live = LiveTable()
         self.problem = ""
         """A sentence that says why the table can't be saved; empty while it can."""
@@ -43,12 +44,7 @@ class TableFile:
         Loading writes nothing, so a front can start on a full disk.
         """
         self.close()
-        self.live = LiveTable(_read_snapshot(self._snapshot))
-        length = 0
-        for line in _read_lines(self._journal):
-            if not line.endswith(b"\n") or not _replay(self.live, line):
-                break
-            length += len(line)
+        self.live, length = self._read()
         self._closed, self._unsaved, self.problem = False, False, ""
         try:
             self._file = self._journal.open("ab", buffering=0)
@@ -57,6 +53,26 @@ class TableFile:
         except OSError as error:
             self._fail(error, unsaved=True)
         return self.live
+
+    def follow(self) -> bool:
+        """Read what a successor has written since the file was closed; returns whether there is anything
+        new."""
+        stamp = [_stamp(path) for path in (self._snapshot, self._journal)]
+        if stamp == self._followed:
+            return False
+        self._followed = stamp
+        table, _ = self._read()
+        self.live.change(changes_to_wire(self.live.value(), table.value()))
+        return True
+
+    def _read(self) -> tuple[LiveTable, int]:
+        """The table in the files, and the length of the valid part of the journal."""
+        table, length = LiveTable(_read_snapshot(self._snapshot)), 0
+        for line in _read_lines(self._journal):
+            if not line.endswith(b"\n") or not _replay(table, line):
+                break
+            length += len(line)
+        return table, length
 
     def apply(self, table: RouteTable) -> None:
         """Replace the live table by `table`. Only the difference is written; nothing if there is none."""
@@ -152,6 +168,15 @@ def _read_snapshot(path: Path) -> RouteTable | None:
         return table_from_wire(json.loads(path.read_bytes()))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """What changes with the file; zeros if there is none."""
+    try:
+        state = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def _read_lines(path: Path) -> list[bytes]:

@@ -3,7 +3,6 @@ unchanged."""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -12,10 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from stager.domain.errors import Fault, Retry
-
-TIMEOUT = 60.0
-_SYSTEM_PROGRAMS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
-"""Folders of nginx that aren't in the PATH of users other than root."""
+from stager.routers import programs
 
 _ERROR = re.compile(r"\[(emerg|alert|crit|error)\] (?:\d+#\d+: )?(.+)")
 _PLACE = re.compile(r" in (\S+):(\d+)$")
@@ -134,19 +130,8 @@ class Nginx:
 
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *_SYSTEM_PROGRAMS])
     try:
-        return subprocess.run(  # noqa: S603 (the administrator's configuration)
-            list(command),
-            stdin=subprocess.DEVNULL,
-            umask=0o022,  # files that nginx creates, such as logs, get the usual permissions
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-            timeout=TIMEOUT,
-            env={**os.environ, "PATH": path, "LC_ALL": "C"},
-        )
+        return programs.run(command)
     except OSError as error:
         raise Fault(
             f"`{command[0]}` can't be run: {error.strerror}.",
@@ -155,7 +140,9 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
             reason="nginx-missing",
         ) from error
     except subprocess.TimeoutExpired as error:
-        raise Retry(f"`{command[0]}` didn't finish within {TIMEOUT:g} s.", reason="nginx-silent") from error
+        raise Retry(
+            f"`{command[0]}` didn't finish within {programs.TIMEOUT:g} s.", reason="nginx-silent"
+        ) from error
 
 
 def _error_of(done: subprocess.CompletedProcess[str]) -> str:

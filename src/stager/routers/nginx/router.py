@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -19,13 +18,13 @@ import structlog
 from stager.domain.errors import Fault, Retry, StagerError
 from stager.domain.names import RESERVED
 from stager.domain.route import RouteTable
+from stager.routers import bisection
+from stager.routers.hosts import SAFE, names_of
 from stager.routers.nginx.commands import Nginx, without_place
 from stager.routers.nginx.template import VhostTemplate
 from stager.routers.nginx.vhosts import Vhost, Vhosts
 
 log = structlog.get_logger(__name__)
-
-_SAFE = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
 
 Changes = Mapping[str, Vhost | None]
 """File names with their new content; None to delete the file."""
@@ -104,7 +103,7 @@ class NginxRouter:
         problems: dict[str, str] = {}
         for host, port in table.ingress_ports().items():
             slug, base, name = names_of(host, table.domain)
-            if not _SAFE.fullmatch(host) or name in RESERVED or not base:
+            if not SAFE.fullmatch(host) or name in RESERVED or not base:
                 problems[host] = "its name can't be used as a file name for nginx."
             elif not self._vhosts.is_free(name):
                 problems[host] = "nginx.target_dir has a file with its name that wasn't created by Stager."
@@ -120,7 +119,9 @@ class NginxRouter:
     def _change(self, changes: Changes) -> dict[str, str]:
         """Apply those of the changes that nginx accepts; returns the others with nginx's errors."""
         texts = {name: vhost.text for name, vhost in changes.items() if vhost}
-        rejected = _bisect(list(texts), lambda names: self._nginx.test_isolated({n: texts[n] for n in names}))
+        rejected = bisection.rejected(
+            list(texts), lambda names: self._nginx.test_isolated({n: texts[n] for n in names})
+        )
         names = _left(changes, rejected)
         due = self._reload_due.exists()
         if not names and not due:
@@ -158,7 +159,7 @@ class NginxRouter:
             return error
 
         # Short names first: if nginx's hash tables are too small, the long ones don't fit.
-        return _bisect(sorted(changes, key=lambda name: (len(name), name)), attempt)
+        return bisection.rejected(sorted(changes, key=lambda name: (len(name), name)), attempt)
 
     def _check_others(self) -> None:
         """After a rollback, test the configuration again. Raises Fault if nginx still rejects it."""
@@ -205,31 +206,6 @@ class NginxRouter:
             log.info("nginx_updated", written=written, removed=len(done) - written)
 
 
-def names_of(host: str, domain: str) -> tuple[str, str, str]:
-    """Return slug, domain and file name of a host. The file name is the slug if the slug is unique."""
-    slug = host.removesuffix(f".{domain}")
-    if domain and slug != host:
-        return slug, domain, slug
-    label, _, base = host.partition(".")
-    return label, base, host
-
-
 def _left(names: Sequence[str] | Changes, rejected: Mapping[str, str]) -> list[str]:
     """Return the names that weren't rejected."""
     return [name for name in names if name not in rejected]
-
-
-def _bisect(names: Sequence[str], test: Callable[[Sequence[str]], str]) -> dict[str, str]:
-    """Find the names that are rejected; returns them with the errors.
-
-    Args:
-        names: the names to test.
-        test: tests several names at once; returns an error, or an empty string if all are accepted.
-    """
-    error = test(names) if names else ""
-    if not error:
-        return {}
-    if len(names) == 1:
-        return {names[0]: error}
-    half = len(names) // 2
-    return _bisect(names[:half], test) | _bisect(names[half:], test)

@@ -8,16 +8,14 @@ substitutions are supported.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from traceback import extract_tb
-from types import TracebackType
 
-import jinja2
 import structlog
 
 from stager.domain.errors import Fault
+from stager.routers.jinja_templates import TemplateError, Write, jinja_template
 from stager.routers.nginx.commands import Http2
 
 log = structlog.get_logger(__name__)
@@ -97,50 +95,33 @@ def server_for_all(
         redirect: the addresses at which HTTP is redirected to HTTPS.
         http2: how to enable HTTP/2, which is only used with a certificate, as in browsers.
     """
-    template = _environment().from_string(_FOLDER.joinpath("stager.conf").read_text(encoding="utf-8"))
-    return template.render(
-        front=front,
-        names=" ".join(names) or "_",
-        listen=listen,
-        certificate=certificate,
-        key=key,
-        redirect=redirect,
-        http2=http2,
+    write = jinja_template("stager.conf", _FOLDER.joinpath("stager.conf").read_text(encoding="utf-8"))
+    return write(
+        {
+            "front": front,
+            "names": " ".join(names) or "_",
+            "listen": listen,
+            "certificate": certificate,
+            "key": key,
+            "redirect": redirect,
+            "http2": http2,
+        }
     )
-
-
-Write = Callable[[dict[str, str]], str]
 
 
 def _jinja(name: str, text: str, folder: Path | None) -> Write:
     try:
-        template = _environment(folder).from_string(text)
-    except jinja2.TemplateSyntaxError as error:
-        raise _broken(f"{name}, line {error.lineno}: {error.message}") from error
+        write = jinja_template(name, text, folder)
+    except TemplateError as error:
+        raise _broken(str(error)) from error
 
-    def write(values: dict[str, str]) -> str:
+    def written(values: Mapping[str, object]) -> str:
         try:
-            return template.render(values)
-        except Exception as error:  # a template can raise any exception
-            raise _broken(f"{name}, line {_line_of(error.__traceback__)}: {error}") from error
+            return write(values)
+        except TemplateError as error:
+            raise _broken(str(error)) from error
 
-    return write
-
-
-def _environment(folder: Path | None = None) -> jinja2.Environment:
-    return jinja2.Environment(  # noqa: S701 (the output isn't HTML)
-        undefined=jinja2.StrictUndefined,
-        loader=jinja2.FileSystemLoader(folder) if folder else None,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _line_of(traceback: TracebackType | None) -> int:
-    """Return the line of the template that failed; Jinja adds it to the traceback."""
-    lines = [frame.lineno for frame in extract_tb(traceback) if frame.filename == "<template>"]
-    return (lines[-1] if lines else None) or 1
+    return written
 
 
 def _erb(name: str, text: str) -> Write:
@@ -153,7 +134,7 @@ def _erb(name: str, text: str) -> Write:
                 f"{name}, line {line}: {shown} isn't supported",
                 f"Of ERB, only {known} are supported; otherwise use a Jinja template, with another name.",
             )
-    return lambda values: _TAG.sub(lambda tag: values[tag[1].removeprefix("=").strip()], text)
+    return lambda values: _TAG.sub(lambda tag: str(values[tag[1].removeprefix("=").strip()]), text)
 
 
 def _names_variable(tag: str) -> bool:

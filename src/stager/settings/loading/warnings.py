@@ -258,6 +258,12 @@ def _serving(settings: Settings) -> Iterator[Problem]:
             "`nginx` has no effect, because `routing_strategy` isn't NginxRoutingStrategy. Set"
             " `routing_strategy: nginx`, or remove `nginx`.",
         )
+    if settings.haproxy.target_path and settings.routing_strategy != "HaproxyRoutingStrategy":
+        yield Problem(
+            "haproxy",
+            "`haproxy` has no effect, because `routing_strategy` isn't HaproxyRoutingStrategy. Set"
+            " `routing_strategy: haproxy`, or remove `haproxy`.",
+        )
     if settings.tls and settings.scheme == "http":
         yield Problem(
             "tls",

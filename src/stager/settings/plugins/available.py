@@ -14,14 +14,12 @@ from stager.ports.plugins import KINDS, Plugin, PluginRegistry, discover
 Kind = plugins.Kind | Literal["routing_strategy"]
 """The settings that name classes."""
 
-ROUTING: Mapping[str, str] = {"EmbeddedRoutingStrategy": "embedded", "NginxRoutingStrategy": "nginx"}
-"""Routing strategies, each with its short name."""
-
-NOT_YET: Mapping[str, str] = {
-    "HaproxyRoutingStrategy": "EmbeddedRoutingStrategy serves previews without HAProxy",
-    "haproxy": "EmbeddedRoutingStrategy serves previews without HAProxy",
+ROUTING: Mapping[str, str] = {
+    "EmbeddedRoutingStrategy": "embedded",
+    "NginxRoutingStrategy": "nginx",
+    "HaproxyRoutingStrategy": "haproxy",
 }
-"""Names of the first Stager that aren't implemented, each with the alternative."""
+"""Routing strategies, each with its short name."""
 
 
 @functools.cache
@@ -36,7 +34,6 @@ class Known:
 
     plugins: PluginRegistry = field(default_factory=built_in)
     routing: Mapping[str, str] = field(default_factory=lambda: ROUTING)
-    not_yet: Mapping[str, str] = field(default_factory=lambda: NOT_YET)
 
     def names(self, kind: Kind) -> Mapping[str, str]:
         """The full names of a kind, each with its short name, which may be empty."""
@@ -60,8 +57,6 @@ class Known:
         return full if full is not None else self._unknown(kind, name)
 
     def _unknown(self, kind: Kind, name: str) -> str:
-        if name in self.not_yet:
-            raise ValueError(f'"{name}" isn\'t available in this version; {self.not_yet[name]}')
         elsewhere = next((p for p in self.plugins if name in (p.name, p.short_name)), None)
         if elsewhere is not None:
             raise ValueError(f'"{name}" belongs under {" or ".join(f"`{k}`" for k in elsewhere.kinds)}')

@@ -90,6 +90,11 @@ class Data(Section):
     forks: Literal["deny", "allow"] = "deny"
     """Whether code from forks gets the data of new snapshots. With `deny`, its volumes start empty."""
 
+    durability: Literal["full", "relaxed"] = "full"
+    """With `relaxed`, databases of the catalogue whose volumes have the policy `clone` or `fresh` don't wait
+    for the disk: faster writes, but a crash of the machine may break their data, until the next push or
+    reset."""
+
     min_role: RoleName = Role.DEVELOPER
     """Minimum role for the application to create, choose, download and delete snapshots."""
 
@@ -121,6 +126,7 @@ class Data(Section):
             mask_timeout=self.mask_timeout,
             forks_allowed=self.forks == "allow",
             min_role=self.min_role,
+            is_relaxed=self.durability == "relaxed",
             schedule=self.schedule.schedule if self.schedule else None,
         )
 

@@ -59,6 +59,13 @@ class Defaults(Section):
     expire_after: Annotated[DurationOrNever, AfterValidator(_long_enough_to_warn)] = 14 * 86_400.0
     """Time without visits and pushes after which a preview [expires](../how-to/life-of-a-preview.md): it is
     stopped, and its data is removed. `never`: it stays until its pull request is closed. At least `1h`."""
+    sleep_after: Annotated[DurationOrNever, Field(examples=["never"])] = 1_800.0
+    """Time without a request after which a preview sleeps: its instances are paused until the next request. A
+    WebSocket or an event stream counts as long as it is open. `never`: previews don't sleep."""
+
+    stop_after: Annotated[DurationOrNever, Field(examples=["never"])] = 86_400.0
+    """Time asleep after which the instances of a preview are stopped, so that they need no memory at all. The
+    next request then starts them. `never`: they stay paused."""
 
     private: OptionalPrivate = None
     """Who may see previews: a method such as `sign-in`, a list of methods, or a mapping. If absent, previews

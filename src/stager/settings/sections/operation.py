@@ -48,8 +48,8 @@ evergreen_containers: [main]
 
     max_previews: Annotated[int | None, Field(ge=1, validate_default=True), NOT_BOOLEAN] = None
     """Maximum number of previews; a further one evicts the oldest. If absent, the number of ports from
-    `MIN_PORT` to `MAX_PORT` if one of these environment variables is set; with `nginx.target_dir`, the number
-    of `ingress_ports`; otherwise unlimited."""
+    `MIN_PORT` to `MAX_PORT` if one of these environment variables is set; with `nginx.target_dir` or
+    `haproxy.target_path`, the number of `ingress_ports`; otherwise unlimited."""
 
     container_rotation_strategy: Annotated[
         tuple[Annotated[str, NameOf("container_rotation_strategy")], ...],

@@ -1,14 +1,14 @@
-"""Where Stager listens, and what stands in front of it: nginx, HTTPS, domains."""
+"""Where Stager listens, and what stands in front of it: nginx, HAProxy, HTTPS, domains."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from stager.domain.names import SlugRule
 from stager.settings.loading.context import Context, FolderPath, NameOf, OptionalPath
-from stager.settings.loading.refusals import refuse
+from stager.settings.loading.refusals import InvalidValue, refuse
 from stager.settings.values.network import (
     Address,
     Domain,
@@ -61,6 +61,40 @@ class Nginx(Section):
         return self
 
 
+def _one_line(value: str) -> str:
+    if not value.strip() or not value.isprintable():
+        raise InvalidValue('should be an address such as "*:8080", in one line')
+    return value.strip()
+
+
+class Haproxy(Section):
+    """File and commands of HAProxy in front of Stager. Without `target_path`, no file is written: the
+    configuration printed by `stager haproxy config` serves all previews and never changes."""
+
+    target_path: OptionalPath = None
+    """Configuration file that Stager writes, such as `/etc/haproxy/stager/haproxy.cfg`."""
+
+    template_path: OptionalPath = None
+    """Jinja template of this file. By default, or if the path ends with `haproxy.cfg.erb` and the file
+    doesn't exist, Stager's own template."""
+
+    bind: Annotated[str, AfterValidator(_one_line)] = "*:8080"
+    """Address on which HAProxy listens, with its options, in the form of HAProxy's `bind`:
+    `:443 ssl crt /etc/haproxy/certs/stager.pem alpn h2,http/1.1`."""
+
+    test_command: Words = ("haproxy", "-c", "-f")
+    """Command that tests a configuration file; its path is appended. If empty, it isn't tested."""
+
+    reload_command: Words = ("systemctl", "reload", "haproxy")
+    """Command that reloads HAProxy's configuration. If empty, it isn't reloaded."""
+
+    @model_validator(mode="after")
+    def _has_target(self) -> Self:
+        if self.template_path and not self.target_path:
+            refuse((("target_path",), "is required, because `template_path` is given"))
+        return self
+
+
 def _merged(data: Any) -> Any:
     # The walkthrough writes a list of mappings with one key each.
     if not isinstance(data, list) or not all(isinstance(item, dict) for item in data):
@@ -72,14 +106,14 @@ def _merged(data: Any) -> Any:
     return {key: value for item in data for key, value in item.items()}
 
 
-_MERGED = BeforeValidator(_merged, json_schema_input_type=Nginx | list[dict[str, str | list[str]]])
+_PIECES = list[dict[str, str | list[str]]]
 
 
 class Serving(Task):
     """Stager serves previews and its own pages on `listen`. [nginx and HTTPS](../how-to/nginx-and-https.md)
     describes the ways to put HTTPS in front of it."""
 
-    title: ClassVar = "Addresses, nginx and HTTPS"
+    title: ClassVar = "Addresses, nginx, HAProxy and HTTPS"
     example: ClassVar = """\
 domain: stager.example.org
 preview_domain: preview.example.net
@@ -94,6 +128,8 @@ routing_strategy: NginxRoutingStrategy
 nginx:
   target_dir: /etc/nginx/sites-enabled
   reload_command: sudo systemctl reload nginx
+haproxy:                     # with routing_strategy: HaproxyRoutingStrategy
+  bind: "*:8080"
 ingress_ports: 3200-3500
 """
 
@@ -122,18 +158,27 @@ ingress_ports: 3200-3500
 
     routing_strategy: Annotated[str, NameOf("routing_strategy")] = "EmbeddedRoutingStrategy"
     """How requests reach previews: `EmbeddedRoutingStrategy` (short: `embedded`), or `NginxRoutingStrategy`
-    (`nginx`) to write vhost files for nginx."""
+    (`nginx`) and `HaproxyRoutingStrategy` (`haproxy`) to write the configuration of nginx or HAProxy."""
 
-    nginx: Annotated[Nginx, _MERGED] = Nginx()
+    nginx: Annotated[Nginx, BeforeValidator(_merged, json_schema_input_type=Nginx | _PIECES)] = Nginx()
     """Settings of `NginxRoutingStrategy`: a mapping, or a list of mappings with one key each."""
 
+    haproxy: Annotated[Haproxy, BeforeValidator(_merged, json_schema_input_type=Haproxy | _PIECES)] = (
+        Haproxy()
+    )
+    """Settings of `HaproxyRoutingStrategy`: a mapping, or a list of mappings with one key each."""
+
     ingress_ports: Ports = Field(default=PortRange(3200, 3500), validate_default=True)
-    """Range of loopback ports; each preview with a vhost file gets one. The environment variables `MIN_PORT`
-    and `MAX_PORT` override it."""
+    """Range of loopback ports; each preview with a vhost file or a backend of its own gets one. The
+    environment variables `MIN_PORT` and `MAX_PORT` override it."""
 
     response_timeout: Annotated[Duration, POSITIVE] = 60.0
     """Time that an application has to start its response after the whole request was sent; then the visitor
     gets status 504. Responses under way and WebSockets aren't limited."""
+
+    wake_timeout: Annotated[Duration, POSITIVE] = 60.0
+    """Time that a request to a sleeping preview waits until it is awake; then the visitor gets status 503 and
+    `Retry-After`. A browser that opens a page gets a waiting page after three seconds instead."""
 
     @field_validator("ingress_ports")
     @classmethod

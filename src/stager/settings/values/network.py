@@ -49,6 +49,12 @@ class Address:
             raise InvalidValue('should be host:port such as "127.0.0.1:8000", "0.0.0.0:80" or "[::1]:8000"')
         return cls(match["six"] or match["host"], int(match["port"]))
 
+    @property
+    def local(self) -> Address:
+        """The address at which a program on this machine connects: the loopback address for a listener on
+        all interfaces."""
+        return Address("127.0.0.1", self.port) if self.host in {"0.0.0.0", "::"} else self  # noqa: S104 (compared, not bound)
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 

@@ -18,6 +18,7 @@ from stager.domain.attempt import Attempt, ServiceFailure
 from stager.domain.deployment import DeployedService, Deployment
 from stager.domain.environment import (
     ChangeLink,
+    Depth,
     Desired,
     Environment,
     EnvironmentKey,
@@ -39,7 +40,7 @@ _FAILURES = TypeAdapter(dict[str, ServiceFailure])
 
 
 class EnvironmentRow(NamedTuple):
-    """An environment. Parameters, suspension and change link are JSON."""
+    """An environment. Parameters, suspension, change link and the runs that sleep are JSON."""
 
     id: str
     app: str
@@ -61,6 +62,9 @@ class EnvironmentRow(NamedTuple):
     approved_sha: str
     volume_epoch: int
     has_cloned_data: bool
+    depth: str
+    min_idle: float
+    asleep_runs: str
 
 
 class DeploymentRow(NamedTuple):
@@ -202,6 +206,9 @@ def environment_row(environment: Environment) -> EnvironmentRow:
         approved_sha=environment.approved_sha,
         volume_epoch=environment.volume_epoch,
         has_cloned_data=environment.has_cloned_data,
+        depth=desired.depth,
+        min_idle=desired.min_idle,
+        asleep_runs=json.dumps(sorted(environment.asleep_runs)),
     )
 
 
@@ -221,6 +228,7 @@ def environment_of(columns: Sequence[Any]) -> Environment:
         approved_sha=row.approved_sha,
         volume_epoch=row.volume_epoch,
         has_cloned_data=bool(row.has_cloned_data),
+        asleep_runs=frozenset(json.loads(row.asleep_runs)),
     )
 
 
@@ -238,6 +246,8 @@ def _desired_of(row: EnvironmentRow) -> Desired:
         parameters=json.loads(row.parameters),
         trust=Trust(row.trust),
         suspension=_suspension_of(json.loads(row.suspension)) if row.suspension else None,
+        depth=Depth(row.depth),
+        min_idle=row.min_idle,
     )
 
 

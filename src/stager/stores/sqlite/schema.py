@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import (
     Boolean,
     Column,
+    Float,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -21,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "v5"
+VERSION = "v6"
 """The newest migration: it brings a database to these tables."""
 
 PRE_RELEASE = frozenset({"0001", "0002", "0003", "0004"})
@@ -60,6 +61,9 @@ environments = Table(
     Column("approved_sha", Text, nullable=False),
     Column("volume_epoch", Integer, nullable=False, server_default=text("0")),
     Column("has_cloned_data", Boolean, nullable=False, server_default=text("0")),
+    Column("depth", Text, nullable=False, server_default=text("'paused'")),
+    Column("min_idle", Float, nullable=False, server_default=text("0")),
+    Column("asleep_runs", Text, nullable=False, server_default=text("'[]'")),
     UniqueConstraint("app", "subject"),
     Index("ix_environments_host", "host", "updated_at"),
     Index("ix_environments_subject", "subject", "created_at"),

@@ -150,6 +150,21 @@ async def extend(control: Control, actor: Known, environment: Id) -> Environment
     return await current(control, environment, actor)
 
 
+@router.post("/environments/{environment}/sleep", status_code=202)
+async def sleep(control: Control, actor: Known, environment: Id) -> EnvironmentView:
+    """Put a live environment to sleep. It stays awake if a request to it is open. Responds without
+    waiting."""
+    await control.environments.power.sleep_by(environment, actor)
+    return await current(control, environment, actor)
+
+
+@router.post("/environments/{environment}/wake", status_code=202)
+async def wake(control: Control, actor: Known, environment: Id) -> EnvironmentView:
+    """Wake an environment that sleeps. Responds without waiting."""
+    await control.environments.power.wake_by(environment, actor)
+    return await current(control, environment, actor)
+
+
 @router.post("/environments/{environment}/approve", status_code=202)
 async def approve(control: Control, actor: Known, environment: Id, body: ApprovalBody) -> EnvironmentView:
     """Approve a commit of a fork. Responds without waiting."""

@@ -41,7 +41,7 @@ router = APIRouter(include_in_schema=False)
 
 LOG_LINES = 200
 
-UNSETTLED = frozenset({State.STARTING, State.BUILDING, State.UPDATING})
+UNSETTLED = frozenset({State.STARTING, State.BUILDING, State.UPDATING, State.WAKING})
 
 
 PATH = "/previews/{environment}"
@@ -88,6 +88,22 @@ async def extend(request: Request, control: Control, actor: Known, environment: 
     """Count a preview as used now, and remove its pin."""
     check_origin(request)
     await control.environments.commands.extend(environment, actor)
+    return await _back(request, environment)
+
+
+@router.post(PATH + "/sleep")
+async def sleep(request: Request, control: Control, actor: Known, environment: Id) -> Response:
+    """Put a preview to sleep."""
+    check_origin(request)
+    await control.environments.power.sleep_by(environment, actor)
+    return await _back(request, environment)
+
+
+@router.post(PATH + "/wake")
+async def wake(request: Request, control: Control, actor: Known, environment: Id) -> Response:
+    """Wake a preview."""
+    check_origin(request)
+    await control.environments.power.wake_by(environment, actor)
     return await _back(request, environment)
 
 

@@ -20,6 +20,7 @@ TONES = {
     State.LIVE: "good",
     State.STOPPED: "calm",
     State.EXPIRED: "calm",
+    State.ASLEEP: "calm",
     State.GONE: "calm",
     State.UNRESPONSIVE: "bad",
     State.DEGRADED: "bad",
@@ -34,6 +35,7 @@ SERVICE_TONES = {
     ServiceState.FAILED: "bad",
     ServiceState.RESTARTING: "bad",
     ServiceState.STOPPED: "calm",
+    ServiceState.ASLEEP: "calm",
 }
 """The colour of each service's mark; `wait` for others."""
 LABELS = {

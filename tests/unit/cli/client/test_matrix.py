@@ -38,6 +38,8 @@ COMMANDS: dict[str, tuple[Action, tuple[str, ...]]] = {
     "deliveries": (Action.READ_DELIVERIES, ()),
     "share": (Action.SHARE, ("x", "--for", "1d")),
     "reset": (Action.RESET, ("x", "--no-wait")),
+    "sleep": (Action.SLEEP, ("x",)),
+    "wake": (Action.WAKE, ("x",)),
     "snapshot create": (Action.MANAGE_SNAPSHOTS, ("shop", "--from", "x", "--no-wait")),
     "snapshot show": (Action.SEE, ("shop", "1")),
     "snapshot use": (Action.MANAGE_SNAPSHOTS, ("shop", "1")),

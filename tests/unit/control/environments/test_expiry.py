@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from stager.control.environments.expiry import notice_of
+from stager.control.environments.visits import Visits, save_visits
 from stager.domain.environment import SuspensionReason
 from stager.domain.errors import Refused
 from stager.domain.life import Notice
@@ -162,4 +163,29 @@ async def test_stager_was_off(life: Life) -> None:
     await life.rest(DAY + 2 * HOUR)
     assert await life.notice() is not None
     await life.rest(DAY)
+    await life.assert_expired()
+
+
+async def test_a_visit_counts(life: Life) -> None:
+    await life.opened()
+    await life.rest(2 * DAY + HOUR)
+    assert await life.notice() is not None
+    environment, now = await life.the(), life.clock.now()
+    await life.store.write(lambda tx: save_visits(tx, environment.id, Visits(last=now)))
+    await life.rest(HOUR)
+    assert await life.notice() is None
+    assert "expires on" not in life.comment()
+    await life.rest(2 * DAY - 2 * HOUR)
+    await life.assert_live()
+    await life.rest(DAY + 2 * HOUR)
+    await life.assert_expired()
+
+
+async def test_one_that_sleeps_expires(life: Life) -> None:
+    await life.opened()
+    environment = await life.the()
+    await life.running.control_plane.environments.power.sleep_by(environment.id, ANN)
+    await life.rest(60)
+    assert (await life.the()).desired.is_asleep
+    await life.rest(4 * DAY)
     await life.assert_expired()

@@ -218,3 +218,12 @@ async def test_by_a_comment(history: History) -> None:
     note = await history.store.read(lambda tx: note_of(tx, environment))
     assert note is not None
     assert note.text == f"The preview is rolled back to commit {A[:7]}."
+
+
+async def test_one_that_sleeps_is_woken_by_it(history: History) -> None:
+    await history.running.control_plane.environments.power.sleep_by((await history.the()).id, ANN)
+    await history.rest(60)
+    assert (await history.the()).desired.is_asleep
+    await history.roll_back()
+    assert await history.serves() == A
+    assert history.builds == [A, B]

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 import pytest
 
+from stager.domain.environment import Depth, InstanceState
 from stager.domain.pull_requests.events import ChangeEvent
 from stager.domain.route import Endpoint
 from stager.domain.status import State
@@ -180,7 +181,69 @@ class LaunchedManually(Scenario):
         await self.assert_live_and_reported("a1", (await self.harness.the()).desired.generation)
 
 
-SCENARIOS = [Opened, Pushed, BrokenPush, Closed, Reopened, Crashed, StoppedManually, LaunchedManually]
+class FallenAsleep(Scenario):
+    depth = Depth.PAUSED
+
+    async def happen(self) -> None:
+        await self.sleep()
+
+    async def sleep(self) -> None:
+        environment = await self.harness.the()
+        await self.harness.running.control_plane.environments.power.sleep(environment.id, self.depth)
+
+    async def at_the_end(self) -> None:
+        """Asleep or, if it was killed before the command was stored, live. A visit is served in any case."""
+        there = await self.harness.the()
+        asleep = InstanceState.PAUSED if self.depth is Depth.PAUSED else InstanceState.STOPPED
+        states = {i.state for i in self.harness.engine.there()}
+        assert states == {asleep if there.desired.is_asleep else InstanceState.RUNNING}
+        async with self.harness.router.visit(there.host) as visit:
+            assert self.harness.served(there.host) is not None, visit.target
+        await self.harness.rest(SETTLED)
+        await self.assert_live_and_reported("a1", 1)
+
+
+class StoppedAsleep(FallenAsleep):
+    depth = Depth.STOPPED
+
+
+class Woken(FallenAsleep):
+    async def before(self) -> None:
+        await super().before()
+        await self.harness.rest(SETTLED)
+        await self.sleep()
+
+    async def happen(self) -> None:
+        async with self.harness.router.visit("feature-x.preview.test"):
+            pass
+
+
+class StartedAgain(Woken):
+    depth = Depth.STOPPED
+
+
+class PushedAsleep(Woken):
+    async def happen(self) -> None:
+        await self.deliver(self.harness.forge.push(self.event, "b2"))
+
+    async def at_the_end(self) -> None:
+        await self.assert_live_and_reported("b2", 2)
+        self.assert_one_comment("is live", "`b2`")
+
+
+class ClosedAsleep(Woken):
+    async def happen(self) -> None:
+        await self.deliver(self.harness.forge.close(self.event))
+
+    async def at_the_end(self) -> None:
+        await self.harness.assert_gone()
+        assert await self.harness.engine.sweep() == 0
+
+
+SCENARIOS = [
+    *(Opened, Pushed, BrokenPush, Closed, Reopened, Crashed, StoppedManually, LaunchedManually),
+    *(FallenAsleep, StoppedAsleep, Woken, StartedAgain, PushedAsleep, ClosedAsleep),
+]
 
 
 async def play(kind: type[Scenario], *kills: int, credentials: bool = True) -> Tripwire:

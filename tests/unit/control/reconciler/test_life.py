@@ -595,7 +595,8 @@ class TestRemoval:
             of_others = {
                 StateKind.SNAPSHOT,
                 StateKind.EXTERNAL,
-            }  # seeding and server hooks, which this has not
+                StateKind.ACTIVITY,
+            }  # seeding, server hooks and visits, which this has not
             assert kinds() == set(StateKind) - of_others
             assert not [name for name in harness.store._tables.facts if environment.id in name]
             await harness.deliver(harness.forge.close(event))

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ENVIRONMENTS = "/api/v1/environments"
 SNAPSHOTS = "/api/v1/snapshots"
 SNAPSHOT_KEYS = ("id", "app", "number", "name", "state", "is_current", "volumes")
-IN_PROGRESS = frozenset({"starting", "building", "updating"})
+IN_PROGRESS = frozenset({"starting", "building", "updating", "waking"})
 """The states that change without a further request."""
 
 Json = dict[str, Any]
@@ -118,6 +118,14 @@ class Api:
     def extend(self, id_: str) -> Preview:
         """Count it as used now."""
         return _preview(self.connection.post(f"{ENVIRONMENTS}/{id_}/extend"))
+
+    def sleep(self, id_: str) -> Preview:
+        """Put it to sleep. Doesn't wait."""
+        return _preview(self.connection.post(f"{ENVIRONMENTS}/{id_}/sleep"))
+
+    def wake(self, id_: str) -> Preview:
+        """Wake it. Doesn't wait."""
+        return _preview(self.connection.post(f"{ENVIRONMENTS}/{id_}/wake"))
 
     def approve(self, id_: str, sha: str) -> Preview:
         """Approve a commit of a fork by its full id. Doesn't wait."""

@@ -1,0 +1,1 @@
+"""Loops that put idle previews to sleep and take their memory back."""
