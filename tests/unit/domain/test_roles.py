@@ -7,12 +7,13 @@ import pytest
 from stager.domain.identity.roles import NEEDED, Action, Role, may, role_by
 from stager.domain.source import Access
 
-SEES = {Action.SEE, Action.READ_METRICS}
+SEES = {Action.SEE, Action.READ_METRICS, Action.WAKE}
 DECIDES = {
     Action.LAUNCH,
     Action.KILL,
     Action.REDEPLOY,
     Action.ROLL_BACK,
+    Action.SLEEP,
     Action.APPROVE,
     Action.KEEP,
     Action.READ_LOGS,

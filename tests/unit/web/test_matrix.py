@@ -368,6 +368,9 @@ async def test_comments(verb: Verb, access: Access) -> None:
         event = harness.forge.open(repository, "x", "a1b2c3d4" * 5)
         await harness.deliver(event)
         await harness.rest(30)
+        if verb is Verb.ROLLBACK:
+            await harness.deliver(harness.forge.push(event, "b1a2c3d4" * 5))
+            await harness.rest(30)
         said = harness.forge.say(event, f"/stager {verb} {'a1b2c3d4' * 5}", "bob")
         await harness.deliver(said)
         await harness.rest(30)
