@@ -733,3 +733,21 @@ class TestFakeEngine:
         engine.come_back()
 
         assert await waiting == ""
+
+
+async def test_the_memory_of_what_runs_is_measured(engine: Engine) -> None:
+    running = await started(engine, "serves", "e1")
+    ended = await started(engine, "runs", "e2")
+    await engine.instances.stop(ended.id)
+    await made(engine, "serves", "e3")
+    used = await engine.instances.memory()
+
+    assert used["e1"] > 0
+    assert [used.get(environment, 0) for environment in ("e2", "e3")] == [0, 0]
+    await engine.instances.remove(running.id)
+    assert (await engine.instances.memory()).get("e1", 0) == 0
+
+
+async def test_the_disk_space_of_what_is_there_is_measured(engine: Engine) -> None:
+    await started(engine, "serves", "e1")
+    assert (await engine.instances.disk())["e1"] >= 0

@@ -37,7 +37,8 @@ def stager(shared_stager: StagerUnderTest) -> StagerUnderTest:
 
 
 def states(stager: StagerUnderTest) -> set[str]:
-    return {stager.inspect(container)["State"]["Status"] for container in stager.containers()}
+    label = f"--filter=label=stager.installation={stager.installation}"
+    return set(docker("ps", "--all", label, "--format", "{{.State}}").split())
 
 
 def put_to_sleep(stager: StagerUnderTest, name: str = "test") -> dict[str, Any]:
@@ -70,7 +71,8 @@ def test_a_request_wakes_a_preview_body_and_all(stager: StagerUnderTest) -> None
     stager.wait_for("test", "live")
 
 
-async def test_many_requests_make_one_wake(stager: StagerUnderTest) -> None:
+async def test_many_requests_make_one_wake(make_stager: MakeStager) -> None:
+    stager = make_stager(images={"shop": {"pids": 4 * MANY}})  # it has a thread for each request
     await asyncio.to_thread(stager.launched, VERSION="1")
     before = count(stager, "wake")
     await asyncio.to_thread(put_to_sleep, stager)

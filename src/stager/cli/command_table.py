@@ -77,6 +77,7 @@ COMMANDS = (
     _client(PREVIEWS, "extend", "launch", "Count a preview as used now, so that it doesn't expire soon."),
     _client(PREVIEWS, "snapshot", "snapshots", "Manage the data that new previews start from."),
     _client(PREVIEWS, "approve", "launch", "Approve a commit of a pull request from a fork."),
+    _client(PREVIEWS, "capacity", "capacity", "Show what previews use of the machine, and the queue."),
     _client(PREVIEWS, "kill", "launch", "Remove a preview."),
     _client(ACCOUNT, "configure", "configure", "Show or change the client's settings."),
     _client(ACCOUNT, "login", "login", "Sign in to a server."),

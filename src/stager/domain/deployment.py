@@ -196,7 +196,7 @@ def phase_of(deployment: Deployment, environment: Environment) -> Phase:
         return Phase.FAILED
     if environment.serving == deployment.generation:
         return Phase.LIVE
-    if not environment.desired.keeps_instances:
+    if not (environment.desired.keeps_instances or environment.desired.is_queued):
         return Phase.ENDED
     if deployment.generation < environment.desired.generation:
         return Phase.SUPERSEDED

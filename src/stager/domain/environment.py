@@ -77,7 +77,9 @@ class SuspensionReason(StrEnum):
     EXPIRED = "expired"
     """Nobody visited it or pushed for as long as `expire_after`, until the next push, reopening or launch."""
     NO_ROOM = "no-room"
-    """The limit of `max_previews` is reached."""
+    """It was removed for another preview, because the limit of `max_previews` is reached."""
+    QUEUED = "queued"
+    """It waits for room on the machine, and starts by itself."""
 
 
 UNAPPROVED = frozenset({SuspensionReason.FORK, SuspensionReason.APPROVAL})
@@ -93,11 +95,16 @@ WITHOUT_VOLUMES = frozenset({SuspensionReason.KILLED, SuspensionReason.EXPIRED})
 
 @dataclass(frozen=True, slots=True)
 class Suspension:
-    """A suspension with the sentence that users see."""
+    """A suspension with the sentence that users see.
+
+    Args:
+        place: in the queue, 1 for the next one; 0 unless the reason is `QUEUED`.
+    """
 
     reason: SuspensionReason
     message: str
     hint: str = ""
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +175,11 @@ class Desired:
     @property
     def should_run(self) -> bool:
         return self.run is RunState.RUNNING
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether it waits for room, and runs as soon as there is some."""
+        return self.suspension is not None and self.suspension.reason is SuspensionReason.QUEUED
 
     @property
     def is_asleep(self) -> bool:

@@ -18,11 +18,15 @@ from stager.domain.service_status import UNREADY, service_statuses
 from stager.domain.text import as_on_screen, lines_on_screen
 
 LINES_SHOWN = 30
+PLACES = (5, 10, 20, 50, 100, 200, 500)
+"""Places in the queue, above which they are approximate in reports."""
 
 
 class State(StrEnum):
     """An environment's state in one word."""
 
+    QUEUED = "queued"
+    """It waits for room on the machine, and starts by itself."""
     STARTING = "starting"
     BUILDING = "building"
     LIVE = "live"
@@ -46,6 +50,7 @@ class State(StrEnum):
 
 
 _PAGES: dict[State, PageState] = {
+    State.QUEUED: "queued",
     State.STARTING: "starting",
     State.BUILDING: "building",
     State.LIVE: "starting",
@@ -114,7 +119,8 @@ class Status:
     @property
     def settled(self) -> bool:
         """Whether the state changes only by an event from outside."""
-        return self.state not in (State.STARTING, State.BUILDING, State.UPDATING, State.WAKING)
+        in_progress = (State.QUEUED, State.STARTING, State.BUILDING, State.UPDATING, State.WAKING)
+        return self.state not in in_progress
 
 
 def status_of(environment: Environment, deployment: Deployment | None) -> Status:
@@ -288,10 +294,27 @@ def _asleep(deployment: Deployment | None) -> Status:
 
 
 def _suspended(suspension: Suspension) -> Status:
+    if suspension.reason is SuspensionReason.QUEUED:
+        return _queued(suspension, f"This preview is number {suspension.place} in the queue.")
     state = State.REFUSED if suspension.reason in BY_POLICY else State.STOPPED
     if suspension.reason is SuspensionReason.EXPIRED:
         state = State.EXPIRED
     return Status(state, suspension.message, suspension.hint, suspension.reason.value)
+
+
+def _queued(suspension: Suspension, place: str) -> Status:
+    message = f"{suspension.message} {place}"
+    return Status(State.QUEUED, message, suspension.hint, suspension.reason.value, place=suspension.place)
+
+
+def rarely_changing(environment: Environment, status: Status) -> Status:
+    """The status with an approximate place in the queue, for reports that should change rarely: forges limit
+    requests, and each preview that leaves the queue changes the places of all behind it."""
+    suspension = environment.desired.suspension
+    if status.state is not State.QUEUED or suspension is None or suspension.place <= PLACES[0]:
+        return status
+    passed = max(step for step in PLACES if step < suspension.place)
+    return _queued(suspension, f"{passed} or more previews are before this one in the queue.")
 
 
 def _failed(environment: Environment, deployment: Deployment) -> Status:

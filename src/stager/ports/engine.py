@@ -347,6 +347,15 @@ class Instances(Protocol):
     async def volumes(self, environment: str) -> list[Volume]:
         """The named volumes of an environment, with their sizes. Expensive: it may take seconds."""
 
+    async def memory(self) -> Mapping[str, int]:
+        """The memory in bytes that the instances of each environment use together, by the environment's id,
+        without the page cache that the kernel frees first. An environment whose instances don't run uses
+        none."""
+
+    async def disk(self) -> Mapping[str, int]:
+        """The bytes that the instances of each environment have written, with its named volumes, by the
+        environment's id; without images. Expensive: it may take seconds."""
+
     async def sweep(self, present: Mapping[str, Collection[int]] | None = None) -> int:
         """Remove what no instance uses, such as networks and named volumes, and the containers of Stager
         versions with other labels. Returns how many resources were removed.

@@ -222,6 +222,7 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
 
 FOR_WHOEVER_IS_KNOWN = {
     ("GET", "/api/v1/environments"),  # says only what they may see: see below
+    ("GET", "/api/v1/capacity"),  # likewise: see test_listing.py
     ("GET", "/api/v1/snapshots"),  # the same
     ("GET", "/api/v1/whoami"),
     ("DELETE", "/api/v1/session"),  # one's own

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import structlog
 
-from stager.control.environments.capacity import Scheduler
 from stager.control.environments.desired_state import DesiredState
 from stager.control.environments.launch_parameters import launch_variables
 from stager.control.environments.lookup import (
@@ -19,6 +18,7 @@ from stager.control.environments.lookup import (
     is_unapproved,
 )
 from stager.control.environments.queries import Queries
+from stager.control.environments.scheduler import Scheduler
 from stager.control.identity.authorizer import Authorizer
 from stager.domain.application import Application, Applications
 from stager.domain.commands import Kill, Launch

@@ -142,11 +142,13 @@ class DesiredState:
         environment: Environment,
         depth: Depth = Depth.PAUSED,
         min_idle: float = 0.0,
+        reason: str = "",
     ) -> Environment:
         """Request that a preview sleeps. One that is stopped asleep stays so.
 
         Args:
             min_idle: see `Desired.min_idle`.
+            reason: what is short, a sentence, if it sleeps for another preview.
 
         Raises:
             Refused: `not-at-rest`: it doesn't serve, or a deployment is in progress.
@@ -163,6 +165,8 @@ class DesiredState:
             return environment
         asleep = replace(environment, desired=desired.asleep(depth, min_idle))
         tx.save_environment(asleep)
+        if reason or not desired.is_asleep:
+            tx.save_environment_state(environment.id, StateKind.SLEEP_REASON, reason)
         if not desired.is_asleep:
             save_visits(tx, environment.id, replace(visits_of(tx, environment.id), since=self._clock.now()))
         return asleep

@@ -21,6 +21,7 @@ from stager.ports.forge import Announcement, Forge, Progress
 from stager.ports.store import StateKind, Store
 
 PROGRESS: Mapping[State, Progress] = {
+    State.QUEUED: Progress.QUEUED,
     State.STARTING: Progress.IN_PROGRESS,
     State.BUILDING: Progress.IN_PROGRESS,
     State.UPDATING: Progress.IN_PROGRESS,
@@ -37,6 +38,8 @@ PROGRESS: Mapping[State, Progress] = {
     State.GONE: Progress.INACTIVE,
 }
 """The deployment's progress in each state. Nothing is deployed for a refused preview."""
+PENDING = frozenset({Progress.IN_PROGRESS, Progress.QUEUED})
+"""The progress that the forge shows as a pending commit status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class LastAnnouncement:
     @property
     def is_pending(self) -> bool:
         """Whether the forge may show the commit as pending."""
-        return self.progress == Progress.IN_PROGRESS
+        return self.progress in PENDING
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ _CODE = re.compile(r"(?<!`)(`[^`]+`)(?!`)")
 """A code span of one backtick on each side (CommonMark 6.1)."""
 
 HEADLINES = {
+    State.QUEUED: "⏳ The preview waits for room",
     State.STARTING: "⏳ The preview is starting",
     State.BUILDING: "⏳ The preview is being built",
     State.LIVE: "✅ The preview is live",
@@ -71,7 +72,7 @@ def comment_body(
     parts = [
         f"### {_headline(status)}",
         f"**{url}**" if _is_up(state) else "",
-        "💤 It is asleep. The next visit wakes it." if state.is_asleep else "",
+        _asleep(state),
         _services(services or {}) if _is_up(state) else "",
         _warning(status.hint) if status.state is State.LIVE else _sentences(status),
         _facts(state, log_url),
@@ -100,6 +101,12 @@ def _is_up(state: ReportState) -> bool:
 
 def _sentences(status: Status) -> str:
     return " ".join(filter(None, (_escaped(status.message), _escaped(status.hint))))
+
+
+def _asleep(state: ReportState) -> str:
+    if not state.is_asleep:
+        return ""
+    return " ".join(filter(None, ("💤 It is asleep. The next visit wakes it.", _escaped(state.sleep_reason))))
 
 
 def _services(urls: Mapping[str, str]) -> str:

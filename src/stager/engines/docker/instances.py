@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -24,6 +25,7 @@ from stager.engines.docker.data.volumes import Volumes
 from stager.engines.docker.events import changed_environments
 from stager.engines.docker.exec_in_container import check, run_inside
 from stager.engines.docker.inspections import Inspections
+from stager.engines.docker.memory_usage import memory_of
 from stager.engines.docker.named_volumes import NamedVolumes, Owners
 from stager.engines.docker.network.listening_ports import listeners_of
 from stager.engines.docker.network.membership import Membership, Rows, network_of, usage_of
@@ -37,6 +39,9 @@ from stager.ports.engine import Checked, InstanceSpec, Listener, Ran, Size, Term
 from stager.ports.firewall import Firewall
 
 log = structlog.get_logger(__name__)
+
+LOADED = ("running", "paused")
+"""The states of a container that has memory."""
 
 USER_ERRORS = ("OCI runtime", "unable to find user", "unable to find group")
 """Parts of the messages of Docker's 5xx answers that the image or the configuration causes."""
@@ -308,6 +313,25 @@ class DockerInstances:
     async def volumes(self, environment: str) -> list[Volume]:
         """See `ports.engine.Instances.volumes`."""
         return await self._volumes.sizes(environment)
+
+    async def memory(self) -> dict[str, int]:
+        """See `ports.engine.Instances.memory`."""
+        rows = await self._list(None)
+        used = await memory_of(self._docker, [row["Id"] for row in rows if row["State"] in LOADED])
+        total: Counter[str] = Counter()
+        for row in rows:
+            total[row["Labels"][labels.ENVIRONMENT]] += used.get(row["Id"], 0)
+        return dict(total)
+
+    async def disk(self) -> dict[str, int]:
+        """See `ports.engine.Instances.disk`."""
+        filters = labels.filters(self._installation, None)
+        rows = await list_containers(self._docker, filters, with_sizes=True)
+        total = Counter(await self._volumes.used())
+        for row in rows:
+            if containers.is_ours(row, self._installation):
+                total[row["Labels"][labels.ENVIRONMENT]] += row.get("SizeRw") or 0
+        return dict(total)
 
     async def sweep(self, present: Mapping[str, Collection[int]] | None = None) -> int:
         """See `ports.engine.Instances.sweep`."""

@@ -93,6 +93,17 @@ class NamedVolumes:
             expected[labels.VOLUME_EPOCH] = str(spec.volume_epoch)
         await self._volumes.create(_key(spec, mount), expected, spec.clones.get(mount.volume))
 
+    async def used(self) -> dict[str, int]:
+        """The bytes that the volumes of each environment use together, by its id."""
+        ours = await self._volumes.list_labelled(labels.VOLUME)
+        sizes = await self._sizes() if ours else {}
+        in_pool = await self._volumes.usage([each["Name"] for each in ours])
+        sizes |= {name: usage.size for name, usage in in_pool.items()}
+        total: Counter[str] = Counter()
+        for each in ours:
+            total[each["Labels"][labels.ENVIRONMENT]] += sizes.get(each["Name"]) or 0
+        return dict(total)
+
     async def sizes(self, environment: str) -> list[Volume]:
         """See `ports.engine.Instances.volumes`."""
         listed = await self._volumes.list_labelled(f"{labels.ENVIRONMENT}={environment}")

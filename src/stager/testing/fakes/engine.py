@@ -4,6 +4,7 @@ answers the requests to the endpoints of its containers."""
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -37,6 +38,10 @@ KILLED = 137
 """The exit code after SIGKILL: 128 + 9."""
 MISSING = 127
 """The exit code for a missing command (POSIX, Shell & Utilities, 2.8.2)."""
+MEMORY = 10 << 20
+"""Bytes that an instance uses, unless a test says otherwise."""
+WRITTEN = 1 << 20
+"""Bytes that an environment has written, unless a test says otherwise."""
 OUTPUT_KEPT = 64 * 1024
 """Characters of a command's output that are kept: the last ones."""
 ALIVE = (InstanceState.RUNNING, InstanceState.PAUSED)
@@ -67,6 +72,8 @@ class FakeEngine:
         delays: seconds that a method takes, by its name; 0 by default.
         asked: host and path of each health check's request, in order.
         ran: instance and command of each command that was run inside, in order.
+        used_memory: bytes that each running instance of an environment uses, by the environment's id.
+        used_disk: bytes that an environment has written, by its id.
         stored: the contents of volumes, and the snapshots, which `FakeData` makes.
         support: what the machine can do with the memory of paused instances.
         reclaimed: the paused instances whose memory was taken back.
@@ -77,6 +84,8 @@ class FakeEngine:
         self.delays: dict[str, float] = {}
         self.asked: list[tuple[str, str]] = []
         self.ran: list[tuple[str, tuple[str, ...]]] = []
+        self.used_memory: dict[str, int] = {}
+        self.used_disk: dict[str, int] = {}
         self.stored = FakeVolumes()
         self.support = Reclaim("a fake", "4.0 GB of zram")
         self.reclaimed: list[str] = []
@@ -438,6 +447,20 @@ class FakeEngine:
         return [
             Volume(name, number, 0) for owner, name, number in sorted(self._volumes) if owner == environment
         ]
+
+    async def memory(self) -> dict[str, int]:
+        await self._turn("memory")
+        total: Counter[str] = Counter()
+        for container in self._containers.values():
+            if container.instance.state is InstanceState.RUNNING:
+                environment = container.instance.environment
+                total[environment] += self.used_memory.get(environment, MEMORY)
+        return dict(total)
+
+    async def disk(self) -> dict[str, int]:
+        await self._turn("disk")
+        present = {container.instance.environment for container in self._containers.values()}
+        return {environment: self.used_disk.get(environment, WRITTEN) for environment in present}
 
     async def sweep(self, present: Mapping[str, Collection[int]] | None = None) -> int:
         await self._turn("sweep")

@@ -86,6 +86,7 @@ class EnvironmentView(BaseModel):
     message: str = Field(description="A description of the state.")
     hint: str = Field(description="What to do about it; may be empty.")
     reason: str = Field(description="A reason slug; may be empty.")
+    place: int = Field(description="In the queue of those that wait for room; 0 unless it waits.")
     generation: int = Field(description="Increases with each requested deployment.")
     serving: int | None = Field(
         description="The generation that visitors see; null if they see a status page."
@@ -168,6 +169,7 @@ def view_of(control: ControlPlane, row: Row, blocked: Sequence[Blocked] = ()) ->
         message=status.message,
         hint=status.hint,
         reason=status.reason,
+        place=status.place,
         generation=environment.desired.generation,
         serving=environment.serving,
         sha=deployed_sha(environment, row.deployment),

@@ -41,6 +41,7 @@ SERVICE_TONES = {
 LABELS = {
     State.UNRESPONSIVE: "not responding",
     State.FAILED_UPDATE: "update failed",
+    State.QUEUED: "waits for room",
     State.REFUSED: "not allowed",
     State.GONE: "removed",
 }

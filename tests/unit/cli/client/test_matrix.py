@@ -49,6 +49,7 @@ COMMANDS: dict[str, tuple[Action, tuple[str, ...]]] = {
 }
 FOR_WHOEVER_IS_KNOWN = {
     "list": (),
+    "capacity": (),
     "snapshot list": (),
     "whoami": (),
     "token list": (),

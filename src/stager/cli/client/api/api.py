@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ENVIRONMENTS = "/api/v1/environments"
 SNAPSHOTS = "/api/v1/snapshots"
 SNAPSHOT_KEYS = ("id", "app", "number", "name", "state", "is_current", "volumes")
-IN_PROGRESS = frozenset({"starting", "building", "updating", "waking"})
+IN_PROGRESS = frozenset({"queued", "starting", "building", "updating", "waking"})
 """The states that change without a further request."""
 
 Json = dict[str, Any]
