@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import structlog
 
-from stager.control.environments.capacity import Scheduler
 from stager.control.environments.desired_state import DesiredState
 from stager.control.environments.lookup import existing
 from stager.control.environments.queries import Queries
 from stager.control.environments.records import current_content
+from stager.control.environments.scheduler import Scheduler
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
 from stager.domain.errors import Fault, Refused
