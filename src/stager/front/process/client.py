@@ -22,7 +22,7 @@ from stager.domain.route import (
     target_to_wire,
 )
 from stager.domain.traffic import Activity, FrontEvent, FrontEventKind
-from stager.front.process.control_socket import MAX_LINE_BYTES
+from stager.front.process.protocol import MAX_LINE_BYTES
 from stager.front.table.live_table import changes_to_wire
 
 _RECONNECT_SECONDS = 0.1

@@ -23,7 +23,7 @@ from stager.domain.errors import Fault, Retry, StagerError
 from stager.front.http import limits
 from stager.front.http.limits import Limits
 from stager.front.process.client import FrontClient, Hello, hello_of
-from stager.front.process.control_socket import PROTOCOL
+from stager.front.process.protocol import PROTOCOL
 from stager.front.process.sockets import Listener, request_listeners
 from stager.front.proxy.connections import LOOPBACK, NO_PROXIES
 from stager.version import __version__
