@@ -153,7 +153,7 @@ SLEEPING_LAYOUTS = {
     ),
     "a database": replace(LAYOUTS["a database"], states=[*SLEEPING, "joined", "shared"]),
     "an upgraded database": replace(LAYOUTS["an upgraded database"], states=[*SLEEPING, "joined", "shared"]),
-    "a job": replace(LAYOUTS["a job"], states=SLEEPING),
+    "a job": replace(LAYOUTS["a job"], states=[None, "healthy", "paused", "asleep"]),
 }
 
 
