@@ -7,7 +7,7 @@ import pytest
 from stager.domain.identity.roles import NEEDED, Action, Role, may, role_by
 from stager.domain.source import Access
 
-SEES = {Action.SEE, Action.READ_METRICS}
+SEES = {Action.SEE, Action.READ_METRICS, Action.WAKE}
 DECIDES = {
     Action.LAUNCH,
     Action.KILL,
@@ -19,6 +19,7 @@ DECIDES = {
     Action.EXEC,
     Action.SHARE,
     Action.RESET,
+    Action.SLEEP,
     Action.MANAGE_SNAPSHOTS,
     Action.DOWNLOAD_SNAPSHOT,
 }
