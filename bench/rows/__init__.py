@@ -5,6 +5,7 @@ from __future__ import annotations
 from bench.row import Row
 from bench.rows import (
     activity,
+    asleep,
     build,
     changes,
     cloned_pushes,
@@ -21,6 +22,7 @@ from bench.rows import (
     services,
     thousand,
     up,
+    wake,
     webhook,
 )
 
@@ -39,14 +41,13 @@ ROWS: tuple[Row, ...] = (
     proxy.ROW,
     activity.ROW,
     routes.ROW,
+    wake.ROW,
+    asleep.ROW,
     idle.ROW,
     thousand.ROW,
     resync.ROW,
     leftovers.ROW,
 )
 
-NOT_YET = {
-    "Waking a preview that sleeps, against unpausing it directly": "previews don't sleep yet",
-    "What a sleeping preview costs": "previews don't sleep yet",
-}
+NOT_YET: dict[str, str] = {}
 """What has a budget, or will have one, and no row; each with why."""

@@ -39,7 +39,7 @@ def stager(tmp_path: Path, app_image: str, engine: OwnEngine) -> Iterator[Clocke
     with small_disk(tmp_path, DISK) as disk:
         folder = tmp_path / "stager"
         folder.mkdir()
-        stager = ClockedStager(folder, app_image, {})
+        stager = ClockedStager(folder, app_image, {"images": {"shop": {"sleep_after": "10s"}}})
         stager.state = disk / "state"
         stager.start()
         yield stager

@@ -6,6 +6,7 @@ import asyncio
 import gc
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
@@ -16,6 +17,7 @@ from stager.assembly.drivers import Drivers, drivers_of
 from stager.control.builds.package import Builds
 from stager.control.control_plane import ControlPlane, Intervals, Options
 from stager.control.diagnostics import Readiness
+from stager.control.environments.capacity import CapacityOptions
 from stager.control.environments.plugin_api import RunningPreviews
 from stager.control.identity.authorizer import Roles
 from stager.control.identity.login_flows import LoginFlows
@@ -187,8 +189,7 @@ def _options(settings: Settings, state: StateDirectory, *, has_edge_proxy: bool)
             timedelta(seconds=settings.resync_interval),
             timedelta(seconds=settings.retention),
         ),
-        max_previews=settings.max_previews
-        or (len(tuple(settings.ingress_ports)) if has_edge_proxy else None),
+        capacity=_capacity(settings, has_edge_proxy=has_edge_proxy),
         ingress_ports=tuple(settings.ingress_ports),
         reports=ReportOptions(
             installation=state.installation,
@@ -200,6 +201,13 @@ def _options(settings: Settings, state: StateDirectory, *, has_edge_proxy: bool)
         identity=IdentityOptions(Roles(settings.roles), _lifetimes(settings)),
         key=load_key(state.front),
     )
+
+
+def _capacity(settings: Settings, *, has_edge_proxy: bool) -> CapacityOptions:
+    limits = settings.limits
+    if limits.previews is None and has_edge_proxy:
+        limits = replace(limits, previews=len(tuple(settings.ingress_ports)))
+    return CapacityOptions(limits, timedelta(seconds=settings.capacity.min_idle))
 
 
 def _lifetimes(settings: Settings) -> Lifetimes:

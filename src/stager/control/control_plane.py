@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from stager.control.builds.package import Builds
+from stager.control.cleanup import Cleanup
 from stager.control.data.package import Snapshotting
+from stager.control.environments.capacity import CapacityOptions
 from stager.control.environments.package import Callbacks, Environments
 from stager.control.external.resources import ExternalResources
 from stager.control.identity.login_flows import LoginFlows
@@ -45,14 +47,13 @@ class Options:
     """The configuration, apart from applications and plugins.
 
     Args:
-        max_previews: None: unlimited.
         ingress_ports: the loopback ports for the edge proxy.
         plugin_timeout: seconds that one call of a plugin may take.
         key: signs visitor cookies and share links; the front has the same key.
     """
 
     intervals: Intervals = field(default_factory=Intervals)
-    max_previews: int | None = None
+    capacity: CapacityOptions = field(default_factory=CapacityOptions)
     ingress_ports: Sequence[int] = ()
     plugin_timeout: float = HANDLER_SECONDS
     reports: ReportOptions = field(default_factory=ReportOptions)
@@ -93,7 +94,7 @@ class ControlPlane:
             self.plugins,
             self.identity,
             Callbacks(self._wake, self._show, self._check_branch),
-            options.max_previews,
+            options.capacity,
         )
         self.builds = Builds(ports, self.environments.records)
         self.external = ExternalResources(
@@ -112,6 +113,7 @@ class ControlPlane:
         self.data = Snapshotting(
             ports, applications, self.identity, self.environments, self.reconciler, options.key
         )
+        self.cleanup = Cleanup(ports, self.identity.authorizer, self.builds, self.reconciler)
         self.reporting = Reporting(ports, urls, applications, options.reports)
         self.environments.change_feed.listen(self.plugins.post_launch.request)
         if self.reporting.reporter:
@@ -139,6 +141,8 @@ class ControlPlane:
 
     def _loops(self, intervals: Intervals) -> list[Loop]:
         return [
+            *self.environments.loops(),
+            *self.environments.capacity.loops(),
             *loops_of(self.ports, self.applications, self.environments.power),
             *self.builds.loops(),
             *self.external.loops(),
@@ -165,3 +169,4 @@ class ControlPlane:
         await self.reporting.close()
         await self.builds.close()
         await self.external.close()
+        await self.routing.close()

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 
 from stager.control.forges import Forges
 from stager.ports.builder import Builder
+from stager.ports.certificates import Certificates
 from stager.ports.clock import Clock, Ids
 from stager.ports.data import Data, Workbench
 from stager.ports.engine import Images, Instances, Power, Prober
 from stager.ports.firewall import Firewall
 from stager.ports.forge import Webhooks
 from stager.ports.logs import Logs
+from stager.ports.machine import Machine
 from stager.ports.router import EdgeProxy, Router
 from stager.ports.secret_box import SecretBox
 from stager.ports.server_commands import ServerCommands
@@ -26,12 +28,14 @@ class BuildPorts:
 
     Args:
         at_once: maximum number of concurrent builds.
+        keep_revisions: how many earlier revisions of each preview keep their images.
     """
 
     sources: Sources
     builder: Builder
     logs: Logs
     at_once: int = 2
+    keep_revisions: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +47,13 @@ class Ports:
         data: snapshots of volumes.
         workbench: runs services on copies of them.
         server_commands: runs the server hooks of applications.
+        machine: measures the machine that previews run on.
         webhooks: verifies and parses deliveries, by the name of the forge.
         forges: the forges whose API Stager may call.
         builds: None if no application is built.
         edge_proxy: the proxy in front of the front; None if there is none.
         firewall: network rules of instances; None without the root helper.
+        certificates: None if Stager orders none.
     """
 
     store: Store
@@ -62,8 +68,10 @@ class Ports:
     data: Data
     workbench: Workbench
     server_commands: ServerCommands
+    machine: Machine
     webhooks: Mapping[str, Webhooks] = field(default_factory=dict)
     forges: Forges = field(default_factory=Forges)
     builds: BuildPorts | None = None
     edge_proxy: EdgeProxy | None = None
     firewall: Firewall | None = None
+    certificates: Certificates | None = None

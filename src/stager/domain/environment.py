@@ -74,8 +74,12 @@ class SuspensionReason(StrEnum):
     """The rules for pull requests in the configuration exclude it, or its author opted out."""
     CHECKS = "checks"
     """The checks of its commit haven't passed."""
+    EXPIRED = "expired"
+    """Nobody visited it or pushed for as long as `expire_after`, until the next push, reopening or launch."""
     NO_ROOM = "no-room"
-    """The limit of `max_previews` is reached."""
+    """It was removed for another preview, because the limit of `max_previews` is reached."""
+    QUEUED = "queued"
+    """It waits for room on the machine, and starts by itself."""
 
 
 UNAPPROVED = frozenset({SuspensionReason.FORK, SuspensionReason.APPROVAL})
@@ -85,13 +89,22 @@ BY_POLICY = UNAPPROVED | {SuspensionReason.RULES, SuspensionReason.CHECKS}
 """These end by themselves when the policy allows the preview."""
 
 
+WITHOUT_VOLUMES = frozenset({SuspensionReason.KILLED, SuspensionReason.EXPIRED})
+"""An environment that is suspended for one of these loses its volumes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Suspension:
-    """A suspension with the sentence that users see."""
+    """A suspension with the sentence that users see.
+
+    Args:
+        place: in the queue, 1 for the next one; 0 unless the reason is `QUEUED`.
+    """
 
     reason: SuspensionReason
     message: str
     hint: str = ""
+    place: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +175,11 @@ class Desired:
     @property
     def should_run(self) -> bool:
         return self.run is RunState.RUNNING
+
+    @property
+    def is_queued(self) -> bool:
+        """Whether it waits for room, and runs as soon as there is some."""
+        return self.suspension is not None and self.suspension.reason is SuspensionReason.QUEUED
 
     @property
     def is_asleep(self) -> bool:
@@ -241,11 +259,11 @@ class Environment:
 
     @property
     def keeps_volumes(self) -> bool:
-        """Whether its volumes stay while nothing of it runs. They are removed when it is removed or
-        killed."""
+        """Whether its volumes stay while nothing of it runs. They are removed when it is removed, killed or
+        expires."""
         suspension = self.desired.suspension
-        is_killed = suspension is not None and suspension.reason is SuspensionReason.KILLED
-        return self.desired.is_present and not is_killed
+        is_over = suspension is not None and suspension.reason in WITHOUT_VOLUMES
+        return self.desired.is_present and not is_over
 
 
 @dataclass(frozen=True, slots=True)

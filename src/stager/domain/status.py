@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from stager.domain.attempt import UNRESPONSIVE, degraded
-from stager.domain.deployment import Deployment, Phase, phase_of
+from stager.domain.deployment import Deployment, Phase, deployed_sha, phase_of
 from stager.domain.environment import BY_POLICY, Environment, Suspension, SuspensionReason
 from stager.domain.errors import Outcome
 from stager.domain.route import Page, PageState
@@ -18,11 +18,15 @@ from stager.domain.service_status import UNREADY, service_statuses
 from stager.domain.text import as_on_screen, lines_on_screen
 
 LINES_SHOWN = 30
+PLACES = (5, 10, 20, 50, 100, 200, 500)
+"""Places in the queue, above which they are approximate in reports."""
 
 
 class State(StrEnum):
     """An environment's state in one word."""
 
+    QUEUED = "queued"
+    """It waits for room on the machine, and starts by itself."""
     STARTING = "starting"
     BUILDING = "building"
     LIVE = "live"
@@ -39,11 +43,14 @@ class State(StrEnum):
     """A request wakes it."""
     WAKING = "waking"
     STOPPED = "stopped"
+    EXPIRED = "expired"
+    """Stopped, because nobody visited it or pushed for long."""
     REFUSED = "refused"
     GONE = "gone"
 
 
 _PAGES: dict[State, PageState] = {
+    State.QUEUED: "queued",
     State.STARTING: "starting",
     State.BUILDING: "building",
     State.LIVE: "starting",
@@ -55,6 +62,7 @@ _PAGES: dict[State, PageState] = {
     State.ASLEEP: "asleep",
     State.WAKING: "waking",
     State.STOPPED: "stopped",
+    State.EXPIRED: "expired",
     State.REFUSED: "refused",
     State.GONE: "gone",
 }
@@ -111,7 +119,8 @@ class Status:
     @property
     def settled(self) -> bool:
         """Whether the state changes only by an event from outside."""
-        return self.state not in (State.STARTING, State.BUILDING, State.UPDATING, State.WAKING)
+        in_progress = (State.QUEUED, State.STARTING, State.BUILDING, State.UPDATING, State.WAKING)
+        return self.state not in in_progress
 
 
 def status_of(environment: Environment, deployment: Deployment | None) -> Status:
@@ -152,7 +161,8 @@ def summary_of(
     """
     if status.state not in _PROGRESS:
         return status.message
-    commit, older = environment.desired.revision.sha[:7], serving.revision.sha[:7] if serving else ""
+    sha = deployed_sha(environment, deployment)
+    commit, older = sha[:7], serving.revision.sha[:7] if serving else ""
     progress = _PROGRESS[status.state]
     if status.state is State.DEGRADED and deployment is not None:
         progress = f"is live, but {_failed_services(deployment)}"
@@ -164,7 +174,8 @@ def summary_of(
         progress = _PROGRESS[State.BUILDING]
     text = f"{f'Commit {commit}' if commit else 'The preview'} {progress}."
     if status.state not in (State.UPDATING, State.FAILED_UPDATE):
-        return text
+        head = environment.desired.revision.sha
+        return text if sha == head else f"{text} It was rolled back from {head[:7]}."
     return f"{text} Visitors still see {older if older not in ('', commit) else 'the previous deployment'}."
 
 
@@ -283,8 +294,27 @@ def _asleep(deployment: Deployment | None) -> Status:
 
 
 def _suspended(suspension: Suspension) -> Status:
+    if suspension.reason is SuspensionReason.QUEUED:
+        return _queued(suspension, f"This preview is number {suspension.place} in the queue.")
     state = State.REFUSED if suspension.reason in BY_POLICY else State.STOPPED
+    if suspension.reason is SuspensionReason.EXPIRED:
+        state = State.EXPIRED
     return Status(state, suspension.message, suspension.hint, suspension.reason.value)
+
+
+def _queued(suspension: Suspension, place: str) -> Status:
+    message = f"{suspension.message} {place}"
+    return Status(State.QUEUED, message, suspension.hint, suspension.reason.value, place=suspension.place)
+
+
+def rarely_changing(environment: Environment, status: Status) -> Status:
+    """The status with an approximate place in the queue, for reports that should change rarely: forges limit
+    requests, and each preview that leaves the queue changes the places of all behind it."""
+    suspension = environment.desired.suspension
+    if status.state is not State.QUEUED or suspension is None or suspension.place <= PLACES[0]:
+        return status
+    passed = max(step for step in PLACES if step < suspension.place)
+    return _queued(suspension, f"{passed} or more previews are before this one in the queue.")
 
 
 def _failed(environment: Environment, deployment: Deployment) -> Status:

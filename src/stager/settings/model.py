@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, cast
 
+from stager.domain.allocation import Limits
 from stager.domain.application import Applications
 from stager.settings.sections.access import PreviewAccess
 from stager.settings.sections.applications import App
@@ -61,6 +62,19 @@ class Settings(
                 )
                 for name, app in self.images.items()
             }
+        )
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of what previews use together."""
+        capacity = self.capacity
+        return Limits(
+            host=capacity.limit,
+            application=capacity.application.limit,
+            author=capacity.author.limit,
+            previews=self.max_previews,
+            free_memory=capacity.free_memory,
+            free_disk=capacity.free_disk,
         )
 
     @property

@@ -23,6 +23,7 @@ from stager.testing.fakes.engine import FakeEngine
 from stager.testing.fakes.firewall import FakeFirewall
 from stager.testing.fakes.forge import FORGE, FakeForge, as_forge
 from stager.testing.fakes.logs import MemoryLogs
+from stager.testing.fakes.machine import FakeMachine
 from stager.testing.fakes.router import FakeRouter
 from stager.testing.fakes.secret_box import FakeSecretBox
 from stager.testing.fakes.server_commands import FakeServerCommands
@@ -54,6 +55,7 @@ class Fakes:
     ids: SequentialIds = field(default_factory=SequentialIds)
     sources: FakeSources = field(default_factory=lambda: FakeSources({"Dockerfile": "FROM scratch"}))
     logs: MemoryLogs = field(default_factory=MemoryLogs)
+    machine: FakeMachine = field(default_factory=FakeMachine)
     server_commands: FakeServerCommands = field(default_factory=FakeServerCommands)
 
     def __post_init__(self) -> None:
@@ -122,6 +124,7 @@ def _ports(fakes: Fakes, configuration: Configuration, around: Around) -> Ports:
         secret_box=FakeSecretBox(),
         server_commands=around(fakes.server_commands),
         firewall=fakes.firewall,
+        machine=fakes.machine,
         data=data,
         workbench=data,
         webhooks={FORGE: forge, **configuration.webhooks},

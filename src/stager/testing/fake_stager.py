@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from stager.control.control_plane import Options
+from stager.control.environments.capacity import CapacityOptions
 from stager.control.environments.plugin_api import RunningPreviews
 from stager.control.identity.login_flows import LoginFlows
 from stager.control.plugins.lifecycle import completed_calls, preview_of
@@ -55,7 +56,7 @@ class FakeStager:
         configuration = Configuration(
             [Application(APP, APP, 3000, Limits(1, 1, 1, 1))],
             PluginSet.of(PluginInstances(loaded, self.previews, logins)),
-            Options(max_previews=loaded.settings.max_previews, plugin_timeout=seconds),
+            Options(capacity=CapacityOptions(loaded.settings.limits), plugin_timeout=seconds),
             logins,
             has_credentials=False,
         )

@@ -11,10 +11,12 @@ from stager.control.control_plane import ControlPlane
 from stager.version import __version__
 from stager.web import problems
 from stager.web.api import (
+    capacity,
     compat,
     device_login,
     diagnostics,
     environments,
+    garbage,
     identity,
     share_links,
     snapshots,
@@ -59,11 +61,13 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
         local_push,
         compat,  # early, because routes are tried in this order and deliveries come in bursts
         environments,
+        capacity,
         snapshots,
         identity,
         device_login,
         diagnostics,
         deliveries_api,
+        garbage,
         home,
         dashboard,
         preview,

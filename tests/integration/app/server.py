@@ -2,7 +2,8 @@
 
 BOOT: seconds until it listens. EXIT: it ends at once with this code. STATUS: what `/` answers.
 DEAF: it never listens. LIVES: seconds until it ends by itself. SETS_COOKIE: with every answer.
-`/echo` returns what it received; a WebSocket returns each message.
+`/echo` returns what it received, `/digest` the digest of the body; a WebSocket returns each message;
+`/events` is an event stream without an end.
 """
 
 import base64
@@ -28,6 +29,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.upgrade()
         elif self.path.startswith("/echo"):
             self.echo()
+        elif self.path == "/events":
+            self.events()
         elif self.path == "/env":
             self.answer(200, json.dumps(ENV))
         else:
@@ -40,11 +43,27 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.rfile.read(int(self.headers["Content-Length"]))
             self.echo()
             return
+        if self.path == "/digest":
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            self.answer(200, hashlib.sha256(body).hexdigest())
+            return
         self.answer(200, f"{NAME} got {len(self.rfile.read(int(self.headers['Content-Length'])))} bytes")
 
     def echo(self) -> None:
         got = {"method": self.command, "path": self.path, "headers": self.headers.items()}
         self.answer(200, json.dumps(got))
+
+    def events(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.end_headers()
+        self.close_connection = True
+        number = 0
+        while True:
+            self.wfile.write(b"data: %d\n\n" % number)
+            self.wfile.flush()
+            number += 1
+            time.sleep(0.2)
 
     def upgrade(self) -> None:
         key = self.headers["Sec-WebSocket-Key"] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"

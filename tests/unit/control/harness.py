@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Self
 
 from stager.control.control_plane import Intervals, Options
+from stager.control.environments.capacity import CapacityOptions
 from stager.control.identity.authorizer import Roles
 from stager.control.identity.login_flows import LoginFlows
 from stager.control.identity.package import IdentityOptions
 from stager.control.plugins.package import PluginSet
 from stager.control.reporting.package import ReportOptions
+from stager.domain.allocation import Limits
 from stager.domain.application import Application
 from stager.domain.commands import Kill, Launch
 from stager.domain.deployment import Deployment
@@ -22,7 +24,7 @@ from stager.domain.environment import Environment, Instance
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Role
 from stager.domain.names import SlugRule
-from stager.domain.profile import Limits
+from stager.domain.profile import Limits as InstanceLimits
 from stager.domain.pull_requests.events import Event
 from stager.domain.route import Endpoint, Target
 from stager.domain.status import State, Status, status_of
@@ -37,7 +39,7 @@ from tests.unit.control.tripwire import Tripwire
 from tests.unit.control.virtual_time import LoopClock
 
 IMAGE = "acme/shop:1"
-LIMITS = Limits(memory=2**28, cpus=1.0, pids=100, log_size=2**20)
+LIMITS = InstanceLimits(memory=2**28, cpus=1.0, pids=100, log_size=2**20)
 SHOP = Application("shop", IMAGE, 3000, LIMITS, start_timeout=60.0, drain_timeout=5.0)
 DOMAIN = "preview.test"
 HOME = Endpoint(path="/run/stager.sock")
@@ -67,6 +69,7 @@ class Harness(Fakes):
         webhooks: parses GitHub's deliveries, in addition to those of the fake forge.
         at_once: maximum number of concurrent builds.
         max_previews: None: unlimited.
+        limits: of capacity, without `max_previews`.
         keep_gone: how long records of removed environments are kept.
         authentication: the configured strategies.
         roles: the configured roles.
@@ -86,6 +89,7 @@ class Harness(Fakes):
     webhooks: Webhooks | None = None
     at_once: int = 2
     max_previews: int | None = None
+    limits: Limits = field(default_factory=Limits)
     keep_gone: timedelta = timedelta(days=30)
     authentication: Sequence[AuthenticationStrategy] = ()
     roles: Roles = field(default_factory=Roles)
@@ -123,7 +127,7 @@ class Harness(Fakes):
             PluginSet(listeners=self.listeners, authentication=self.authentication),
             Options(
                 intervals=Intervals(keep_gone=self.keep_gone),
-                max_previews=self.max_previews,
+                capacity=CapacityOptions(replace(self.limits, previews=self.max_previews)),
                 reports=reports,
                 key=KEY,
                 identity=IdentityOptions(self.roles),

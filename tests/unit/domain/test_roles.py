@@ -12,6 +12,8 @@ DECIDES = {
     Action.LAUNCH,
     Action.KILL,
     Action.REDEPLOY,
+    Action.ROLL_BACK,
+    Action.SLEEP,
     Action.APPROVE,
     Action.KEEP,
     Action.READ_LOGS,
@@ -23,7 +25,7 @@ DECIDES = {
     Action.MANAGE_SNAPSHOTS,
     Action.DOWNLOAD_SNAPSHOT,
 }
-ADMINISTERS = {Action.READ_AUDIT, Action.READ_DELIVERIES, Action.SET_UP}
+ADMINISTERS = {Action.READ_AUDIT, Action.READ_DELIVERIES, Action.COLLECT_GARBAGE, Action.SET_UP}
 ALLOWED = {
     Role.NONE: set[Action](),
     Role.VIEWER: SEES,

@@ -99,7 +99,7 @@ class TestState:
             status = status_of(environment, deployment)
             page = page_of(environment, status)
             assert status.message.endswith(".")
-            assert status.settled is (status.state not in (State.STARTING, State.UPDATING))
+            assert status.settled is (status.state not in (State.STARTING, State.UPDATING, State.QUEUED))
             assert (page.name, page.app) == ("x", "shop")
             assert page.message == status.message or not (page.message or status.settled)
             assert page.url == (LINK.url if change else "")
@@ -107,6 +107,7 @@ class TestState:
     @pytest.mark.parametrize("state", State)
     def test_every_state_has_a_page(self, state: State) -> None:
         shown = {
+            State.QUEUED: "queued",
             State.STARTING: "starting",
             State.BUILDING: "building",
             State.LIVE: "starting",
@@ -118,6 +119,7 @@ class TestState:
             State.ASLEEP: "asleep",
             State.WAKING: "waking",
             State.STOPPED: "stopped",
+            State.EXPIRED: "expired",
             State.REFUSED: "refused",
             State.GONE: "gone",
         }

@@ -311,7 +311,7 @@ class TestContainerRotationStrategy:
     def test_may_keep_them_all(self) -> None:
         with pytest.raises(StagerError, match="The limit of 2 previews is reached") as caught:
             self.after("a", "keep", "c", strategy=True)
-        assert caught.value.reason == "no-room"
+        assert caught.value.reason == "queued"
 
     def test_one_that_fails_is_replaced_by_age(self) -> None:
         assert self.after("odd", "b", "c", strategy=True) == {"b", "c"}

@@ -15,6 +15,7 @@ from stager.auth.basic import BasicAuthentication
 from stager.auth.github import GithubAuthentication
 from stager.control.identity.authorizer import Roles
 from stager.control.identity.login_flows import LoginFlows
+from stager.domain.allocation import Limits
 from stager.domain.application import Application
 from stager.domain.errors import Retry
 from stager.forges.github.webhooks.events import GithubWebhooks
@@ -86,6 +87,7 @@ async def web(
     listeners: Sequence[EventListener] = (),
     accounts: FakeAccounts | None = None,
     scheme: str = "http",
+    limits: Limits | None = None,
     rest: bool = True,
 ) -> AsyncIterator[WebHarness]:
     """Run the web application within the block.
@@ -99,6 +101,7 @@ async def web(
         listeners: event listeners besides the walkthrough's.
         accounts: the provider where people sign in, used by GithubAuthentication.
         scheme: of all URLs.
+        limits: of capacity.
         hook: credentials that deliveries need in addition to their signature.
         rest: wait until everything is at rest; takes minutes unless time is virtual.
     """
@@ -113,6 +116,7 @@ async def web(
         applications,
         logins=logins,
         scheme=scheme,
+        limits=limits or Limits(),
         credentials=credentials,
         domain=domain,
         webhooks=webhooks,

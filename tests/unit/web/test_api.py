@@ -297,6 +297,7 @@ class TestDescription:
 
         assert found == {
             (ENVIRONMENTS, "get"),
+            ("/api/v1/capacity", "get"),
             ("/api/v1/deliveries", "get"),
             (ENVIRONMENTS, "post"),
             (ENVIRONMENTS + "/{environment}", "get"),

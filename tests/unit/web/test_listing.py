@@ -87,6 +87,7 @@ def named(text: str) -> set[str]:
 LISTS = [
     ("GET", "/api/v1/environments"),
     ("GET", "/api/v1/environments?gone=true"),
+    ("GET", "/api/v1/capacity"),
     ("GET", "/event_receiver?action=status"),
     ("POST", "/event_receiver?action=status"),
     ("GET", "/metrics"),

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stager.control.environments.attach import Attach
-from stager.control.environments.capacity import Capacity, Rotation, Scheduler, Show, Wake
+from stager.control.environments.capacity import Capacity, CapacityOptions
+from stager.control.environments.capacity_report import CapacityQueries
 from stager.control.environments.change_feed import ChangeFeed
 from stager.control.environments.change_log import ChangeLog
 from stager.control.environments.commands import CheckBranch, Commands
 from stager.control.environments.desired_state import DesiredState
+from stager.control.environments.expiry import INTERVAL, Expiry
 from stager.control.environments.power import Power
 from stager.control.environments.queries import Queries
 from stager.control.environments.records import Records
+from stager.control.environments.rollback import Rollback
+from stager.control.environments.rotation import Rotation
+from stager.control.environments.scheduler import Scheduler, Show, Wake
 from stager.control.environments.share_links import ShareLinks
 from stager.control.environments.waiters import Waiters
 from stager.control.identity.package import Identity
+from stager.control.loops import Loop
 from stager.control.plugins.package import Plugins
 from stager.control.ports import Ports
 from stager.control.routing.package import Routing
@@ -38,11 +44,7 @@ class Callbacks:
 
 
 class Environments:
-    """Commands, queries and what they share: `desired_state`, `records`, `capacity`.
-
-    Args:
-        max_previews: None: unlimited.
-    """
+    """Commands, queries and what they share: `desired_state`, `records`, `capacity`."""
 
     def __init__(
         self,
@@ -52,7 +54,7 @@ class Environments:
         plugins: Plugins,
         identity: Identity,
         callbacks: Callbacks,
-        max_previews: int | None,
+        capacity: CapacityOptions,
     ) -> None:
         store, authorizer = ports.store, identity.authorizer
         self.change_feed = ChangeFeed()
@@ -61,9 +63,17 @@ class Environments:
         self.records = Records(store)
         self.desired_state = DesiredState(routing.urls, ports.clock, ports.ids)
         rotation = Rotation(plugins.invoker, routing.urls, plugins.configured.rotation)
+        sleepers = frozenset(each.name for each in applications if each.sleep_after is not None)
         self.capacity = Capacity(
-            store, self.desired_state, self.change_feed, callbacks.wake, rotation, max_previews
+            ports,
+            self.desired_state,
+            self.change_feed,
+            callbacks,
+            rotation,
+            identity.audit,
+            replace(capacity, sleepers=sleepers),
         )
+        self.capacity_queries = CapacityQueries(self.capacity, authorizer, ports.machine)
         self.scheduler = Scheduler(self.capacity, self.change_feed, show=callbacks.show, wake=callbacks.wake)
         self.queries = Queries(store, ports.instances, authorizer, ports.firewall)
         self.waiters = Waiters(self.records, ports.instances, self.change_feed)
@@ -76,8 +86,16 @@ class Environments:
             self.scheduler,
             callbacks.check_branch,
         )
+        self.rollback = Rollback(store, ports.images, self.queries, self.desired_state, self.scheduler)
+        self.expiry = Expiry(
+            store, ports.clock, applications, self.desired_state, self.change_feed, callbacks.wake
+        )
         self.power = Power(
             store, self.desired_state, authorizer, self.queries, self.scheduler, callbacks.wake
         )
         self.share_links = ShareLinks(ports, self.queries, authorizer, routing.visitor_access)
         self.attach = Attach(store, ports.instances)
+
+    def loops(self) -> list[Loop]:
+        """Expiry."""
+        return [Loop("expiry", self.expiry.run, INTERVAL, after_adoption=True)]

@@ -24,7 +24,15 @@ class Pin:
 
 def pin_of(tx: Transaction, environment_id: str) -> Pin:
     """The stored pin of this environment."""
-    text = tx.environment_state(environment_id, StateKind.PIN)
+    return _read(tx.environment_state(environment_id, StateKind.PIN))
+
+
+def pins(tx: Transaction) -> dict[str, Pin]:
+    """The stored pins, by the id of the environment."""
+    return {id_: _read(text) for id_, text in tx.environment_states(StateKind.PIN).items()}
+
+
+def _read(text: str) -> Pin:
     if not text:
         return Pin()
     data = json.loads(text)

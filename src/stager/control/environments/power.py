@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from stager.control.environments.capacity import Scheduler, Wake
 from stager.control.environments.desired_state import DesiredState
 from stager.control.environments.lookup import existing
 from stager.control.environments.queries import Queries
+from stager.control.environments.scheduler import Scheduler, Wake
 from stager.control.identity.authorizer import Authorizer
 from stager.domain.environment import Depth, Environment
 from stager.domain.identity.actor import Actor

@@ -205,6 +205,8 @@ def _asks_for_more(before: Environment, event: ChangeEvent, suspension: Suspensi
     desired, change = before.desired, event.change
     if not desired.is_present or (desired.revision.sha, desired.trust) != (change.head_sha, change.trust):
         return True
+    if desired.is_queued:
+        return suspension is not None
     if desired.suspension is not None and desired.suspension.reason not in BY_POLICY:
         return event.action is ChangeAction.REOPENED
     return desired.suspension != suspension

@@ -129,11 +129,10 @@ def _checks_suspension(checks: Checks) -> Suspension | None:
 
 def _was_allowed(before: Environment | None, change: Change) -> bool:
     """Whether this commit was allowed before, so that the forge needn't be asked again."""
-    return (
-        before is not None
-        and before.desired.keeps_instances
-        and before.desired.revision.sha == change.head_sha
-    )
+    if before is None:
+        return False
+    desired = before.desired
+    return (desired.keeps_instances or desired.is_queued) and desired.revision.sha == change.head_sha
 
 
 @dataclass(frozen=True, slots=True)

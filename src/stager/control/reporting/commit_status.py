@@ -13,6 +13,7 @@ from dataclasses import replace
 from stager.control.forges import Forges
 from stager.control.pull_requests.policy import status_context
 from stager.control.reporting.deployments import (
+    PENDING,
     AnnouncementContext,
     AnnouncementRecords,
     digest_of,
@@ -23,7 +24,7 @@ from stager.domain.status import State
 from stager.ports.forge import Announcement, Progress
 from stager.ports.store import StateKind, Store
 
-OVERTAKEN = "A newer commit replaced this one before its preview was live."
+OVERTAKEN = "Another commit replaced this one before its preview was live."
 
 
 class CommitStatusSink:
@@ -42,7 +43,7 @@ class CommitStatusSink:
         announcement = _announcement_of(context)
         if announcement is None or context.last.digest == digest_of(announcement):
             return
-        if announcement.progress is Progress.IN_PROGRESS:
+        if announcement.progress in PENDING:
             # If Stager is killed between sending and storing, the next start still knows that it is pending.
             await self._records.save(environment_id, replace(recorded(announcement), digest=""))
         await self._send(context, announcement)

@@ -14,12 +14,14 @@ from dataclasses import asdict, dataclass, replace
 from stager.control.forges import Forges
 from stager.control.reporting.reporter import ReportState, report_state_of
 from stager.control.routing.urls import Urls
+from stager.domain.deployment import deployed_sha
 from stager.domain.environment import ChangeLink
 from stager.domain.status import State
 from stager.ports.forge import Announcement, Forge, Progress
 from stager.ports.store import StateKind, Store
 
 PROGRESS: Mapping[State, Progress] = {
+    State.QUEUED: Progress.QUEUED,
     State.STARTING: Progress.IN_PROGRESS,
     State.BUILDING: Progress.IN_PROGRESS,
     State.UPDATING: Progress.IN_PROGRESS,
@@ -31,10 +33,13 @@ PROGRESS: Mapping[State, Progress] = {
     State.FAILED: Progress.FAILURE,
     State.FAILED_UPDATE: Progress.FAILURE,
     State.STOPPED: Progress.INACTIVE,
+    State.EXPIRED: Progress.INACTIVE,
     State.REFUSED: Progress.INACTIVE,
     State.GONE: Progress.INACTIVE,
 }
 """The deployment's progress in each state. Nothing is deployed for a refused preview."""
+PENDING = frozenset({Progress.IN_PROGRESS, Progress.QUEUED})
+"""The progress that the forge shows as a pending commit status."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +61,7 @@ class LastAnnouncement:
     @property
     def is_pending(self) -> bool:
         """Whether the forge may show the commit as pending."""
-        return self.progress == Progress.IN_PROGRESS
+        return self.progress in PENDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,7 @@ class AnnouncementRecords:
         progress = PROGRESS[status.state]
         return Announcement(
             environment=f"preview/{environment.app}/pr-{change.number}",
-            sha=environment.desired.revision.sha,
+            sha=deployed_sha(environment, state.deployment),
             progress=progress,
             description=status.message,
             # While a newer commit starts, or after it failed, the URL serves another commit.

@@ -21,7 +21,7 @@ from stager.ports.data import Data
 from stager.ports.forge import Reports
 from stager.ports.store import StateKind, Store, Transaction
 
-COMMENTED_STATES = frozenset({State.LIVE, State.DEGRADED, State.FAILED, State.FAILED_UPDATE})
+COMMENTED_STATES = frozenset({State.QUEUED, State.LIVE, State.DEGRADED, State.FAILED, State.FAILED_UPDATE})
 COMMENTED_REASONS = UNAPPROVED | {SuspensionReason.NO_ROOM}
 """Suspensions that create a comment: those that the author can't foresee and that somebody has to act on. The
 other reasons are configured rules, the author's own request, and checks in progress."""
@@ -62,7 +62,7 @@ class PullRequestCommentSink:
         forge = self._forges.of(change.repository_id) if change else None
         if state is None or change is None or forge is None:
             return
-        if self._removes and state.status.state in (State.GONE, State.STOPPED):
+        if self._removes and state.status.state in (State.GONE, State.STOPPED, State.EXPIRED):
             await self._remove(forge.reports, state.environment, change)
         elif state.environment.comment_id or _creates_comment(state):
             await self._write(forge.reports, state, change)

@@ -1,7 +1,7 @@
 """The Docker engine, by its API. Only resources with this installation's label are touched."""
 
 from stager.engines.docker.build.builder import BuildxBuilder
-from stager.engines.docker.client import connect
+from stager.engines.docker.client import connect, data_root
 from stager.engines.docker.data import DockerData, DockerWorkbench
 from stager.engines.docker.images import DockerImages
 from stager.engines.docker.instances import DockerInstances
@@ -22,4 +22,5 @@ __all__ = [
     "NetworkPool",
     "check_pool",
     "connect",
+    "data_root",
 ]

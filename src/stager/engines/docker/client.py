@@ -51,12 +51,23 @@ async def request_json(docker: aiodocker.Docker, path: str, method: str = "GET",
     return await docker._query_json(path, method, **options)  # noqa: SLF001 (aiodocker's only way)
 
 
-async def list_containers(docker: aiodocker.Docker, filters: str) -> list[dict[str, Any]]:
-    """The rows of Docker's list of containers, whether they run or not. Raises `Retry`."""
+async def data_root(docker: aiodocker.Docker) -> str:
+    """The folder of Docker's data on its machine. Raises `Retry`."""
     with engine_errors():
-        rows: list[dict[str, Any]] = await request_json(
-            docker, "containers/json", params={"all": 1, "filters": filters}
-        )
+        return str((await docker.system.info())["DockerRootDir"])
+
+
+async def list_containers(
+    docker: aiodocker.Docker, filters: str, *, with_sizes: bool = False
+) -> list[dict[str, Any]]:
+    """The rows of Docker's list of containers, whether they run or not. Raises `Retry`.
+
+    Args:
+        with_sizes: with what each container has written. Expensive: Docker reads its files.
+    """
+    params: dict[str, Any] = {"all": 1, "filters": filters, **({"size": 1} if with_sizes else {})}
+    with engine_errors():
+        rows: list[dict[str, Any]] = await request_json(docker, "containers/json", params=params)
     return rows
 
 

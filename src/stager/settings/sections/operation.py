@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 
 from stager.settings.loading.context import Context, FolderPath, NameOf
 from stager.settings.loading.refusals import InvalidValue, refuse
+from stager.settings.sections.capacity import CapacitySettings
 from stager.settings.values.network import Network, NetworkV4
 from stager.settings.values.scalars import NOT_BOOLEAN, ONE_OR_MANY, POSITIVE, Duration
 from stager.settings.values.section import Section, Task
@@ -27,7 +28,9 @@ MIN_RETENTION = 3600.0
 
 class LimitSettings(Task):
     """Limits of one instance are set under `defaults` for all applications, or under an entry of `images` for
-    one. `max_previews` limits the number of previews."""
+    one. `capacity` limits what all previews use together: at a limit, previews that nobody visits sleep, and
+    a further one waits in a queue. `max_previews` limits the number of previews: a further one replaces
+    another."""
 
     title: ClassVar = "Limits"
     nested: ClassVar[tuple[str, ...]] = ("defaults",)
@@ -41,7 +44,11 @@ images:
   shop:
     port: 3000
     memory: 4g
-max_previews: 20
+capacity:
+  max_running: 20
+  application: {max_running: 10}
+  author: {max_running: 3}
+max_previews: 100
 container_rotation_strategy: EvergreenExceptionsContainerRotationStrategy
 evergreen_containers: [main]
 """
@@ -50,6 +57,9 @@ evergreen_containers: [main]
     """Maximum number of previews; a further one evicts the oldest. If absent, the number of ports from
     `MIN_PORT` to `MAX_PORT` if one of these environment variables is set; with `nginx.target_dir` or
     `haproxy.target_path`, the number of `ingress_ports`; otherwise unlimited."""
+
+    capacity: CapacitySettings = CapacitySettings()
+    """How many previews run at once, and what they leave free."""
 
     container_rotation_strategy: Annotated[
         tuple[Annotated[str, NameOf("container_rotation_strategy")], ...],

@@ -251,8 +251,8 @@ def _desired_of(row: EnvironmentRow) -> Desired:
     )
 
 
-def _suspension_of(data: dict[str, str]) -> Suspension:
-    return Suspension(SuspensionReason(data["reason"]), data["message"], data["hint"])
+def _suspension_of(data: dict[str, Any]) -> Suspension:
+    return Suspension(SuspensionReason(data["reason"]), data["message"], data["hint"], data.get("place", 0))
 
 
 def deployment_row(deployment: Deployment) -> DeploymentRow:

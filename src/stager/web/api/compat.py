@@ -9,7 +9,7 @@ from fastapi.responses import PlainTextResponse, Response
 from stager.control.control_plane import ControlPlane
 from stager.control.environments.waiters import LaunchResult
 from stager.domain.commands import Kill, Launch, Reply
-from stager.domain.errors import Refused
+from stager.domain.errors import Refused, Retry
 from stager.domain.identity.actor import Actor
 from stager.domain.status import status_of
 from stager.web.context import Control, Known, actor_of, address_of, learn_domain, web_of
@@ -143,6 +143,8 @@ def _check(result: LaunchResult) -> None:
     if result.is_live:
         return
     status = status_of(result.environment, result.deployment)
+    if result.environment.desired.is_queued:
+        raise Retry(status.message, hint=status.hint, reason=status.reason)
     if not result.environment.desired.should_run:
         raise Refused(status.message, hint=status.hint, reason=status.reason or "killed", status=409)
     raise fault(status.message, status.hint, status.reason, status.lines)

@@ -26,6 +26,10 @@ COMMANDS: dict[str, tuple[Action, tuple[str, ...]]] = {
     "launch": (Action.LAUNCH, ("shop", "x", "--no-open")),
     "kill": (Action.KILL, ("shop", "x")),
     "redeploy": (Action.REDEPLOY, ("x",)),
+    "gc": (Action.COLLECT_GARBAGE, ("--dry-run",)),
+    "pin": (Action.KEEP, ("x",)),
+    "extend": (Action.KEEP, ("x",)),
+    "rollback": (Action.ROLL_BACK, ("x",)),
     "approve": (Action.APPROVE, ("0" * 40, "x")),
     "wait": (Action.SEE, ("x", "--timeout", "2")),
     "show": (Action.SEE, ("x",)),
@@ -45,6 +49,7 @@ COMMANDS: dict[str, tuple[Action, tuple[str, ...]]] = {
 }
 FOR_WHOEVER_IS_KNOWN = {
     "list": (),
+    "capacity": (),
     "snapshot list": (),
     "whoami": (),
     "token list": (),

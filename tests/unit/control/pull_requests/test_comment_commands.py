@@ -496,7 +496,7 @@ class TestRoom:
         event = await talk.opened("one")
         assert await talk.say(event, "/stager pin") == "+1"
         assert await talk.note(event) == Note(
-            "The preview is pinned: it is never evicted in favour of another."
+            "The preview is pinned: it doesn't expire, and isn't evicted in favour of another."
         )
         for ref in ("two", "three", "four"):
             await talk.opened(ref)
@@ -515,7 +515,7 @@ class TestRoom:
 
         assert await self.live(talk) == ["one", "three"]
 
-    async def test_among_pinned_ones_the_newest_gets_no_room(self, talk: Talk) -> None:
+    async def test_among_pinned_ones_the_newest_waits(self, talk: Talk) -> None:
         for ref in ("one", "two"):
             await talk.say(await talk.opened(ref), "/stager pin")
         event = await talk.opened("three")
@@ -523,7 +523,7 @@ class TestRoom:
         assert await self.live(talk) == ["one", "two"]
         suspension = (await talk.of(event)).desired.suspension
         assert suspension is not None
-        assert suspension.reason is SuspensionReason.NO_ROOM
+        assert suspension.reason is SuspensionReason.QUEUED
         assert await talk.say(event, "/stager launch") == "rocket"
         assert await self.live(talk) == ["one", "two"]
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ENVIRONMENTS = "/api/v1/environments"
 SNAPSHOTS = "/api/v1/snapshots"
 SNAPSHOT_KEYS = ("id", "app", "number", "name", "state", "is_current", "volumes")
-IN_PROGRESS = frozenset({"starting", "building", "updating", "waking"})
+IN_PROGRESS = frozenset({"queued", "starting", "building", "updating", "waking"})
 """The states that change without a further request."""
 
 Json = dict[str, Any]
@@ -106,6 +106,18 @@ class Api:
     def redeploy(self, id_: str) -> Preview:
         """Request a new deployment. Doesn't wait."""
         return _preview(self.connection.post(f"{ENVIRONMENTS}/{id_}/redeploy"))
+
+    def roll_back(self, id_: str, to: str) -> Preview:
+        """Launch an earlier revision again. Doesn't wait."""
+        return _preview(self.connection.post(f"{ENVIRONMENTS}/{id_}/rollback", {"to": to}))
+
+    def pin(self, id_: str) -> Preview:
+        """Exempt it from expiry and eviction."""
+        return _preview(self.connection.post(f"{ENVIRONMENTS}/{id_}/pin"))
+
+    def extend(self, id_: str) -> Preview:
+        """Count it as used now."""
+        return _preview(self.connection.post(f"{ENVIRONMENTS}/{id_}/extend"))
 
     def sleep(self, id_: str) -> Preview:
         """Put it to sleep. Doesn't wait."""
