@@ -128,6 +128,27 @@ class TestServed:
         # One event for all of them, and at most one for each second that they waited.
         assert 1 <= sleeper.wakes[HOST] <= 3
 
+    async def test_an_application_that_accepts_few_at_once_gets_few_at_once(self, sleeper: Sleeper) -> None:
+        """As with Python's `http.server`, whose queue has 5 places."""
+        sleeper.app = App("small")
+        await sleeper.app.start(backlog=5)
+        asking = [asyncio.create_task(sleeper.front.ask()) for _ in range(500)]
+        await sleeper.held(500)
+        await sleeper.wake()
+        assert {(await task).json["app"] for task in asking} == {"small"}
+        await sleeper.app.stop()
+
+    async def test_requests_that_wait_for_others_do_not_block_them(self, sleeper: Sleeper) -> None:
+        waiting = [asyncio.create_task(sleeper.front.ask("/wait")) for _ in range(60)]
+        await sleeper.held(60)
+        last = asyncio.create_task(sleeper.front.ask("/last"))
+        await sleeper.held(61)
+        await sleeper.wake()
+        assert (await last).json["target"] == "/last"
+        assert not any(task.done() for task in waiting)
+        sleeper.app.go.set()
+        assert {(await task).status for task in waiting} == {200}
+
     @pytest.mark.parametrize("framing", ["length", "chunked", "continue"])
     async def test_an_upload_of_ten_megabytes(self, sleeper: Sleeper, framing: str) -> None:
         lines = [] if framing == "chunked" else [f"Content-Length: {len(BODY)}"]
