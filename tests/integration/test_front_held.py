@@ -334,6 +334,16 @@ class TestPages:
             assert (await answered(reader)).status == 503
             assert (await answered(reader)).json["target"] == "/2"
 
+    async def test_pipelined_requests_are_held_one_after_the_other(self, sleeper: Sleeper) -> None:
+        async with sleeper.front.dial() as (reader, writer):
+            writer.write(request("/1", *NAVIGATION) + request("/2", *NAVIGATION))
+            writer.write(request("/3", method="POST", body=BODY))
+            for _ in range(2):
+                assert (await answered(reader)).status == 503
+            await sleeper.held(1)
+            await sleeper.wake()
+            assert (await answered(reader)).json["digest"] == DIGEST
+
     async def test_a_front_that_stops_answers(self, sleeper: Sleeper) -> None:
         asking = asyncio.create_task(sleeper.front.ask())
         await sleeper.held(1)
@@ -494,6 +504,11 @@ class TestLimits:
                     await asyncio.sleep(0.01)
             asking.cancel()
 
+    @pytest.mark.attack(
+        "hundreds of large uploads to a sleeping preview at once",
+        profile="preview",
+        result="the front reads the start of some, and refuses the others",
+    )
     async def test_held_uploads_take_little_memory(self, tmp_path: Path, app: App) -> None:
         async with sleeping(tmp_path, app, held_bytes=8 << 20) as sleeper:
             before = resident(sleeper.front.hello.pid)
