@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from stager.certificates.diagnostics import AcmeCheck
 from stager.checks.certificate import CertificateCheck
 from stager.checks.data import DataCheck
 from stager.checks.dns import DnsCheck
@@ -24,6 +25,7 @@ from stager.routers.haproxy.diagnostics import HaproxyCheck
 from stager.routers.nginx.commands import Nginx
 from stager.routers.nginx.diagnostics import NginxCheck
 from stager.settings.model import Settings
+from stager.settings.sections.https import Tls
 from stager.state import StateDirectory
 
 
@@ -57,7 +59,7 @@ def checks_for(
     yield PortCheck(settings.listen.host, settings.listen.port, is_ours=is_up)
     if settings.tls:
         yield PortCheck(settings.tls.listen.host, settings.tls.listen.port, is_ours=is_up)
-        yield CertificateCheck(settings.tls.certificate)
+        yield from _certificates(settings.tls, state)
     yield DnsCheck(domain or (lambda: normalise_host(settings.previews) if settings.previews else ""))
     if settings.routing_strategy == "NginxRoutingStrategy" and settings.nginx.target_dir is not None:
         nginx = settings.nginx
@@ -67,6 +69,13 @@ def checks_for(
         yield HaproxyCheck(Haproxy(haproxy.test_command, haproxy.reload_command), haproxy.target_path)
     if any(app.repo_owner for app in settings.images.values()) or state.github_app.exists():
         yield _github(settings, state)
+
+
+def _certificates(tls: Tls, state: StateDirectory) -> Iterator[Check]:
+    if tls.acme is not None:
+        yield AcmeCheck(state.certificates_of(tls.acme.directory), tls.acme.certificates_per_week)
+    if tls.certificate is not None:
+        yield CertificateCheck(tls.certificate)
 
 
 def _github(settings: Settings, state: StateDirectory) -> GithubCheck:

@@ -8,6 +8,7 @@ import stat
 import time
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
 
 from stager.domain.errors import Fault
 from stager.ports.clock import RandomIds
@@ -51,6 +52,15 @@ class StateDirectory:
             temporary.write_text(RandomIds().new() + "\n")
             temporary.rename(file)
         return file.read_text().strip()
+
+    def certificates_of(self, directory: str) -> Path:
+        """The folder of an ACME server's certificates. Each has its own, so that those of a staging server
+        aren't served after a change to another one.
+
+        Args:
+            directory: the URL of its directory.
+        """
+        return self.path / "certificates" / urlsplit(directory).netloc.rpartition("@")[2].replace(":", "_")
 
     def prepare(self) -> None:
         """Create the folder, and close it to other users.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,6 +77,24 @@ def test_the_pages_command(full: StagerUnderTest, person: Person) -> None:
     memory = {each["name"]: each["memory"] for each in found["previews"]}
     assert memory["one"] > 1 << 20
     assert memory["three"] == 0
+
+
+def test_the_least_recently_visited_one_sleeps_for_a_new_one(make_stager: MakeStager) -> None:
+    stager = make_stager(capacity={"max_running": 1, "min_idle": "1s"})
+    stager.launched("one")
+    time.sleep(1.5)
+    stager.launched("two")
+    assert stager.wait_for("one", "asleep")["place"] == 0
+
+    stager.restart()
+    assert stager.get("one").status_code == 200  # held while it wakes
+    stager.wait_for("two", "asleep")
+    assert stager.wait_for("one", "live")
+    log = [json.loads(line) for line in stager.log.read_text().splitlines() if line.startswith("{")]
+    asleep = [line for line in log if line["event"] == "capacity" and line["action"] == "sleep"]
+    assert all(
+        "to make room. The limit of 1 running preview is reached." in line["reason"] for line in asleep
+    )
 
 
 def test_a_disk_without_room(make_stager: MakeStager) -> None:

@@ -11,6 +11,7 @@ import aiohttp
 import structlog
 
 from stager.assembly.builds import build_ports_of
+from stager.assembly.certificates import certificates_of
 from stager.assembly.forges import accounts_of, github_of, local_forge_of, webhooks_of
 from stager.assembly.front import front_options
 from stager.assembly.helper import data_helper_of, firewall_of, helper_of, memory_of, public_ports
@@ -86,7 +87,7 @@ async def drivers_of(
     helper = await helper_of(settings, state)
     edge_proxy = await edge_proxy_of(settings, state)
     store = await _store(state, stack)
-    options = front_options(settings)
+    options = front_options(settings, state)
     keeper = ExternalFront(state.front, options) if external_front else FrontLauncher(state.front, options)
     front, listen = await _front(keeper, state, stack)
     docker = connect(settings.engine.socket)
@@ -124,6 +125,7 @@ async def drivers_of(
         firewall=firewall,
         data=data,
         workbench=DockerWorkbench(docker, state.installation, data.volumes, data.benches),
+        certificates=certificates_of(settings, state),
     )
     return Drivers(ports, urls, keeper, front, setup, accounts_of(settings, session, setup))
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import BaseModel, Field, SecretStr, field_validator, model_validator
 
 from stager.auth.openid.provider import Clock, OAuthClient, Provider, is_safe
 from stager.domain.errors import Refused
@@ -42,8 +42,6 @@ class OpenIDConnectAuthentication(AuthenticationStrategy):
 
     class Settings(BaseModel):
         """The provider, and the roles of its users."""
-
-        model_config = ConfigDict(use_attribute_docstrings=True)
 
         issuer: str
         """The provider's issuer URL, exactly as in its metadata, such as `https://id.example.org/realms/acme`.

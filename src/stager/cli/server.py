@@ -88,7 +88,7 @@ def front(config: ConfigOption = None) -> None:
 
     try:
         state.prepare()
-        asyncio.run(_keep_front(FrontLauncher(state.front, front_options(loaded.settings))))
+        asyncio.run(_keep_front(FrontLauncher(state.front, front_options(loaded.settings, state))))
     except StagerError as error:
         _fail(str(error))
 

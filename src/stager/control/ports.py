@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from stager.control.forges import Forges
 from stager.ports.builder import Builder
+from stager.ports.certificates import Certificates
 from stager.ports.clock import Clock, Ids
 from stager.ports.data import Data, Workbench
 from stager.ports.engine import Images, Instances, Power, Prober
@@ -27,12 +28,14 @@ class BuildPorts:
 
     Args:
         at_once: maximum number of concurrent builds.
+        keep_revisions: how many earlier revisions of each preview keep their images.
     """
 
     sources: Sources
     builder: Builder
     logs: Logs
     at_once: int = 2
+    keep_revisions: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Ports:
         builds: None if no application is built.
         edge_proxy: the proxy in front of the front; None if there is none.
         firewall: network rules of instances; None without the root helper.
+        certificates: None if Stager orders none.
     """
 
     store: Store
@@ -70,3 +74,4 @@ class Ports:
     builds: BuildPorts | None = None
     edge_proxy: EdgeProxy | None = None
     firewall: Firewall | None = None
+    certificates: Certificates | None = None

@@ -44,6 +44,7 @@ class Tenant:
         since: of one that waits, when it was requested; of any other, when it was last visited.
         memory: bytes that it uses, or is expected to use while it waits or starts.
         growth: the part of `memory` that isn't used yet.
+        disk: bytes that it has written.
         may_sleep: whether it may be put to sleep, or deeper to sleep, for another one.
         is_settling: whether it fell asleep so recently that the memory it gives back isn't measured yet.
     """
@@ -55,6 +56,7 @@ class Tenant:
     since: datetime
     memory: int = 0
     growth: int = 0
+    disk: int = 0
     may_sleep: bool = False
     is_settling: bool = False
 
@@ -68,9 +70,11 @@ class Resource(StrEnum):
     """The number of previews that are awake."""
     MEMORY = "memory"
     """The memory of previews, in bytes."""
+    DISK = "disk"
+    """The disk space that previews have filled, in bytes."""
     MACHINE_MEMORY = "machine-memory"
     """The memory that is available on the machine, in bytes."""
-    DISK = "disk"
+    MACHINE_DISK = "machine-disk"
     """The disk space that is free, in bytes."""
 
 
@@ -104,10 +108,12 @@ class Limit:
     Args:
         running: of previews that are awake.
         memory: of all previews, in bytes.
+        disk: that all previews have written, in bytes.
     """
 
     running: int | None = None
     memory: int | None = None
+    disk: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +141,11 @@ class Limits:
     def limits_memory(self) -> bool:
         """Whether the memory of previews is limited."""
         return any(limit.memory for limit in (self.host, self.application, self.author))
+
+    @property
+    def limits_disk(self) -> bool:
+        """Whether the disk space of previews is limited."""
+        return any(limit.disk for limit in (self.host, self.application, self.author))
 
     @property
     def counts(self) -> bool:
@@ -277,6 +288,7 @@ class _Ledger:
         self.tenants = {tenant.id: tenant for tenant in tenants}
         self.running: Counter[Scope] = Counter()
         self.memory: Counter[Scope] = Counter()
+        self.disk: Counter[Scope] = Counter()
         self.pending: Counter[Scope] = Counter()
         """Memory that is given back, and not measured yet."""
         self.growth = 0
@@ -295,7 +307,7 @@ class _Ledger:
         """Take over the state of another one."""
         self.tenants = dict(other.tenants)
         self.running, self.memory = other.running.copy(), other.memory.copy()
-        self.pending, self.growth = other.pending.copy(), other.growth
+        self.disk, self.pending, self.growth = other.disk.copy(), other.pending.copy(), other.growth
 
     def admit(self, tenant: Tenant) -> None:
         """Count one that waited as awake."""
@@ -318,10 +330,12 @@ class _Ledger:
             # An expectation above the limit must not hold up the only preview for ever.
             if limit.memory is not None and used > 0 and used + tenant.memory > limit.memory:
                 return Shortage(Resource.MEMORY, scope, limit.memory)
+            if limit.disk is not None and self.disk[scope] >= limit.disk:
+                return Shortage(Resource.DISK, scope, limit.disk)
         if limits.previews is not None and len(self.tenants) >= limits.previews:
             return Shortage(Resource.PREVIEWS, HOST, limits.previews)
         if self.room.disk is not None and self.room.disk < limits.free_disk:
-            return Shortage(Resource.DISK, HOST, limits.free_disk)
+            return Shortage(Resource.MACHINE_DISK, HOST, limits.free_disk)
         return self._lacks_machine_memory(tenant.memory, pending[HOST])
 
     def excess(self, scope: Scope) -> Shortage | None:
@@ -336,7 +350,7 @@ class _Ledger:
     def put_to_sleep(self, shortage: Shortage) -> Sleep | None:
         """Choose the preview whose sleep helps against a shortage, and count it as asleep; None if there is
         none."""
-        if shortage.resource in {Resource.PREVIEWS, Resource.DISK}:
+        if shortage.resource in {Resource.PREVIEWS, Resource.DISK, Resource.MACHINE_DISK}:
             return None
         candidates = [t for t in self.tenants.values() if t.may_sleep and shortage.scope in _scopes(t)]
         awake = next((t for t in candidates if t.occupancy is Occupancy.AWAKE), None)
@@ -372,6 +386,7 @@ class _Ledger:
         for scope in _scopes(tenant):
             self.running[scope] += sign * (tenant.occupancy is Occupancy.AWAKE)
             self.memory[scope] += sign * tenant.memory
+            self.disk[scope] += sign * tenant.disk
         self.growth += sign * tenant.growth
 
     def _lacks_machine_memory(self, memory: int, pending: int) -> Shortage | None:

@@ -16,7 +16,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from stager.front.http import limits
-from stager.front.process.server import Front, ServerOptions
+from stager.front.process.server import Front, HttpsOptions, ServerOptions
 from stager.front.process.sockets import (
     Kind,
     Listener,
@@ -27,7 +27,7 @@ from stager.front.process.sockets import (
     listen,
     request_listeners,
 )
-from stager.front.process.tls import Certificate
+from stager.front.process.tls import Certificates
 from stager.front.proxy.connections import LOOPBACK, NO_PROXIES
 
 _UMASK = 0o077
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.umask(_UMASK)
     try:
         options.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        certificate = _certificate(options)
+        https = _https(options)
         predecessor, listeners = _listeners(options)
         _raise_file_limit()
         server_options = ServerOptions(
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
             limits.from_arguments(options),
             () if options.no_trusted_proxies else tuple(options.trusted_proxy or LOOPBACK),
             not options.no_access_log,
-            certificate,
+            https,
         )
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_serve(server_options, listeners, predecessor))
@@ -87,6 +87,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--tls-certificate", type=Path, metavar="FILE", help="its certificate with the chain, PEM")
     add("--tls-key", type=Path, metavar="FILE", help="the key of the certificate, PEM")
     add(
+        "--acme-folder",
+        type=Path,
+        metavar="DIR",
+        help="folder with `served/HOST.pem`, certificates with their keys, and `challenges/TOKEN`, instead of"
+        " --tls-certificate and --tls-key",
+    )
+    add("--https-port", type=int, default=0, metavar="N", help="redirect HTTP to HTTPS at this port")
+    add("--hsts", type=int, default=0, metavar="SECONDS", help="send Strict-Transport-Security over HTTPS")
+    add(
         "--state-dir",
         type=Path,
         required=True,
@@ -117,13 +126,25 @@ def _network(text: str) -> str:
     return str(ip_network(text, strict=False))
 
 
-def _certificate(options: argparse.Namespace) -> Certificate | None:
+def _https(options: argparse.Namespace) -> HttpsOptions | None:
     if not options.tls_listen:
         return None
-    if not (options.tls_certificate and options.tls_key):
-        raise SocketError("--tls-listen needs --tls-certificate and --tls-key.")
+    folder: Path | None = options.acme_folder
+    if folder is None and not (options.tls_certificate and options.tls_key):
+        raise SocketError("--tls-listen needs --tls-certificate and --tls-key, or --acme-folder.")
+    return HttpsOptions(
+        _certificates(options),
+        folder / "challenges" if folder else None,
+        options.https_port,
+        options.hsts,
+    )
+
+
+def _certificates(options: argparse.Namespace) -> Certificates:
+    if options.acme_folder is not None:
+        return Certificates(folder=options.acme_folder / "served")
     try:
-        return Certificate(options.tls_certificate, options.tls_key)
+        return Certificates((options.tls_certificate, options.tls_key))
     except OSError as error:
         raise SocketError(f"The certificate {options.tls_certificate} can't be loaded: {error}.") from error
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, SecretStr, field_validator
+from pydantic import BaseModel, SecretStr, field_validator
 
 from stager.ports.handlers import PostLaunchHandler, Preview
 
@@ -27,8 +27,6 @@ class NotifyOnLaunch(PostLaunchHandler):
 
     class Settings(BaseModel):
         """Which services are notified when a preview is live, and with which text."""
-
-        model_config = ConfigDict(use_attribute_docstrings=True)
 
         urls: tuple[SecretStr, ...]
         """Apprise URLs of the services: `tgram://TOKEN/CHAT`, `mailto://USER:PASSWORD@example.org`."""
@@ -72,8 +70,6 @@ class PostToSlackOnLaunch(PostLaunchHandler):
 
     class Settings(BaseModel):
         """Where in Slack to post when a preview is live."""
-
-        model_config = ConfigDict(use_attribute_docstrings=True)
 
         misplaced: ClassVar = {"subdomain": _FIRST_SLACK, "token": _FIRST_SLACK}
 

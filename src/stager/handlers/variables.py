@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from stager.domain.errors import Refused
 from stager.ports.handlers import PreLaunchHandler, Preview
@@ -15,8 +15,6 @@ class RequireVariables(PreLaunchHandler):
 
     class Settings(BaseModel):
         """Variables that every launch requires."""
-
-        model_config = ConfigDict(use_attribute_docstrings=True)
 
         names: tuple[str, ...]
         """Names of the variables, from `env` or from the launch. An empty value counts as missing."""

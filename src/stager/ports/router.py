@@ -71,6 +71,10 @@ class Router(Protocol):
         """Its events, `CONNECTED` first. Events during an interruption are lost, except that `WAKE` is
         repeated. Never ends."""
 
+    def certificate_requests(self) -> AsyncIterator[str]:
+        """The hosts of the table for which a client waits that have no certificate yet, repeatedly as long as
+        it waits. Never ends."""
+
 
 class EdgeProxy(Protocol):
     """A proxy before the data plane, such as nginx, which forwards to it by the table's ingress ports."""

@@ -5,6 +5,7 @@ drivers.
 """
 
 from stager.testing.fakes.builder import FakeBuilder, Result
+from stager.testing.fakes.certificates import FakeCertificates
 from stager.testing.fakes.clock import FakeClock, SequentialIds
 from stager.testing.fakes.data import FakeData
 from stager.testing.fakes.edge_proxy import FakeEdgeProxy
@@ -19,6 +20,7 @@ from stager.testing.fakes.store import MemoryStore
 
 __all__ = [
     "FakeBuilder",
+    "FakeCertificates",
     "FakeClock",
     "FakeData",
     "FakeEdgeProxy",

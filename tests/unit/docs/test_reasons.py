@@ -9,6 +9,8 @@ from tests.unit.docs.reasons import reasons, sites
 SITES = sites(ROOT / "src" / "stager")
 
 SHARED = {
+    "acme-away": "the issuer of certificates doesn't answer, or not in time",
+    "acme-refused": "the issuer of certificates refuses",
     "branch-missing": "the branch or tag of a launch or a snapshot is missing",
     "build-refused": "the Dockerfile, the context or a name in the recipe is invalid",
     "builder-missing": "there is no builder",

@@ -35,7 +35,7 @@ def _load(sample: Sample, folder: Path) -> Loaded:
         text = text.replace(f"file:{name}", f"file:{Path(name).name}")
     path = folder / "config.yml"
     path.write_text(text)
-    environ = dict.fromkeys(re.findall(r"\$\{(\w+)", text), "a-value-of-some-length")
+    environ = dict.fromkeys(re.findall(r"\$\{(\w+)", text), "a0value0of0some0length00")
     return load(path, environ=environ)
 
 

@@ -74,7 +74,7 @@ def assert_promises(limits: Limits, room: Room, tenants: Sequence[Tenant]) -> Al
     for sleep in allocation.sleeps:
         assert known[sleep.id].may_sleep
         assert known[sleep.id].occupancy in {AWAKE, PAUSED}
-        assert sleep.shortage.resource not in {Resource.PREVIEWS, Resource.DISK}
+        assert sleep.shortage.resource not in {Resource.PREVIEWS, Resource.DISK, Resource.MACHINE_DISK}
     assert_in_order(known, allocation)
     assert_within(limits, tenants, allocation)
     return allocation
@@ -142,7 +142,8 @@ def test_all_combinations_of_three() -> None:
 
 
 sizes = st.integers(0, 4).map(lambda n: n * 100 * MB)
-limit_values = st.builds(Limit, st.none() | st.integers(1, 3), st.none() | sizes.filter(bool))
+some = st.none() | sizes.filter(bool)
+limit_values = st.builds(Limit, st.none() | st.integers(1, 3), some, some)
 tenants_ = st.lists(
     st.builds(
         Tenant,
@@ -152,6 +153,7 @@ tenants_ = st.lists(
         st.sampled_from(Occupancy),
         st.integers(0, 5).map(lambda at: START + timedelta(minutes=at)),
         memory=sizes,
+        disk=sizes,
         may_sleep=st.booleans(),
         is_settling=st.booleans(),
     ),
@@ -290,4 +292,16 @@ class TestMemory:
 def test_a_full_disk_has_new_ones_wait_and_puts_none_to_sleep(may_sleep: bool) -> None:
     tenants = [tenant("a", may_sleep=may_sleep), tenant("b", WAITING)]
     found = allocate(Limits(free_disk=MB), Room(disk=MB - 1), tenants)
-    assert found == Allocation((), (), (Queued("b", 1, Shortage(Resource.DISK, HOST, MB)),))
+    assert found == Allocation((), (), (Queued("b", 1, Shortage(Resource.MACHINE_DISK, HOST, MB)),))
+
+
+def test_an_application_that_has_filled_its_part_of_the_disk_waits_alone() -> None:
+    tenants = [
+        tenant("a", PAUSED, disk=2 * MB),
+        tenant("b", WAITING, at=1),
+        tenant("c", WAITING, at=2, app="blog"),
+    ]
+    found = allocate(Limits(application=Limit(disk=2 * MB)), Room(), tenants)
+    assert found.admitted == ("c",)
+    shortage = Shortage(Resource.DISK, Scope(Level.APPLICATION, "shop"), 2 * MB)
+    assert found.queue == (Queued("b", 1, shortage),)

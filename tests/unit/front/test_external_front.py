@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from stager.domain.errors import Fault
-from stager.front.process.control_socket import PROTOCOL
 from stager.front.process.external_front import AWAY, ExternalFront
 from stager.front.process.launcher import FrontOptions
+from stager.front.process.protocol import PROTOCOL
 
 OPTIONS = FrontOptions(listen="127.0.0.1:8000")
 

@@ -20,6 +20,7 @@ from stager.settings.model import Settings
 from stager.settings.plugins.available import Known, built_in
 from stager.settings.plugins.sections import model_for
 from stager.settings.values.secret import Secret
+from stager.state import StateDirectory
 
 EMPTIES: tuple[Any, ...] = ([], {}, 0, False, "")
 SHOP = ("images", "shop")
@@ -27,6 +28,9 @@ BASE: Mapping[tuple[str, ...], Mapping[str, Any]] = {
     SHOP: {"port": 80},
     (*SHOP, "services", "shop"): {"command": "x"},
     ("tls",): {"listen": "127.0.0.1:0", "certificate": "c.pem", "key": "k.pem"},
+    ("tls", "acme"): {"email": "admin@example.org"},
+    ("tls", "acme", "dns"): {"hook": "true"},
+    ("tls", "acme", "dns", "rfc2136"): {"server": "192.0.2.1:53", "key_name": "stager", "secret": "c3RhZ2Vy"},
     ("notify",): {"urls": ["json://localhost"]},
     ("slack",): {"webhook_url": "https://hooks.slack.com/services/T1/B1/x1"},
     ("oidc",): {"issuer": "https://id.test", "client_id": "a", "client_secret": "b"},
@@ -84,6 +88,11 @@ def written(trail: tuple[str, ...], value: Any) -> dict[str, Any]:
     for part in trail[:-1]:
         section = section[part]
     section[trail[-1]] = value
+    if trail[:2] == ("tls", "acme"):
+        data["domain"] = "demo.example.org"
+        del data["tls"]["certificate"], data["tls"]["key"]
+        if "rfc2136" in trail:
+            del data["tls"]["acme"]["dns"]["hook"]
     if trail[0] == "local_forge":
         data["images"] = {"shop": {"port": 80}}
     return data
@@ -143,12 +152,18 @@ def of_shop(check: Callable[[Any], bool]) -> Check:
     return lambda settings: check(settings.applications.get("shop"))
 
 
+STATE = StateDirectory(Path("/s"))
 RUNS: dict[str, Check] = {
     "trusted_proxies": lambda s: (
-        [a for a in front_options(s).arguments(Path("/s")) if a.startswith(("--trusted", "--no-trusted"))]
+        [
+            a
+            for a in front_options(s, STATE).arguments(STATE.front)
+            if a.startswith(("--trusted", "--no-trusted"))
+        ]
         == ["--no-trusted-proxies"]
     ),
-    "access_log": lambda s: "--no-access-log" in front_options(s).arguments(Path("/s")),
+    "access_log": lambda s: "--no-access-log" in front_options(s, STATE).arguments(STATE.front),
+    "tls.redirect": lambda s: "--https-port=443" not in front_options(s, STATE).arguments(STATE.front),
     "images.shop.stop_grace_period": of_shop(lambda a: a.stop_grace_period == 0),
     "images.shop.drain_timeout": of_shop(lambda a: a.drain_timeout == 0),
     "images.shop.repository_file": of_shop(lambda a: a.repository_file == ""),
@@ -159,6 +174,7 @@ RUNS: dict[str, Check] = {
 """What runs by an empty value that isn't the default, where more than the value itself is made of it."""
 TAKEN_AS_THEY_ARE = {
     "builds.cache_size",  # BuildxBuilder: None alone leaves the cache alone
+    "builds.keep_revisions",  # no earlier revision keeps its images
     "builds.min_free_disk",  # compared with what is free
     "builds.submodules",  # contracts/test_sources.py: their folders stay empty
     "capacity.free_disk",  # compared with what is free
@@ -181,6 +197,7 @@ TAKEN_AS_THEY_ARE = {
     "images.shop.services.shop.stop_grace_period",
     "nginx.reload_command",  # tests/unit/settings/test_command.py, routers/nginx/commands.py: isn't run
     "nginx.test_command",
+    "tls.acme.dns.wait",  # the record is everywhere at once
     "notify.urls",  # no notification
     "handlers.RequireVariables.names",  # nothing is required
 }

@@ -46,6 +46,7 @@ CASES = [
     ("nginx: {target_dir: sites}", "`nginx` has no effect"),
     ("haproxy: {target_path: haproxy.cfg}", "`haproxy` has no effect"),
     ("tls: {listen: '0.0.0.0:443', certificate: c, key: k}", 'but `scheme` is "http"'),
+    ("tls: {acme: {email: a@demo.io}}\ndomain: demo.io", "`listen` has another port"),
     ("domain: demo.io", "each other's cookies"),
     ("domain: demo.io:80\npreview_domain: p.demo.io", "each other's cookies"),
     ("domain: ci.demo.io\npreview_domain: demo.io", "each other's cookies"),

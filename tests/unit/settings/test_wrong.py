@@ -6,6 +6,7 @@ import pytest
 
 from tests.unit.settings.conftest import ProblemsOf
 
+ACME = "domain: a.io\ntls: {acme: {email: a@a.io, dns: {%s}}}"
 APP = "images: {shop: {port: 80, %s}}"
 DOMAIN = 'domain: should be a domain such as "demo.stager.io" or "localhost:8000", not '
 LISTEN = 'listen: should be host:port such as "127.0.0.1:8000", "0.0.0.0:80" or "[::1]:8000", not '
@@ -28,6 +29,24 @@ WRONG = [
     (
         "tls: {listn: x, listen: 'a:1', certificate: c, key: k}",
         'tls.listn: unknown key; did you mean "listen"?',
+    ),
+    ("domain: a.io\ntls: {listen: 'a:1', certificate: c}", "tls.key: is required, unless `acme` is given"),
+    (
+        "domain: a.io\ntls: {acme: {email: a@a.io}, certificate: c, key: k}",
+        "tls.certificate: can't be given with `acme`, which orders certificates",
+    ),
+    ("tls: {acme: {email: a@a.io}}", "tls.acme: requires `domain`, for which certificates are ordered"),
+    (
+        "domain: a.io\ntls: {acme: {email: admin}}",
+        'tls.acme.email: should be an address such as "admin@example.org"',
+    ),
+    (
+        ACME % "",
+        "tls.acme.dns.hook: or `rfc2136` is required, and not both",
+    ),
+    (
+        ACME % "rfc2136: {server: 'a:53', key_name: k, secret: .}",
+        "tls.acme.dns.rfc2136.secret: should be the key in base64",
     ),
     ("memory: 1g", "memory: belongs under `defaults`, or under one of the `images`"),
     ('haproxy: {bind: "*:80\\n  user root"}', 'haproxy.bind: should be an address such as "*:8080"'),

@@ -40,7 +40,7 @@ async def test_an_administrator_sees_everything(full: WebHarness) -> None:
 
     assert found["counts"] == {"waiting": 1, "awake": 1, "paused": 0, "stopped": 0}
     assert found["memory"] == 30 << 20
-    assert found["limits"]["host"] == {"max_running": 1, "max_memory": None}
+    assert found["limits"]["host"] == {"max_running": 1, "max_memory": None, "max_disk": None}
     assert found["machine"]["free_disk"] == 60 << 30
     running, waits = found["previews"]
     assert (running["name"], running["occupancy"], running["memory"]) == ("first", "awake", 30 << 20)

@@ -1,8 +1,8 @@
 """Runs a server in the foreground with a temporary Git repository, into which the folder is committed when a
 file has changed. The preview is built, checked and replaced like any other.
 
-The start is divided between two processors: a forked process decides what is built and commits the folder,
-while this one starts the front and imports the server. So this module imports little itself.
+The start is divided between two processors: after the imports that both need, a forked process decides what
+is built and commits the folder, while this one starts the front and imports the rest of the server.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,17 +55,13 @@ class Session:
             typer.Exit: the folder can't be built, and the reason was printed; or a signal came before.
         """
         self._state.lock()
-        first = forked(lambda: self._commit_first(options))
+        with without_collection():
+            from stager.cli.up.first_commit import commit_first  # noqa: PLC0415 (not for `stager up --help`)
+        first = forked(reported()(partial(commit_first, self._place, options, self._state.path)))
         try:
             asyncio.run(self._run(first))
         finally:
             first.end()
-
-    def _commit_first(self, options: Options) -> FirstCommit:
-        with reported():
-            with without_collection():
-                from stager.cli.up.first_commit import commit_first  # noqa: PLC0415 (in the forked process)
-            return commit_first(self._place, options, self._state.path)
 
     async def _run(self, forked: Fork[FirstCommit]) -> None:
         ended = _signalled()

@@ -148,6 +148,8 @@ def sentence(shortage: Shortage) -> str:
         case Resource.MACHINE_MEMORY:
             return f"The machine is short of memory: {binary_size(limit)} must stay available."
         case Resource.DISK:
+            return f"The disk limit of previews{whose}, {binary_size(limit)}, is reached."
+        case Resource.MACHINE_DISK:
             return f"The machine is short of disk space: {binary_size(limit)} must stay free."
 
 

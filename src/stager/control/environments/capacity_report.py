@@ -20,6 +20,7 @@ class Occupant:
 
     Args:
         memory: bytes in use.
+        disk: bytes written, as far as it is measured.
         visited_at: when it was visited last; None if that is unknown.
     """
 
@@ -27,6 +28,7 @@ class Occupant:
     occupancy: Occupancy
     memory: int = 0
     visited_at: datetime | None = None
+    disk: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class CapacityQueries:
                 tenant.occupancy,
                 used.get(tenant.id, 0),
                 occupants.visited_at(environments[tenant.id]),
+                tenant.disk,
             )
             for tenant in sorted(tenants.values(), key=_order)
             if tenant.app in visible

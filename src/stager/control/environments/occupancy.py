@@ -72,11 +72,13 @@ class Measured:
     Args:
         memory: bytes in use, by the id of the environment; empty if it wasn't measured.
         activity: of visitors; None while the front doesn't answer.
+        disk: bytes that were written, by the id of the environment; empty if it wasn't measured.
     """
 
     now: datetime
     memory: Mapping[str, int] = field(default_factory=dict)
     activity: Activity | None = None
+    disk: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def idle(self) -> Mapping[str, float]:
@@ -145,7 +147,8 @@ class Occupants:
         if occupancy is None:
             return None
         measured = self.measured.memory.get(environment.id, 0)
-        is_at_rest = may_sleep(environment, deployment)
+        is_asleep = environment.desired.is_asleep
+        is_at_rest = is_asleep or (occupancy is Occupancy.AWAKE and may_sleep(environment, deployment))
         is_rising = occupancy is Occupancy.WAITING or (occupancy is Occupancy.AWAKE and not is_at_rest)
         memory = max(measured, expected or EXPECTED_MEMORY) if is_rising else measured
         return Tenant(
@@ -156,6 +159,7 @@ class Occupants:
             self._since(environment, deployment, occupancy),
             memory,
             growth=memory - measured if occupancy is Occupancy.AWAKE else 0,
+            disk=self.measured.disk.get(environment.id, 0),
             may_sleep=self._may_sleep(environment, deployment, occupancy) and is_at_rest,
             is_settling=self._is_settling(environment),
         )

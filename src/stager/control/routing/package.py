@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from stager.control.diagnostics import Readiness
 from stager.control.loops import Loop
 from stager.control.ports import Ports
+from stager.control.routing.certificates import INTERVAL, CertificateManager
 from stager.control.routing.edge_proxy import EdgeProxySync
 from stager.control.routing.ingress_ports import IngressPortPool
 from stager.control.routing.route_table import Routes
@@ -37,6 +38,12 @@ class Routing:
         proxy = ports.edge_proxy
         self.edge_proxy = EdgeProxySync(proxy, IngressPortPool(ingress_ports)) if proxy else None
         self.routes = Routes(ports.router, self.edge_proxy)
+        self._router = ports.router
+        self.certificates = (
+            CertificateManager(ports.certificates, self.routes, urls, ports.clock)
+            if ports.certificates
+            else None
+        )
         self.visitor_access = VisitorAccess(
             store=ports.store,
             applications=applications,
@@ -57,9 +64,18 @@ class Routing:
         await self.visitor_access.renew()
 
     def loops(self, readiness: Readiness) -> list[Loop]:
-        """The synchronization of the edge proxy, if there is one."""
-        proxy = self.edge_proxy
-        return [Loop("edge proxy", lambda: proxy.run(readiness.report))] if proxy else []
+        """The synchronization of the edge proxy, if there is one, and the orders of certificates."""
+        proxy, manager = self.edge_proxy, self.certificates
+        loops = [Loop("edge proxy", lambda: proxy.run(readiness.report))] if proxy else []
+        if manager is not None:
+            loops.append(Loop("certificates", lambda: manager.check(readiness.report), INTERVAL))
+            loops.append(Loop("certificate requests", lambda: manager.follow(self._router)))
+        return loops
+
+    async def close(self) -> None:
+        """Cancel orders of certificates; they are continued after the next start."""
+        if self.certificates:
+            await self.certificates.close()
 
     async def learn_domain(self, authority: str) -> None:
         """Use the Host of an authenticated request as the installation's domain, if none is known yet.

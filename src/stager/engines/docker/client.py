@@ -57,12 +57,17 @@ async def data_root(docker: aiodocker.Docker) -> str:
         return str((await docker.system.info())["DockerRootDir"])
 
 
-async def list_containers(docker: aiodocker.Docker, filters: str) -> list[dict[str, Any]]:
-    """The rows of Docker's list of containers, whether they run or not. Raises `Retry`."""
+async def list_containers(
+    docker: aiodocker.Docker, filters: str, *, with_sizes: bool = False
+) -> list[dict[str, Any]]:
+    """The rows of Docker's list of containers, whether they run or not. Raises `Retry`.
+
+    Args:
+        with_sizes: with what each container has written. Expensive: Docker reads its files.
+    """
+    params: dict[str, Any] = {"all": 1, "filters": filters, **({"size": 1} if with_sizes else {})}
     with engine_errors():
-        rows: list[dict[str, Any]] = await request_json(
-            docker, "containers/json", params={"all": 1, "filters": filters}
-        )
+        rows: list[dict[str, Any]] = await request_json(docker, "containers/json", params=params)
     return rows
 
 

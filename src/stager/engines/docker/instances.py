@@ -15,6 +15,7 @@ import structlog
 
 from stager.domain.environment import Instance, InstanceLabels
 from stager.domain.errors import Fault, Retry
+from stager.domain.leftovers import Leftover
 from stager.domain.profile import ProfileName
 from stager.engines.docker import containers, labels, output
 from stager.engines.docker.bodies import CreateBodies
@@ -29,7 +30,7 @@ from stager.engines.docker.named_volumes import NamedVolumes, Owners
 from stager.engines.docker.network.listening_ports import listeners_of
 from stager.engines.docker.network.membership import Membership, Rows, network_of, usage_of
 from stager.engines.docker.network.pool import NetworkKey, NetworkPool, Usage
-from stager.engines.docker.outdated import remove_outdated
+from stager.engines.docker.outdated import outdated_leftovers, remove_outdated
 from stager.engines.docker.post_mortem import post_mortem
 from stager.engines.docker.power import set_state
 from stager.engines.docker.stopping import stop_container
@@ -322,6 +323,16 @@ class DockerInstances:
             total[row["Labels"][labels.ENVIRONMENT]] += used.get(row["Id"], 0)
         return dict(total)
 
+    async def disk(self) -> dict[str, int]:
+        """See `ports.engine.Instances.disk`."""
+        filters = labels.filters(self._installation, None)
+        rows = await list_containers(self._docker, filters, with_sizes=True)
+        total = Counter(await self._volumes.used())
+        for row in rows:
+            if containers.is_ours(row, self._installation):
+                total[row["Labels"][labels.ENVIRONMENT]] += row.get("SizeRw") or 0
+        return dict(total)
+
     async def sweep(self, present: Mapping[str, Collection[int]] | None = None) -> int:
         """See `ports.engine.Instances.sweep`."""
         outdated = 0 if self._is_cleaned else await remove_outdated(self._docker, self._installation)
@@ -329,6 +340,15 @@ class DockerInstances:
         outdated += await self._creator.remove_incomplete()
         networks = await self._networks.sweep(self._network_usage)
         return outdated + networks + await self._volumes.sweep(self._volume_owners, present)
+
+    async def leftovers(self, present: Mapping[str, Collection[int]] | None = None) -> list[Leftover]:
+        """See `ports.engine.Instances.leftovers`."""
+        return [
+            *await outdated_leftovers(self._docker, self._installation),
+            *await self._creator.leftovers(),
+            *await self._networks.leftovers(self._network_usage),
+            *await self._volumes.leftovers(self._volume_owners, present),
+        ]
 
     async def _network_usage(self) -> Usage:
         return usage_of(await self._list(None))

@@ -22,7 +22,7 @@ from stager.domain.route import (
     target_to_wire,
 )
 from stager.domain.traffic import Activity, FrontEvent, FrontEventKind
-from stager.front.process.control_socket import MAX_LINE_BYTES
+from stager.front.process.protocol import MAX_LINE_BYTES
 from stager.front.table.live_table import changes_to_wire
 
 _RECONNECT_SECONDS = 0.1
@@ -120,8 +120,8 @@ class FrontClient:
         """Yield the front's events, over a separate connection that is reopened when it breaks. Never ends.
 
         Besides the front's own events (`unreachable`, `bad-response`, `no-response`, `unresponsive`,
-        `responsive` and `wake`, each with the `host`), there is `connected` after each connect, when the
-        table must be applied again, and `away` after each loss of the connection.
+        `responsive`, `wake` and `certificate`, each with the `host`), there is `connected` after each
+        connect, when the table must be applied again, and `away` after each loss of the connection.
         """
         while True:
             with contextlib.suppress(OSError):
@@ -143,6 +143,13 @@ class FrontClient:
                 kind = _KINDS.get(message["event"])
                 if kind is not None:
                     yield FrontEvent(kind, message.get("host", ""))
+
+    async def certificate_requests(self) -> AsyncIterator[str]:
+        """See `Router.certificate_requests`."""
+        async with contextlib.aclosing(self.messages()) as messages:
+            async for message in messages:
+                if message["event"] == "certificate":
+                    yield message["host"]
 
     async def close(self) -> None:
         """Close the connection. The front continues."""

@@ -22,13 +22,10 @@ from stager.domain.route import (
     table_to_wire,
     target_from_wire,
 )
+from stager.front.process.protocol import MAX_LINE_BYTES, PROTOCOL
 from stager.front.proxy.context import Context, Event
 from stager.front.table.table_file import TableFile
 from stager.version import __version__
-
-PROTOCOL = 6
-"""The version of these messages. A front with another one is replaced."""
-MAX_LINE_BYTES = 256 << 20
 
 Wire = dict[str, Any]
 Verb = Callable[[Mapping[str, Any]], Awaitable[Wire]]

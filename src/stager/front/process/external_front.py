@@ -10,8 +10,8 @@ from pathlib import Path
 
 from stager.domain.errors import Fault, Retry
 from stager.front.process.client import FrontClient, Hello, hello_of
-from stager.front.process.control_socket import PROTOCOL
 from stager.front.process.launcher import FrontOptions
+from stager.front.process.protocol import PROTOCOL
 from stager.version import __version__
 
 _START_SECONDS = 60.0

@@ -23,7 +23,7 @@ from stager.domain.errors import Fault, Retry, StagerError
 from stager.front.http import limits
 from stager.front.http.limits import Limits
 from stager.front.process.client import FrontClient, Hello, hello_of
-from stager.front.process.control_socket import PROTOCOL
+from stager.front.process.protocol import PROTOCOL
 from stager.front.process.sockets import Listener, request_listeners
 from stager.front.proxy.connections import LOOPBACK, NO_PROXIES
 from stager.version import __version__
@@ -48,6 +48,9 @@ class FrontOptions:
     tls_listen: str = ""
     tls_certificate: str = ""
     tls_key: str = ""
+    acme_folder: str = ""
+    https_port: int = 0
+    hsts: int = 0
     trusted_proxies: tuple[str, ...] = LOOPBACK
     access_log: bool = True
     limits: Limits = field(default_factory=Limits)
@@ -58,6 +61,9 @@ class FrontOptions:
             "--tls-listen": self.tls_listen,
             "--tls-certificate": self.tls_certificate,
             "--tls-key": self.tls_key,
+            "--acme-folder": self.acme_folder,
+            "--https-port": self.https_port,
+            "--hsts": self.hsts,
             "--state-dir": str(state_dir),
         }
         arguments = [

@@ -8,7 +8,6 @@ import gc
 import json
 import signal
 import socket
-import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +27,14 @@ from stager.front.process.handover import (
 from stager.front.process.ingress_ports import IngressPorts
 from stager.front.process.signing_key import load_key
 from stager.front.process.sockets import BACKLOG, Listener, PathListener, accepts_for, send_listeners
-from stager.front.process.tls import Certificate
+from stager.front.process.tls import Certificates
+from stager.front.process.tls_greeter import TlsGreeter
 from stager.front.proxy.access_gate import AccessGate
 from stager.front.proxy.access_log import AccessLog
 from stager.front.proxy.connections import Connections
 from stager.front.proxy.context import Context
 from stager.front.proxy.downstream import Downstream
+from stager.front.proxy.plain_http import PlainHttp
 from stager.front.table.table_file import TableFile
 
 _RETIRE_SECONDS = 30.0
@@ -50,6 +51,23 @@ _TICKS_BETWEEN_SAVES = 3
 
 
 @dataclass(frozen=True, slots=True)
+class HttpsOptions:
+    """The options of HTTPS.
+
+    Args:
+        certificates: those of the TLS listener.
+        challenges: the folder with the answers of ACME's HTTP-01 challenges; None without ACME.
+        port: the port as visitors see it, to which HTTP is redirected; 0: it isn't redirected.
+        hsts: seconds of `Strict-Transport-Security`; 0: the header isn't sent.
+    """
+
+    certificates: Certificates
+    challenges: Path | None = None
+    port: int = 0
+    hsts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class ServerOptions:
     """The options of a front.
 
@@ -60,7 +78,7 @@ class ServerOptions:
         limits: see `Limits`.
         trusted: the networks of trusted proxies.
         access_log: whether to write one.
-        certificate: for the TLS listeners.
+        https: None without a TLS listener.
     """
 
     state_dir: Path
@@ -68,7 +86,7 @@ class ServerOptions:
     limits: Limits
     trusted: tuple[str, ...]
     access_log: bool
-    certificate: Certificate | None
+    https: HttpsOptions | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +111,9 @@ class Front:
         self._connections = connections
         gate = AccessGate(load_key(options.state_dir))
         self._context = Context(options.limits, self._table.load(), connections, log, gate)
-        self._servers: list[asyncio.Server] = []
+        if options.https is not None:
+            self._apply_https(options.https)
+        self._servers: list[asyncio.Server | TlsGreeter] = []
         self._ingress_ports = IngressPorts(
             self._table.live, lambda port: Downstream(self._context, "http", ingress_port=port)
         )
@@ -164,19 +184,23 @@ class Front:
         self._shutdown.set_result(shutdown)
         return True
 
-    async def _accept(self, listener: Listener) -> asyncio.Server:
-        certificate = self._options.certificate
-        secure: ssl.SSLContext | None = None
+    def _apply_https(self, https: HttpsOptions) -> None:
+        context, certificates = self._context, https.certificates
+
+        def is_secured(host: str) -> bool:
+            return host in context.table.routes or certificates.has(host)
+
+        context.plain_http = PlainHttp(https.challenges, https.port, is_secured)
+        if https.hsts:
+            context.hsts = (b"Strict-Transport-Security: max-age=%d" % https.hsts,)
+
+    async def _accept(self, listener: Listener) -> asyncio.Server | TlsGreeter:
+        https, sock = self._options.https, listener.socket.dup()
         if listener.kind == "tls":
-            assert certificate is not None  # noqa: S101 (the command line requires it)
-            secure = certificate.context
-        scheme = "https" if secure else "http"
+            assert https is not None  # noqa: S101 (the command line requires it)
+            return TlsGreeter(self._context, self._connections, https.certificates, sock)
         return await asyncio.get_running_loop().create_server(
-            lambda: Downstream(self._context, scheme),
-            sock=listener.socket.dup(),
-            backlog=BACKLOG,
-            ssl=secure,
-            ssl_handshake_timeout=self._options.limits.head_seconds if secure else None,
+            lambda: Downstream(self._context, "http"), sock=sock, backlog=BACKLOG
         )
 
     async def _tick(self) -> None:
@@ -191,13 +215,13 @@ class Front:
             self._ticks += 1
             if self._ticks % _TICKS_BETWEEN_SAVES == 0:
                 self._table.retry()
-            if self._options.certificate and self._ticks % _TICKS_BETWEEN_CERTIFICATE_CHECKS == 0:
-                self._options.certificate.refresh()
+            if self._options.https and self._ticks % _TICKS_BETWEEN_CERTIFICATE_CHECKS == 0:
+                self._options.https.certificates.refresh()
 
     def _reopen(self) -> None:
         self._context.log.reopen()
-        if self._options.certificate:
-            self._options.certificate.refresh(force=True)
+        if self._options.https:
+            self._options.https.certificates.refresh(force=True)
 
     # The hand-over to a successor
 

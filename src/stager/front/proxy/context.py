@@ -23,6 +23,7 @@ from stager.front.proxy.backends import Backends
 from stager.front.proxy.connections import Connections
 from stager.front.proxy.error_pages import ErrorPage
 from stager.front.proxy.held import Held
+from stager.front.proxy.plain_http import PlainHttp
 from stager.front.table.live_table import LiveTable
 
 Event = dict[str, Any]
@@ -69,6 +70,10 @@ class Context:
         self.log = log
         self.access_gate = access_gate
         self.backends = Backends(limits)
+        self.plain_http: PlainHttp | None = None
+        """Answers requests on the HTTP listener before they are routed; None without HTTPS."""
+        self.hsts: Sequence[bytes] = _NO_HEADERS
+        """The header `Strict-Transport-Security` of responses over HTTPS; empty without it."""
         self.draining = False
         self.pass_on: PassOn | None = None
         """Set once a successor has taken over: no further request is answered here."""

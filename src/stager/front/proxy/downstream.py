@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import select
 import time
+from collections.abc import Sequence
 
 from stager.domain.route import Endpoint
 from stager.front.http.head import MessageError, RequestHead
@@ -56,6 +57,12 @@ class Downstream(ClientConnection):
         if self._held is not None:
             return State.HELD
         return State.READING if self._buffer else State.IDLE
+
+    @property
+    def hsts(self) -> Sequence[bytes]:
+        """The header lines for HTTP Strict Transport Security (RFC 6797); none over HTTP, where they have no
+        effect."""
+        return self._context.hsts if self._scheme == "https" else ()
 
     # asyncio.Protocol
 
@@ -175,7 +182,7 @@ class Downstream(ClientConnection):
         is_complete = self._exchange is None or self._exchange.is_request_complete()
         assert head is not None  # noqa: S101 (an exchange has a head)
         keep = head.keep_alive and is_complete and not self._context.draining
-        data = respond(page, head, request_id, keep=keep)
+        data = self._with_hsts(respond(page, head, request_id, keep=keep))
         self.write(data)
         self.exchange_complete(keep=keep)
         return len(data)
@@ -315,6 +322,12 @@ class Downstream(ClientConnection):
 
     def _respond(self, head: RequestHead, rest: bytes) -> None:
         context, port = self._context, self._ingress_port
+        if context.plain_http is not None and not port and self._scheme == "http":
+            answer = context.plain_http.answer(head, secure=self._forwarding.facts(head).secure)
+            if answer is not None:
+                self._buffer = rest
+                self._respond_locally(answer, head, time.perf_counter())
+                return
         target: Endpoint | ErrorPage | PlainResponse
         target = context.lookup_at_ingress(port, head) if port else context.lookup(head.host)
         policy = context.table.policies.get(head.host)
@@ -344,7 +357,7 @@ class Downstream(ClientConnection):
         """Respond without an app. A body of the request isn't read, so the connection is then closed."""
         request_id = request_id_of(head) or self._context.next_id()
         keep = head.keep_alive and head.length in {None, 0} and not self._context.draining
-        data = respond(response, head, request_id, keep=keep)
+        data = self._with_hsts(respond(response, head, request_id, keep=keep))
         self.write(data)
         self._context.record(
             head,
@@ -363,6 +376,13 @@ class Downstream(ClientConnection):
             self._close(
                 linger=has_body or bool(self._buffer), max_seconds=MAX_SECONDS if has_body else LINGER_SECONDS
             )
+
+    def _with_hsts(self, response: bytes) -> bytes:
+        """Add the headers of `hsts` to a response of the front itself."""
+        if not self.hsts:
+            return response
+        status_line, end, rest = response.partition(b"\r\n")
+        return end.join([status_line, *self.hsts, rest])
 
     def _close_if_ended(self) -> None:
         """Close the connection of a client that sends no more, once it has all its responses."""

@@ -222,6 +222,8 @@ class Exchange(ResponseHandler):
         self._keep = stays_open(self._head, length) and self._request.done and not self._context.draining
         self._sent += len(piece)
         extra = self._context.extra_headers(head, self._head.host)
+        if self._client.hsts and not _has_hsts(head):
+            extra = [*extra, *self._client.hsts]
         self._client.write(response_head(head, self._head.minor, keep=self._keep, extra=extra) + piece)
 
     def body_received(self, piece: bytes) -> None:
@@ -365,3 +367,8 @@ class Exchange(ResponseHandler):
             outcome=outcome,
             why=why,
         )
+
+
+def _has_hsts(head: ResponseHead) -> bool:
+    """Whether the app sets HTTP Strict Transport Security itself."""
+    return any(line[:26].lower() == b"strict-transport-security:" for line in head.lines)

@@ -15,6 +15,7 @@ from stager.settings.values.secret import Secret
 from stager.settings.values.section import Section
 from stager.state import StateDirectory
 
+HTTP = 80
 COMMENT = "AddGithubPullRequestCommentOnLaunch"
 
 GITHUB_LISTENERS = frozenset(
@@ -269,6 +270,13 @@ def _serving(settings: Settings) -> Iterator[Problem]:
             "tls",
             "`tls` is set but `scheme` is \"http\", so the previews' URLs don't use HTTPS. Set"
             " `scheme: https`.",
+        )
+    acme = settings.tls.acme if settings.tls else None
+    if acme and not acme.dns and settings.listen.port != HTTP:
+        yield Problem.at(
+            ("tls", "acme"),
+            "Issuers verify a host by a request to its port 80, and `listen` has another port. Unless"
+            " something forwards port 80 to it, set `listen: 0.0.0.0:80`, or `tls.acme.dns`.",
         )
     if settings.domain and not _is_local(settings.domain) and _share_cookies(settings):
         yield Problem(

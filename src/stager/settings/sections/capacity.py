@@ -14,7 +14,7 @@ MIB = 1 << 20
 GIB = 1 << 30
 
 Count = Annotated[int, Field(ge=1), NOT_BOOLEAN]
-Memory = Annotated[Size, POSITIVE]
+Bytes = Annotated[Size, POSITIVE]
 
 
 class CapacityLimits(Section):
@@ -23,13 +23,17 @@ class CapacityLimits(Section):
     max_running: Count | None = None
     """Maximum number of previews that are awake at once. If absent, unlimited."""
 
-    max_memory: Memory | None = None
+    max_memory: Bytes | None = None
     """Memory that the previews use together, as measured. If absent, unlimited."""
+
+    max_disk: Bytes | None = None
+    """Disk space that the previews may fill together: what their instances write, and their volumes, without
+    images. With more, further previews wait. Measured every two minutes. If absent, unlimited."""
 
     @property
     def limit(self) -> Limit:
         """The limits as a domain value."""
-        return Limit(self.max_running, self.max_memory)
+        return Limit(self.max_running, self.max_memory, self.max_disk)
 
 
 class CapacitySettings(CapacityLimits):

@@ -7,8 +7,9 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from stager.domain.names import SlugRule
-from stager.settings.loading.context import Context, FolderPath, NameOf, OptionalPath
+from stager.settings.loading.context import Context, NameOf, OptionalPath
 from stager.settings.loading.refusals import InvalidValue, refuse
+from stager.settings.sections.https import Tls
 from stager.settings.values.network import (
     Address,
     Domain,
@@ -22,19 +23,6 @@ from stager.settings.values.scalars import POSITIVE, Duration, Words
 from stager.settings.values.section import Section, Task
 
 DEFAULT_NETWORKS: tuple[Any, ...] = ("127.0.0.0/8", "::1/128")
-
-
-class Tls(Section):
-    """HTTPS served by Stager itself. Renewed files are read without a restart."""
-
-    listen: Listen
-    """Address of the HTTPS listener, such as `0.0.0.0:443`."""
-
-    certificate: FolderPath
-    """Certificate with its chain, as PEM; usually a wildcard certificate."""
-
-    key: FolderPath
-    """Private key of the certificate, as PEM."""
 
 
 class Nginx(Section):
@@ -121,8 +109,13 @@ scheme: https
 listen: 127.0.0.1:8000
 tls:                         # without nginx: HTTPS by Stager itself
   listen: 0.0.0.0:443
-  certificate: /etc/ssl/preview.example.net/fullchain.pem
-  key: /etc/ssl/preview.example.net/privkey.pem
+  acme:
+    email: admin@example.org
+    dns:
+      rfc2136:
+        server: 192.0.2.53:53
+        key_name: stager
+        secret: ${DNS_UPDATE_KEY}
 trusted_proxies: [127.0.0.0/8, 10.0.0.5/32]
 routing_strategy: NginxRoutingStrategy
 nginx:
@@ -179,6 +172,13 @@ ingress_ports: 3200-3500
     wake_timeout: Annotated[Duration, POSITIVE] = 60.0
     """Time that a request to a sleeping preview waits until it is awake; then the visitor gets status 503 and
     `Retry-After`. A browser that opens a page gets a waiting page after three seconds instead."""
+
+    @field_validator("tls")
+    @classmethod
+    def _has_domain(cls, tls: Tls | None, info: ValidationInfo) -> Tls | None:
+        if tls is not None and tls.acme is not None and not info.data.get("domain", "-"):
+            refuse((("acme",), "requires `domain`, for which certificates are ordered"))
+        return tls
 
     @field_validator("ingress_ports")
     @classmethod

@@ -61,6 +61,7 @@ class FakeRouter:
         self._visits: set[Visit] = set()
         self._changed = asyncio.Condition()
         self._feed = Feed()
+        self._requests = Feed()
         self._away = False
 
     # Called by tests.
@@ -80,6 +81,10 @@ class FakeRouter:
         before, self.state = self.state, state
         for host in before.unresponsive ^ state.unresponsive:
             self._tell(FrontEventKind.HEALTH, host)
+
+    def request_certificate(self, host: str) -> None:
+        """A client waits for the certificate of this host."""
+        self._requests.tell(host)
 
     @asynccontextmanager
     async def visit(self, host: str) -> AsyncIterator[Visit]:
@@ -200,6 +205,11 @@ class FakeRouter:
         async for event in self._feed.follow():
             kind, _, host = event.partition(" ")
             yield FrontEvent(FrontEventKind(kind), host) if kind else FrontEvent(FrontEventKind.CONNECTED)
+
+    async def certificate_requests(self) -> AsyncIterator[str]:
+        async for host in self._requests.follow():
+            if host:
+                yield host
 
     def _closed(self) -> dict[int, str]:
         return {port: "Another program has it." for port in self.table.ports if port in self.taken}

@@ -20,6 +20,7 @@ class LimitView(BaseModel):
 
     max_running: int | None
     max_memory: int | None = Field(description="Bytes.")
+    max_disk: int | None = Field(description="Bytes.")
 
 
 class LimitsView(BaseModel):
@@ -54,6 +55,7 @@ class OccupantView(BaseModel):
     place: int = Field(description="In the queue; 0 unless it waits.")
     reason: str = Field(description="What is short, as a sentence; empty unless it waits.")
     memory: int = Field(description="Bytes in use.")
+    disk: int = Field(description="Bytes written; 0 unless disk space is limited.")
     visited_at: datetime | None = Field(description="The last visit; null when unknown.")
 
 
@@ -96,7 +98,7 @@ def _view_of(report: CapacityReport) -> CapacityView:
 
 
 def _limit_view_of(limit: Limit) -> LimitView:
-    return LimitView(max_running=limit.running, max_memory=limit.memory)
+    return LimitView(max_running=limit.running, max_memory=limit.memory, max_disk=limit.disk)
 
 
 def _occupant_view_of(occupant: Occupant) -> OccupantView:
@@ -111,5 +113,6 @@ def _occupant_view_of(occupant: Occupant) -> OccupantView:
         place=suspension.place if is_queued and suspension else 0,
         reason=suspension.message if is_queued and suspension else "",
         memory=occupant.memory,
+        disk=occupant.disk,
         visited_at=occupant.visited_at,
     )

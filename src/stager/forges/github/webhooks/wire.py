@@ -49,7 +49,7 @@ Stamp = Annotated[datetime, AfterValidator(_in_utc)]
 
 
 class Wire(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
 
 Model = TypeVar("Model", bound=Wire)
