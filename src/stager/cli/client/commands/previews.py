@@ -216,6 +216,8 @@ def _facts(preview: Preview) -> Iterator[tuple[str, str]]:
     yield "URL", preview.url
     yield "id", preview.id
     yield "commit", preview.sha
+    yield "expires", local_time(preview.data.get("expires_at"))
+    yield "pinned", "yes" if preview.data.get("is_pinned") else ""
     yield "pull request", str(change.get("url", ""))
     yield "title", str(change.get("title", ""))
     yield "author", str(change.get("author", ""))
