@@ -141,7 +141,7 @@ def _data(state: ReportState) -> Iterator[str]:
         old = _age(shown.created_at - snapshot.created_at)
         yield f"🗃️ Data: {_escaped(snapshot.title)}, {old} old when it was deployed"
     if state.snapshots and state.changed_data is not None:
-        yield f"🗃️ Changed by its start: {binary_size(state.changed_data)}"
+        yield f"🗃️ Changed while it started: {binary_size(state.changed_data)}"
     for note in dict.fromkeys(each.clone_note for each in shown.services if each.clone_note):
         yield f"🗃️ {_escaped(note)}"
 
