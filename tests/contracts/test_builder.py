@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from stager.domain.errors import Fault
+from stager.domain.leftovers import LeftoverKind
 from stager.ports.builder import ImageFacts
 from tests.contracts.builders import (
     BuilderUnderTest,
@@ -140,7 +141,11 @@ class TestSweep:
         unwanted = await under_test.builder.build(order, nobody)
         wanted = await built(under_test)
 
+        [leftover] = await under_test.builder.leftovers([wanted])
+        assert leftover.kind is LeftoverKind.IMAGE
+        assert await under_test.has(unwanted)
         assert await under_test.builder.sweep([wanted]) == 1
+        assert await under_test.builder.leftovers([wanted]) == []
         assert not await under_test.has(unwanted)
         assert await under_test.has(wanted)
         assert await under_test.builder.find(order.app, order.key) is None

@@ -11,6 +11,7 @@ import pytest
 
 from stager.domain.environment import Instance, InstanceState
 from stager.domain.errors import Fault, Retry
+from stager.domain.leftovers import LeftoverKind
 from stager.domain.profile import ProfileName
 from stager.engines.docker.exec_in_container import OUTPUT_KEPT
 from stager.ports.engine import Listener, Ran, Size, Terminal
@@ -291,9 +292,13 @@ class TestRemove:
 class TestSweep:
     async def test_what_isnt_used_any_more(self, engine: Engine) -> None:
         first, second = await started(engine), await made(engine, environment="e2")
+        assert await engine.instances.leftovers() == []
         assert await engine.instances.sweep() == 0
         await engine.instances.remove(first.id)
+        [leftover] = await engine.instances.leftovers()
+        assert (leftover.kind, leftover.why) == (LeftoverKind.NETWORK, "no container is in it")
         assert await engine.instances.sweep() == 1
+        assert await engine.instances.leftovers() == []
         await engine.instances.remove(second.id)
         assert await engine.instances.sweep() == 1
 

@@ -11,6 +11,7 @@ import pytest
 
 from stager.domain.environment import Instance, InstanceState
 from stager.domain.errors import Fault, Retry
+from stager.domain.leftovers import LeftoverKind
 from stager.domain.profile import ProfileName
 from stager.domain.service import Mount
 from stager.ports.engine import Volume
@@ -178,6 +179,7 @@ class TestSweep:
         assert await engine.instances.sweep() == 0
         await engine.instances.remove(web1.id)
 
+        assert [each.kind for each in await engine.instances.leftovers()] == [LeftoverKind.NETWORK]
         assert await engine.instances.sweep() == 1
         assert await engine.instances.sweep() == 0
         assert (await found(engine, database)).generations == {2}

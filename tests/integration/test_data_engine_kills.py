@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -234,20 +234,31 @@ class Pooled:
         return set(docker("volume", "ls", "--filter", ours, "--format", "{{.Name}}").split())
 
 
-@pytest.fixture
-async def pooled(tmp_path: Path, app_image: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Pooled]:
+@pytest.fixture(scope="module")
+def place(app_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[OwnEngine, OwnPool]]:
+    """A second engine and a pool, for all tests of this module."""
     with ExitStack() as stack:
         pool = stack.enter_context(own_pool())
+        log = tmp_path_factory.mktemp("engine") / "dockerd.log"
         try:
-            engine = stack.enter_context(own_engine(tmp_path / "dockerd.log", pool.process))
+            engine = stack.enter_context(own_engine(log, pool.process))
         except NoEngineError as why:
             pytest.skip(f"no Docker engine of the tests' own: {why}")
         engine.load(app_image)
-        monkeypatch.setenv("DOCKER_HOST", engine.url)
-        await pool.call("init", bytes=2 << 30, reserve=False)
-        storage = Storage(engine, tmp_path / "snapshots", DataHelper(HelperClient(pool.socket), ""))
-        yield Pooled(engine, pool, storage)
-        await storage.docker.close()
+        asyncio.run(pool.call("init", bytes=2 << 30, reserve=False))
+        yield engine, pool
+
+
+@pytest.fixture
+async def pooled(
+    place: tuple[OwnEngine, OwnPool], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Pooled]:
+    engine, pool = place
+    engine.resume()
+    monkeypatch.setenv("DOCKER_HOST", engine.url)
+    storage = Storage(engine, tmp_path / "snapshots", DataHelper(HelperClient(pool.socket), ""))
+    yield Pooled(engine, pool, storage)
+    await storage.docker.close()
 
 
 def kill_around(
@@ -267,8 +278,19 @@ def kill_around(
     patch.setattr(owner, name, cut)
 
 
-@pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("call", ["save", "create", "clone", "remove_volume", "remove"])
+STEPS = [
+    ("save", False),
+    ("save", True),
+    ("create", True),
+    ("clone", False),
+    ("clone", True),
+    ("remove_volume", True),
+    ("remove", True),
+]
+"""Calls of the pool, and whether Docker is killed after them instead of before."""
+
+
+@pytest.mark.parametrize(("call", "after"), STEPS)
 async def test_docker_killed_at_each_step_with_a_pool(
     pooled: Pooled, monkeypatch: pytest.MonkeyPatch, call: str, after: bool
 ) -> None:

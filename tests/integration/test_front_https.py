@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -133,6 +134,17 @@ class TestCertificates:
             await asyncio.sleep(0.2)
             assert hosts.empty()
 
+    @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+    async def test_sessions_are_resumed(self, tmp_path: Path, app: App, version: ssl.TLSVersion) -> None:
+        async with secure(tmp_path, app) as front:
+            serve(front.served, HOST)
+            context = trusting()
+            context.maximum_version = version
+            session = None
+            for _ in range(2):
+                was_reused, session = await asyncio.to_thread(visit, context, front.port, session)
+            assert was_reused
+
     async def test_a_hello_in_pieces(self, tmp_path: Path, app: App) -> None:
         async with secure(tmp_path, app) as front:
             serve(front.served, HOST)
@@ -186,6 +198,19 @@ class TestCertificates:
             assert await front.names(HOST) == [HOST]
 
 
+def visit(
+    context: ssl.SSLContext, port: int, session: ssl.SSLSession | None
+) -> tuple[bool | None, ssl.SSLSession | None]:
+    """One request; whether the session was resumed, and the session."""
+    with (
+        socket.create_connection(("127.0.0.1", port)) as plain,
+        context.wrap_socket(plain, server_hostname=HOST, session=session) as tls,
+    ):
+        tls.sendall(request())
+        assert tls.recv(65_536).startswith(b"HTTP/1.1 200")
+        return tls.session_reused, tls.session
+
+
 class TestPlainHttp:
     async def test_hosts_with_https_are_redirected(self, tmp_path: Path, app: App) -> None:
         async with secure(tmp_path, app) as front:
@@ -234,7 +259,7 @@ class TestHsts:
             writer.close()
             assert "strict-transport-security" not in (await front.front.ask(host="10.0.0.1")).headers
 
-    async def test_a_pair_of_files_has_redirects_too(self, tmp_path: Path, app: App) -> None:
+    async def test_a_pair_of_files_has_redirects_and_limits_too(self, tmp_path: Path, app: App) -> None:
         certificate, key = certificate_in(tmp_path)
         port, tls = free_port(), free_port()
         options = FrontOptions(
@@ -243,7 +268,16 @@ class TestHsts:
             tls_certificate=str(certificate),
             tls_key=str(key),
             https_port=443,
+            limits=Limits(connections=4),
         )
         async with rig(tmp_path / "front", options, port) as front:
             await front.serve({HOST: app.endpoint})
             assert (await front.ask("/x")).headers["location"] == f"https://{HOST}/x"
+            async with contextlib.AsyncExitStack() as stack:
+                for _ in range(4):
+                    _, writer = await asyncio.open_connection("127.0.0.1", tls)
+                    stack.callback(writer.close)
+                await asyncio.sleep(0.2)
+                reader, writer = await asyncio.open_connection("127.0.0.1", tls)
+                stack.callback(writer.close)
+                assert await asyncio.wait_for(reader.read(), 5) == b""

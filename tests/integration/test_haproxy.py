@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import pytest
 from tests.integration.behind import answers, ports
 from tests.integration.conftest import MakeStager
 from tests.integration.haproxy import BINARY, HaproxyUnderTest, running_haproxy
+from tests.integration.sleeping import SLEEPERS, check_sleep
 from tests.integration.stager import PASSWORD, USER, StagerUnderTest, until
 from tests.integration.test_walkthrough import curl
 from tests.unit.front.harness import free_port
@@ -162,3 +164,9 @@ def test_a_template_that_is_no_good_is_reported_at_the_start(
         assert "Traceback" not in done.stderr
     assert stager.front_pid == 0
     assert not haproxy.target.exists()
+
+
+@pytest.mark.parametrize("backends", [True, False])
+async def test_a_preview_sleeps_and_wakes(behind: Behind, backends: bool) -> None:
+    stager = await asyncio.to_thread(lambda: behind(backends=backends, images=SLEEPERS))
+    await check_sleep(stager, await asyncio.to_thread(lambda: stager.launched("test", VERSION="1")))

@@ -18,6 +18,7 @@ import pytest
 from tests.integration.behind import Behind, answers, behind, nginx, ports
 from tests.integration.conftest import MakeStager
 from tests.integration.nginx import BINARY, NginxUnderTest
+from tests.integration.sleeping import SLEEPERS, check_sleep
 from tests.integration.stager import PASSWORD, USER, StagerUnderTest, until
 from tests.integration.test_walkthrough import curl
 from tests.unit.front.harness import free_port, read_response, request
@@ -313,3 +314,9 @@ def test_a_burst_is_gathered(nginx: NginxUnderTest, behind: Behind) -> None:
     assert log.count("signal process started") < 6
     for n in range(6):
         assert curl(f"http://branch-{n}.localhost:{nginx.port}").startswith(f"branch-{n}")
+
+
+@pytest.mark.parametrize("vhosts", [True, False])
+async def test_a_preview_sleeps_and_wakes(behind: Behind, vhosts: bool) -> None:
+    stager = await asyncio.to_thread(lambda: behind(vhosts=vhosts, images=SLEEPERS))
+    await check_sleep(stager, await asyncio.to_thread(lambda: stager.launched("test", VERSION="1")))

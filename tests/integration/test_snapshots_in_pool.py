@@ -96,7 +96,7 @@ def database_of(stager: StagerUnderTest, name: str) -> str:
     return found
 
 
-@pytest.mark.parametrize("moment", ["Copying", "Masking", "Copying the masked"])
+@pytest.mark.parametrize("moment", ["Copying", "Masking"])
 async def test_killed_while_a_snapshot_is_made(stager: StagerUnderTest, pool: OwnPool, moment: str) -> None:
     first = fill(stager)
     snapshot = begin(stager, preview=first)
@@ -124,7 +124,7 @@ async def test_killed_while_a_snapshot_is_made(stager: StagerUnderTest, pool: Ow
 
 async def test_killed_while_clones_are_made_reset_and_removed(stager: StagerUnderTest, pool: OwnPool) -> None:
     snapshot = take(stager, preview=fill(stager))
-    for number, delay in enumerate((0.0, 0.2, 0.5, 1.0)):
+    for number, delay in enumerate((0.0, 0.3, 1.0)):
         stager.launch("feature", VERSION=str(number), wait="0")
         time.sleep(delay)
         stager.kill9()

@@ -28,6 +28,7 @@ def build_ports_of(settings: Settings, state: StateDirectory, docker: aiodocker.
         builder=builder_by_trust(settings, state, docker),
         logs=FileLogs(state.path / "builds"),
         at_once=builds.max_concurrent,
+        keep_revisions=builds.keep_revisions,
     )
 
 

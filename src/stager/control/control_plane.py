@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from stager.control.builds.package import Builds
+from stager.control.cleanup import Cleanup
 from stager.control.data.package import Snapshotting
 from stager.control.environments.capacity import CapacityOptions
 from stager.control.environments.package import Callbacks, Environments
@@ -112,6 +113,7 @@ class ControlPlane:
         self.data = Snapshotting(
             ports, applications, self.identity, self.environments, self.reconciler, options.key
         )
+        self.cleanup = Cleanup(ports, self.identity.authorizer, self.builds, self.reconciler)
         self.reporting = Reporting(ports, urls, applications, options.reports)
         self.environments.change_feed.listen(self.plugins.post_launch.request)
         if self.reporting.reporter:
@@ -139,6 +141,7 @@ class ControlPlane:
 
     def _loops(self, intervals: Intervals) -> list[Loop]:
         return [
+            *self.environments.loops(),
             *self.environments.capacity.loops(),
             *loops_of(self.ports, self.applications, self.environments.power),
             *self.builds.loops(),

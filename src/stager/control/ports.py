@@ -28,12 +28,14 @@ class BuildPorts:
 
     Args:
         at_once: maximum number of concurrent builds.
+        keep_revisions: how many earlier revisions of each preview keep their images.
     """
 
     sources: Sources
     builder: Builder
     logs: Logs
     at_once: int = 2
+    keep_revisions: int = 1
 
 
 @dataclass(frozen=True, slots=True)

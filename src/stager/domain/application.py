@@ -122,6 +122,7 @@ class Application:
         fork_images: images that services of code from forks may run; see `catalogue.is_allowed`.
         data: how snapshots are made, and who may.
         server_hooks: commands that run on the server.
+        expire_after: seconds without visits and pushes after which a preview expires; None for never.
     """
 
     name: str
@@ -161,6 +162,7 @@ class Application:
     service_secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict, repr=False)
     fork_images: tuple[str, ...] = (catalogue.OFFICIAL,)
     server_hooks: ServerHooks = field(default_factory=ServerHooks, repr=False)
+    expire_after: float | None = None
 
     def container(self, service: ServiceSpec, *, is_main: bool, has_healthcheck: bool) -> Container:
         """The settings that the containers of one of its services are created from: the service's of the same

@@ -177,6 +177,19 @@ class Deployment:
         return (*(("building",) if self.building_at is not None else ()), "starting", "checking")
 
 
+def deployed_sha(environment: Environment, deployment: Deployment | None) -> str:
+    """The commit that the environment deploys. After a roll back that isn't the pull request's.
+
+    Args:
+        deployment: of the desired generation. While the environment is suspended, a later push may have
+            changed the desired commit, but not the deployment.
+    """
+    desired = environment.desired
+    if deployment is None or environment.change is None or desired.suspension is not None:
+        return desired.revision.sha
+    return deployment.revision.sha or desired.revision.sha
+
+
 def phase_of(deployment: Deployment, environment: Environment) -> Phase:
     """The phase of a deployment of this environment."""
     if deployment.attempt.final:

@@ -74,6 +74,8 @@ class SuspensionReason(StrEnum):
     """The rules for pull requests in the configuration exclude it, or its author opted out."""
     CHECKS = "checks"
     """The checks of its commit haven't passed."""
+    EXPIRED = "expired"
+    """Nobody visited it or pushed for as long as `expire_after`, until the next push, reopening or launch."""
     NO_ROOM = "no-room"
     """It was removed for another preview, because the limit of `max_previews` is reached."""
     QUEUED = "queued"
@@ -85,6 +87,10 @@ UNAPPROVED = frozenset({SuspensionReason.FORK, SuspensionReason.APPROVAL})
 
 BY_POLICY = UNAPPROVED | {SuspensionReason.RULES, SuspensionReason.CHECKS}
 """These end by themselves when the policy allows the preview."""
+
+
+WITHOUT_VOLUMES = frozenset({SuspensionReason.KILLED, SuspensionReason.EXPIRED})
+"""An environment that is suspended for one of these loses its volumes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,11 +259,11 @@ class Environment:
 
     @property
     def keeps_volumes(self) -> bool:
-        """Whether its volumes stay while nothing of it runs. They are removed when it is removed or
-        killed."""
+        """Whether its volumes stay while nothing of it runs. They are removed when it is removed, killed or
+        expires."""
         suspension = self.desired.suspension
-        is_killed = suspension is not None and suspension.reason is SuspensionReason.KILLED
-        return self.desired.is_present and not is_killed
+        is_over = suspension is not None and suspension.reason in WITHOUT_VOLUMES
+        return self.desired.is_present and not is_over
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from stager.domain.attempt import UNRESPONSIVE, degraded
-from stager.domain.deployment import Deployment, Phase, phase_of
+from stager.domain.deployment import Deployment, Phase, deployed_sha, phase_of
 from stager.domain.environment import BY_POLICY, Environment, Suspension, SuspensionReason
 from stager.domain.errors import Outcome
 from stager.domain.route import Page, PageState
@@ -43,6 +43,8 @@ class State(StrEnum):
     """A request wakes it."""
     WAKING = "waking"
     STOPPED = "stopped"
+    EXPIRED = "expired"
+    """Stopped, because nobody visited it or pushed for long."""
     REFUSED = "refused"
     GONE = "gone"
 
@@ -60,6 +62,7 @@ _PAGES: dict[State, PageState] = {
     State.ASLEEP: "asleep",
     State.WAKING: "waking",
     State.STOPPED: "stopped",
+    State.EXPIRED: "expired",
     State.REFUSED: "refused",
     State.GONE: "gone",
 }
@@ -161,7 +164,8 @@ def summary_of(
     """
     if status.state not in _PROGRESS:
         return status.message
-    commit, older = environment.desired.revision.sha[:7], serving.revision.sha[:7] if serving else ""
+    sha = deployed_sha(environment, deployment)
+    commit, older = sha[:7], serving.revision.sha[:7] if serving else ""
     progress = _PROGRESS[status.state]
     if status.state is State.DEGRADED and deployment is not None:
         progress = f"is live, but {_failed_services(deployment)}"
@@ -173,7 +177,8 @@ def summary_of(
         progress = _PROGRESS[State.BUILDING]
     text = f"{f'Commit {commit}' if commit else 'The preview'} {progress}."
     if status.state not in (State.UPDATING, State.FAILED_UPDATE):
-        return text
+        head = environment.desired.revision.sha
+        return text if sha == head else f"{text} It was rolled back from {head[:7]}."
     return f"{text} Visitors still see {older if older not in ('', commit) else 'the previous deployment'}."
 
 
@@ -295,6 +300,8 @@ def _suspended(suspension: Suspension) -> Status:
     if suspension.reason is SuspensionReason.QUEUED:
         return _queued(suspension, f"This preview is number {suspension.place} in the queue.")
     state = State.REFUSED if suspension.reason in BY_POLICY else State.STOPPED
+    if suspension.reason is SuspensionReason.EXPIRED:
+        state = State.EXPIRED
     return Status(state, suspension.message, suspension.hint, suspension.reason.value)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from stager.domain.leftovers import Leftover
 from stager.domain.recipe import Recipe
 
 Say = Callable[[str], None]
@@ -82,6 +83,10 @@ class Builder(Protocol):
 
     async def facts(self, image: str) -> ImageFacts:
         """The metadata of an image. Raises `Fault` (`image-missing`) when there is no such image."""
+
+    async def leftovers(self, keep: Collection[str]) -> list[Leftover]:
+        """What `sweep` would remove now: images, and the build cache beyond its limit. Expensive: it may take
+        seconds."""
 
     async def sweep(self, keep: Collection[str]) -> int:
         """Remove the images that Stager built, except these ids and those that a container uses. Images

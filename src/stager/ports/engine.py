@@ -14,6 +14,7 @@ from typing import Protocol
 from stager.domain.application import Container
 from stager.domain.environment import Instance, InstanceLabels
 from stager.domain.errors import Fault
+from stager.domain.leftovers import Leftover
 from stager.domain.profile import Egress, Profile, ProfileName
 from stager.domain.route import Endpoint
 
@@ -367,6 +368,9 @@ class Instances(Protocol):
             present: the epochs by the id of the environment, of those that keep their volumes although they
                 have no instance; None for all.
         """
+
+    async def leftovers(self, present: Mapping[str, Collection[int]] | None = None) -> list[Leftover]:
+        """What `sweep` would remove now. Expensive: it may take seconds, because of the sizes of volumes."""
 
     def events(self) -> AsyncIterator[str]:
         """The ids of environments with a changed instance; an empty id, first at the start, when events may

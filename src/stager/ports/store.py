@@ -25,6 +25,8 @@ class StateKind(StrEnum):
     """Kinds of state that belong to one environment and are deleted with it."""
 
     PIN = "pin"
+    EXPIRY = "expiry"
+    """The warning that it will expire; empty while it won't soon."""
     QUEUE = "queue"
     """Since when it waits for room."""
     SLEEP_REASON = "sleep-reason"
@@ -41,6 +43,8 @@ class StateKind(StrEnum):
     """The forge's deployment that was reported last."""
     SNAPSHOT = "snapshot"
     """Its generation and the id of the snapshot that the generation's volumes are cloned from."""
+    ROLLBACK = "rollback"
+    """Its generation and the id of the deployment that the generation brings back."""
     CHANGED_DATA = "changed-data"
     """The generation that visitors reach, and how many bytes of its clones had changed when it was live."""
     HANDLERS = "handlers"

@@ -7,11 +7,13 @@ import pytest
 from stager.domain.identity.roles import NEEDED, Action, Role, may, role_by
 from stager.domain.source import Access
 
-SEES = {Action.SEE, Action.READ_METRICS}
+SEES = {Action.SEE, Action.READ_METRICS, Action.WAKE}
 DECIDES = {
     Action.LAUNCH,
     Action.KILL,
     Action.REDEPLOY,
+    Action.ROLL_BACK,
+    Action.SLEEP,
     Action.APPROVE,
     Action.KEEP,
     Action.READ_LOGS,
@@ -19,10 +21,11 @@ DECIDES = {
     Action.EXEC,
     Action.SHARE,
     Action.RESET,
+    Action.SLEEP,
     Action.MANAGE_SNAPSHOTS,
     Action.DOWNLOAD_SNAPSHOT,
 }
-ADMINISTERS = {Action.READ_AUDIT, Action.READ_DELIVERIES, Action.SET_UP}
+ADMINISTERS = {Action.READ_AUDIT, Action.READ_DELIVERIES, Action.COLLECT_GARBAGE, Action.SET_UP}
 ALLOWED = {
     Role.NONE: set[Action](),
     Role.VIEWER: SEES,

@@ -119,6 +119,7 @@ class TestState:
             State.ASLEEP: "asleep",
             State.WAKING: "waking",
             State.STOPPED: "stopped",
+            State.EXPIRED: "expired",
             State.REFUSED: "refused",
             State.GONE: "gone",
         }

@@ -174,6 +174,7 @@ RUNS: dict[str, Check] = {
 """What runs by an empty value that isn't the default, where more than the value itself is made of it."""
 TAKEN_AS_THEY_ARE = {
     "builds.cache_size",  # BuildxBuilder: None alone leaves the cache alone
+    "builds.keep_revisions",  # no earlier revision keeps its images
     "builds.min_free_disk",  # compared with what is free
     "builds.submodules",  # contracts/test_sources.py: their folders stay empty
     "capacity.free_disk",  # compared with what is free

@@ -121,6 +121,21 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
         Action.REDEPLOY,
         asking("POST", ID + "/redeploy"),
     ),
+    ("POST", f"{ID_IN_PATH}/pin"): (Action.KEEP, asking("POST", f"{ID}/pin")),
+    ("POST", f"{ID_IN_PATH}/extend"): (Action.KEEP, asking("POST", f"{ID}/extend")),
+    ("POST", "/previews/{environment}/pin"): (
+        Action.KEEP,
+        asking("POST", "/previews/{id}/pin", headers=OURS),
+    ),
+    ("POST", "/previews/{environment}/extend"): (
+        Action.KEEP,
+        asking("POST", "/previews/{id}/extend", headers=OURS),
+    ),
+    ("POST", f"{ID_IN_PATH}/rollback"): (Action.ROLL_BACK, asking("POST", f"{ID}/rollback", json={})),
+    ("POST", "/previews/{environment}/rollback"): (
+        Action.ROLL_BACK,
+        asking("POST", "/previews/{id}/rollback", headers=OURS),
+    ),
     ("POST", "/api/v1/environments/{environment}/approve"): (
         Action.APPROVE,
         asking("POST", ID + "/approve", json={"sha": "0123456789" * 4}),
@@ -145,6 +160,8 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
         asking("POST", "/previews/{id}/remove", headers=OURS),
     ),
     ("GET", "/api/v1/audit"): (Action.READ_AUDIT, asking("GET", "/api/v1/audit")),
+    ("GET", "/api/v1/garbage"): (Action.COLLECT_GARBAGE, asking("GET", "/api/v1/garbage")),
+    ("DELETE", "/api/v1/garbage"): (Action.COLLECT_GARBAGE, asking("DELETE", "/api/v1/garbage")),
     ("GET", "/api/v1/deliveries"): (Action.READ_DELIVERIES, asking("GET", "/api/v1/deliveries")),
     ("GET", "/deliveries"): (Action.READ_DELIVERIES, asking("GET", "/deliveries")),
     ("GET", "/api/v1/doctor"): (Action.SET_UP, asking("GET", "/api/v1/doctor")),
@@ -352,6 +369,9 @@ async def test_comments(verb: Verb, access: Access) -> None:
         event = harness.forge.open(repository, "x", "a1b2c3d4" * 5)
         await harness.deliver(event)
         await harness.rest(30)
+        if verb is Verb.ROLLBACK:
+            await harness.deliver(harness.forge.push(event, "b1a2c3d4" * 5))
+            await harness.rest(30)
         said = harness.forge.say(event, f"/stager {verb} {'a1b2c3d4' * 5}", "bob")
         await harness.deliver(said)
         await harness.rest(30)

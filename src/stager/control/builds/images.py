@@ -18,6 +18,7 @@ from stager.domain.application import SHA_PLACEHOLDER, Application
 from stager.domain.deployment import DeployedService, Deployment
 from stager.domain.errors import Fault, Retry, StagerError
 from stager.domain.recipe import Manifest, Recipe
+from stager.domain.rollback import title
 from stager.domain.service import ServiceSpec, VolumePolicy, with_generated
 from stager.domain.source import Trust
 from stager.ports.builder import ImageFacts
@@ -70,6 +71,8 @@ class ImageResolver:
             Retry: a dependency doesn't answer, or a prebuilt image doesn't exist yet.
         """
         environment, application = request.environment, request.application
+        if (source := await self._records.rollback_source(request.deployment)) is not None:
+            return await self._earlier(request, source)
         if application.needs_commit:
             deployment = await self._code.with_commit(environment, request.deployment, application)
             request = replace(request, deployment=deployment)
@@ -82,6 +85,29 @@ class ImageResolver:
         if declared.manifest.findings:  # shown also if a build or a start fails
             await self._records.save(request.deployment.id, lambda d: replace(d, manifest=declared.manifest))
         return await self._resolved(_Job(request, declared, code))
+
+    async def _earlier(self, request: Request, source: Deployment) -> Resolved:
+        """The services and images of an earlier deployment, as they were."""
+        environment, application = request.environment, request.application.with_manifest(source.manifest)
+        application.check_images(source.specs, environment.desired.trust)
+        for image in sorted(source.images):
+            if not await self.exists(image):
+                raise Fault(
+                    f"An image of {title(source)} was removed before it was launched again.",
+                    hint="Push that commit again.",
+                    reason="rollback-image-gone",
+                )
+        sha = source.revision.sha
+        contents = {
+            each.name: await self.stacks.contents(environment, sha, application, each.spec)
+            for each in source.services
+        }
+        manifest = replace(source.manifest, note="")
+        deployment = await self._records.save(
+            request.deployment.id,
+            lambda d: replace(d, image=source.image, build=source.build, manifest=manifest),
+        )
+        return Resolved(deployment, tuple(map(_as_resolved, source.services)), contents)
 
     async def _resolved(self, job: _Job) -> Resolved:
         declared = job.declared
@@ -202,6 +228,12 @@ class ImageResolver:
         return replace(
             manifest, port=port, health_path=path, has_healthcheck=facts.has_healthcheck and not path
         )
+
+
+def _as_resolved(service: DeployedService) -> DeployedService:
+    """A service of an earlier deployment, without what belongs to that deployment alone."""
+    clones = dict.fromkeys(service.clones, "")
+    return replace(service, inputs="", host="", is_kept=False, clones=clones, clone_note="", secrets_of="")
 
 
 def _storable(spec: ServiceSpec) -> ServiceSpec:

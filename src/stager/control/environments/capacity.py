@@ -37,6 +37,8 @@ from stager.domain.identity.actor import Actor
 log = structlog.get_logger(__name__)
 
 INTERVAL = timedelta(seconds=10)
+LONGEST_INTERVAL = timedelta(minutes=1)
+"""Between two decisions, if nothing has changed. A preview that was in use may be idle by then."""
 DISK_INTERVAL = timedelta(minutes=2)
 """Docker reads all files of all previews to measure them."""
 MIN_PAUSE = 0.5
@@ -97,6 +99,7 @@ class Capacity:
         again."""
         self._has_queue = True
         """Whether a preview waits. Unknown before the first pass."""
+        self._has_changed, self._decided_at = True, ports.clock.now()
         self._woken = asyncio.Event()
         self._disk: Mapping[str, int] = {}
         change_feed.listen(self._changed)
@@ -115,10 +118,20 @@ class Capacity:
         self._woken.set()
 
     async def run(self) -> None:
-        """Decide once. Raises `Retry` while the store doesn't answer."""
+        """Decide, if anything may have changed since the last time. Raises `Retry` while the store doesn't
+        answer."""
         async with self._lock:
-            await self._decide()
+            if await self._is_due():
+                await self._decide()
         await asyncio.sleep(MIN_PAUSE)
+
+    async def _is_due(self) -> bool:
+        """Whether to read everything: with a thousand previews, that takes 0.06 s of processor time."""
+        if self._has_queue or self._has_changed or self.options.limits.limits_memory:
+            return True
+        if self._ports.clock.now() - self._decided_at >= LONGEST_INTERVAL:
+            return True
+        return _is_short(self.options.limits, await self._room())
 
     async def admit(self, environment: Environment) -> None:
         """Admit an environment that should run, or have it wait for room. Call it after the transaction, and
@@ -137,6 +150,7 @@ class Capacity:
         self._woken.set()
 
     def _changed(self, _environment: str) -> None:
+        self._has_changed = True
         if self._has_queue:
             self._woken.set()
 
@@ -149,6 +163,7 @@ class Capacity:
 
     async def _decide(self) -> None:
         """Read everything, and decide until nothing is rotated any more."""
+        self._has_changed, self._decided_at = False, self._ports.clock.now()
         room = await self._room()
         is_short = _is_short(self.options.limits, room)
         if not (self.options.limits.counts or self._has_queue or is_short):

@@ -3,8 +3,7 @@ schedules the environment's worker."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import structlog
@@ -148,7 +147,7 @@ class Commands:
 
     async def kill_by_id(self, environment_id: str, actor: Actor) -> Environment:
         """Remove this environment. Raises `Refused` (404) if there is none of this id."""
-        async with self._acting(actor, Action.KILL, environment_id):
+        async with self._queries.acting(environment_id, actor, Action.KILL):
             environment = await self._store.write(lambda tx: self._stop(tx, existing(tx, environment_id)))
             log.info("kill", environment=environment.id, name=environment.name)
             await self._scheduler.show_and_schedule(environment)
@@ -160,7 +159,7 @@ class Commands:
         Raises:
             Refused: there is no environment of this id, or it may not run.
         """
-        async with self._acting(actor, Action.REDEPLOY, environment_id):
+        async with self._queries.acting(environment_id, actor, Action.REDEPLOY):
             environment = await self._store.write(lambda tx: self._request_again(tx, environment_id))
             log.info("redeploy", environment=environment.id, name=environment.name)
             await self._scheduler.show_and_schedule(environment)
@@ -173,7 +172,7 @@ class Commands:
         Raises:
             Refused: there is no environment of this id, or it may not run; `data-none`: it has no volumes.
         """
-        async with self._acting(actor, Action.RESET, environment_id):
+        async with self._queries.acting(environment_id, actor, Action.RESET):
             environment = await self._store.write(lambda tx: self._request_reset(tx, environment_id))
             log.info("data_reset", environment=environment.id, name=environment.name)
             await self._scheduler.show_and_schedule(environment)
@@ -225,7 +224,7 @@ class Commands:
                 tx.save_environment(replace(environment, approved_sha=sha))
             return self._request_again(tx, environment_id)
 
-        async with self._acting(actor, Action.LAUNCH, environment_id):
+        async with self._queries.acting(environment_id, actor, Action.LAUNCH):
             environment = await self._store.write(work)
             log.info("policy_overridden", environment=environment.id, name=environment.name)
             await self._scheduler.show_and_schedule(environment)
@@ -241,7 +240,7 @@ class Commands:
             Refused: there is no environment of this id, its pull request is closed, the id isn't a full one,
                 or the environment's commit is another one.
         """
-        async with self._acting(actor, Action.APPROVE, environment_id):
+        async with self._queries.acting(environment_id, actor, Action.APPROVE):
             environment = await self._store.write(lambda tx: self._approve(tx, environment_id, sha.lower()))
             log.info("approved", environment=environment.id, sha=sha)
             await self._scheduler.show_and_schedule(environment)
@@ -263,36 +262,44 @@ class Commands:
             raise Refused(off.message, hint=off.hint, reason=off.reason.value, status=409)
 
     async def pin(self, environment_id: str, actor: Actor) -> None:
-        """Exempt a preview from removal at the limit of previews."""
+        """Exempt a preview from removal at the limit of previews, and from expiry.
+
+        Raises:
+            Refused: there is no environment of this id; `expired`: it has expired already.
+        """
         await self._pin(environment_id, actor, pinned=True)
 
     async def extend(self, environment_id: str, actor: Actor) -> None:
-        """Treat a preview as the newest one when one has to be removed at the limit; removes a pin."""
+        """Treat a preview as the newest one when one has to be removed at the limit, and as used now; removes
+        a pin. Raises what `pin` does."""
         await self._pin(environment_id, actor, pinned=False)
 
     async def _pin(self, environment_id: str, actor: Actor, *, pinned: bool) -> None:
-        async with self._acting(actor, Action.KEEP, environment_id):
-            await self._store.write(
-                lambda tx: self._desired_state.pin(tx, existing(tx, environment_id), pinned=pinned)
+        async with self._queries.acting(environment_id, actor, Action.KEEP):
+            environment = await self._store.write(
+                lambda tx: self._save_pin(tx, environment_id, pinned=pinned)
             )
             log.info("preview_pinned", environment=environment_id, pinned=pinned)
+            await self._scheduler.show_and_schedule(environment)
 
-    @asynccontextmanager
-    async def _acting(self, actor: Actor, action: Action, environment_id: str) -> AsyncIterator[None]:
-        """See `Access.acting`. Raises `Refused` (404) if the actor may not even see the environment."""
-        environment = await self._queries.visible(environment_id, actor)
-        subject = f"{environment.name} ({environment_id})"
-        async with self._authorizer.authorized(actor, action, environment.app, subject):
-            yield
+    def _save_pin(self, tx: Transaction, environment_id: str, *, pinned: bool) -> Environment:
+        environment = existing(tx, environment_id)
+        suspension = environment.desired.suspension
+        if suspension is not None and suspension.reason is SuspensionReason.EXPIRED:
+            raise Refused(
+                suspension.message, hint="Launch it again.", reason=suspension.reason.value, status=409
+            )
+        self._desired_state.pin(tx, environment, pinned=pinned)
+        return environment
 
 
 def _rules_overridden(environment: Environment) -> Environment:
     """The environment for a manual command, which overrides the rules for pull requests, for this commit
-    only. The rules may also forbid what was killed. Code from forks isn't approved by bringing it back."""
+    only. The rules may also forbid what was killed or expired. Code from forks isn't approved by that."""
     desired = environment.desired
     overridden = BY_POLICY - UNAPPROVED
     if desired.trust is Trust.TRUSTED:
-        overridden |= {SuspensionReason.KILLED}
+        overridden |= {SuspensionReason.KILLED, SuspensionReason.EXPIRED}
     if desired.suspension is not None and desired.suspension.reason in overridden:
         return replace(environment, approved_sha=desired.revision.sha)
     return environment

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from stager.control.environments.lookup import is_unapproved
 from stager.control.environments.pins import Pin, save_pin
+from stager.control.environments.records import save_rollback_source
 from stager.control.environments.visits import save_visits, visits_of
 from stager.control.routing.urls import Urls, is_free
 from stager.domain.attempt import Attempt
@@ -86,6 +87,15 @@ class DesiredState:
         )
         return self._deploy(tx, self._updated(tx, environment, environment.name, again))
 
+    def roll_back(self, tx: Transaction, environment: Environment, source: Deployment) -> Environment:
+        """Request a new deployment of what an earlier one deployed. The desired revision stays that of the
+        pull request, so that only its next push replaces the earlier one."""
+        again = replace(environment.desired.resumed(), generation=environment.desired.generation + 1)
+        updated = self._updated(tx, environment, environment.name, again)
+        rolled_back = self._deploy(tx, updated, source.revision)
+        save_rollback_source(tx, rolled_back, source)
+        return rolled_back
+
     def suspend(
         self,
         tx: Transaction,
@@ -104,6 +114,15 @@ class DesiredState:
         tx.save_environment(suspended)
         return suspended
 
+    def expire(self, tx: Transaction, environment: Environment, suspension: Suspension) -> Environment:
+        """Suspend an environment that wasn't used for long."""
+        self.revoke_share_links(tx, environment)
+        expired = replace(
+            environment, desired=environment.desired.suspended(suspension), updated_at=self._clock.now()
+        )
+        tx.save_environment(expired)
+        return expired
+
     def delete(self, tx: Transaction, environment: Environment) -> Environment:
         """Remove everything that belongs to the environment."""
         self.revoke_share_links(tx, environment)
@@ -113,8 +132,9 @@ class DesiredState:
         return deleted
 
     def pin(self, tx: Transaction, environment: Environment, *, pinned: bool) -> None:
-        """Store that a preview is pinned, or was extended now."""
+        """Store that a preview is pinned, or was extended now. A warning that it will expire is void."""
         save_pin(tx, environment.id, Pin(pinned=pinned, extended_at=self._clock.now()))
+        tx.save_environment_state(environment.id, StateKind.EXPIRY, "")
 
     def sleep(
         self,
@@ -208,15 +228,21 @@ class DesiredState:
         )
         return not is_kept
 
-    def _deploy(self, tx: Transaction, environment: Environment) -> Environment:
-        """Store the environment, and a deployment for its generation."""
+    def _deploy(
+        self, tx: Transaction, environment: Environment, revision: Revision | None = None
+    ) -> Environment:
+        """Store the environment, and a deployment for its generation.
+
+        Args:
+            revision: what is deployed; None for the desired revision.
+        """
         desired = environment.desired
         tx.save_environment(environment)
         tx.save_deployment(
             Deployment(
                 id=self._ids.new(),
                 environment_id=environment.id,
-                revision=desired.revision,
+                revision=revision or desired.revision,
                 attempt=Attempt(desired.generation),
                 created_at=environment.updated_at,
             )

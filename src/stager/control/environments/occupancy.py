@@ -147,7 +147,8 @@ class Occupants:
         if occupancy is None:
             return None
         measured = self.measured.memory.get(environment.id, 0)
-        is_at_rest = may_sleep(environment, deployment)
+        is_asleep = environment.desired.is_asleep
+        is_at_rest = is_asleep or (occupancy is Occupancy.AWAKE and may_sleep(environment, deployment))
         is_rising = occupancy is Occupancy.WAITING or (occupancy is Occupancy.AWAKE and not is_at_rest)
         memory = max(measured, expected or EXPECTED_MEMORY) if is_rising else measured
         return Tenant(

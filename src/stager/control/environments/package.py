@@ -11,14 +11,17 @@ from stager.control.environments.change_feed import ChangeFeed
 from stager.control.environments.change_log import ChangeLog
 from stager.control.environments.commands import CheckBranch, Commands
 from stager.control.environments.desired_state import DesiredState
+from stager.control.environments.expiry import INTERVAL, Expiry
 from stager.control.environments.power import Power
 from stager.control.environments.queries import Queries
 from stager.control.environments.records import Records
+from stager.control.environments.rollback import Rollback
 from stager.control.environments.rotation import Rotation
 from stager.control.environments.scheduler import Scheduler, Show, Wake
 from stager.control.environments.share_links import ShareLinks
 from stager.control.environments.waiters import Waiters
 from stager.control.identity.package import Identity
+from stager.control.loops import Loop
 from stager.control.plugins.package import Plugins
 from stager.control.ports import Ports
 from stager.control.routing.package import Routing
@@ -83,8 +86,16 @@ class Environments:
             self.scheduler,
             callbacks.check_branch,
         )
+        self.rollback = Rollback(store, ports.images, self.queries, self.desired_state, self.scheduler)
+        self.expiry = Expiry(
+            store, ports.clock, applications, self.desired_state, self.change_feed, callbacks.wake
+        )
         self.power = Power(
             store, self.desired_state, authorizer, self.queries, self.scheduler, callbacks.wake
         )
         self.share_links = ShareLinks(ports, self.queries, authorizer, routing.visitor_access)
         self.attach = Attach(store, ports.instances)
+
+    def loops(self) -> list[Loop]:
+        """Expiry."""
+        return [Loop("expiry", self.expiry.run, INTERVAL, after_adoption=True)]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
 from stager.control.environments.attach import newest_of, service_name
+from stager.control.environments.expiry import notice_of, notices_of
 from stager.control.environments.lookup import existing, find_named, unknown
+from stager.control.environments.pins import pin_of, pins
+from stager.control.environments.records import current_content
 from stager.control.environments.resource_records import problems_of
 from stager.control.identity.authorizer import Authorizer
 from stager.control.plugins.lifecycle import notes_of
@@ -17,6 +20,8 @@ from stager.domain.environment import Environment, Instance
 from stager.domain.errors import Refused, StagerError
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Action, may
+from stager.domain.life import Notice
+from stager.domain.rollback import earlier_revisions
 from stager.domain.service_status import ServiceStatus, service_statuses
 from stager.domain.status import State, status_of
 from stager.ports.engine import Instances, Volume
@@ -36,6 +41,8 @@ class Visibility:
     reset: bool = False
     sleep: bool = False
     wake: bool = False
+    roll_back: bool = False
+    keep: bool = False
 
     def __bool__(self) -> bool:
         return self.any
@@ -50,6 +57,9 @@ class Row:
         serving: of the generation that visitors see, if that is another one.
         services: those of the deployment, or of the one that visitors see while it isn't prepared.
         problems: why external resources aren't removed, a sentence each.
+        notice: the warning that it will expire; None if it won't soon.
+        is_pinned: whether it is exempt from expiry and eviction.
+        rollback: what a roll back launches again; None if there is nothing, and in listings.
     """
 
     environment: Environment
@@ -58,6 +68,9 @@ class Row:
     serving: Deployment | None = None
     services: tuple[ServiceStatus, ...] = ()
     problems: tuple[str, ...] = ()
+    notice: Notice | None = None
+    is_pinned: bool = False
+    rollback: Deployment | None = None
 
 
 NOTHING = Visibility(any=False)
@@ -94,7 +107,7 @@ class Queries:
         """One environment as in a listing. Raises `Refused` (404) unless the actor may see it."""
         found = await self.visible(environment_id, actor)
         visibility = await self.visibility(actor, found.app)
-        row = await self._store.read(lambda tx: _with_deployments(tx, existing(tx, environment_id)))
+        row = await self._store.read(lambda tx: _with_rollback(tx, existing(tx, environment_id)))
         return replace(row, visibility=visibility)
 
     async def unfiltered(self, environment_ids: Collection[str]) -> dict[str, Row]:
@@ -113,6 +126,7 @@ class Queries:
         actions = (
             *(Action.SEE, Action.READ_SECRET_NAMES, Action.READ_LOGS),
             *(Action.REDEPLOY, Action.KILL, Action.RESET, Action.SLEEP, Action.WAKE),
+            *(Action.ROLL_BACK, Action.KEEP),
         )
         return Visibility(*(may(role, action) for action in actions))
 
@@ -122,6 +136,15 @@ class Queries:
         if not await self._authorizer.may(actor, Action.SEE, environment.app):
             raise unknown(environment_id)
         return environment
+
+    @asynccontextmanager
+    async def acting(self, environment_id: str, actor: Actor, action: Action) -> AsyncIterator[None]:
+        """Run the block as a permitted and audited action on this environment; see `Authorizer.authorized`.
+        Raises `Refused` (404) if the actor may not even see it."""
+        environment = await self.visible(environment_id, actor)
+        subject = f"{environment.name} ({environment_id})"
+        async with self._authorizer.authorized(actor, action, environment.app, subject):
+            yield
 
     async def readable(self, environment_id: str, actor: Actor) -> Environment:
         """The environment of this id, if the actor may read its logs.
@@ -251,14 +274,29 @@ def _stored_log(deployment: Deployment, service: str) -> str:
 
 def _with_deployments(tx: Transaction, environment: Environment) -> Row:
     deployment = tx.deployment_of(environment.id, environment.desired.generation)
-    return _row(tx, environment, deployment, tx.environment_state(environment.id, StateKind.EXTERNAL))
+    row = _row(tx, environment, deployment, tx.environment_state(environment.id, StateKind.EXTERNAL))
+    is_pinned = pin_of(tx, environment.id).pinned
+    return replace(row, notice=notice_of(tx, environment), is_pinned=is_pinned)
+
+
+def _with_rollback(tx: Transaction, environment: Environment) -> Row:
+    row, current = _with_deployments(tx, environment), current_content(tx, environment)
+    if current is None or not environment.desired.keeps_instances:
+        return row
+    earlier = earlier_revisions(tx.deployments(environment.id), current)
+    return replace(row, rollback=next(iter(earlier), None))
 
 
 def _all(tx: Transaction, *, app: str, gone: bool) -> list[Row]:
     pairs = tx.environments_with_deployments(present=None if gone else True)
     external = tx.environment_states(StateKind.EXTERNAL)
+    notices, pinned = notices_of(tx), {id_ for id_, pin in pins(tx).items() if pin.pinned}
     return [
-        _row(tx, environment, deployment, external.get(environment.id, ""))
+        replace(
+            _row(tx, environment, deployment, external.get(environment.id, "")),
+            notice=notices.get(environment.id),
+            is_pinned=environment.id in pinned,
+        )
         for environment, deployment in pairs
         if app in ("", environment.app)
     ]

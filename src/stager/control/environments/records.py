@@ -67,6 +67,11 @@ class Records:
         from."""
         return await self._store.read(lambda tx: _snapshot_for(tx, environment))
 
+    async def rollback_source(self, deployment: Deployment) -> Deployment | None:
+        """The deployment that this one brings back; None unless it is a roll back."""
+        of, generation = deployment.environment_id, deployment.generation
+        return await self._store.read(lambda tx: rollback_source(tx, of, generation))
+
     async def are_ready(self, snapshots: Iterable[str]) -> bool:
         """Whether all snapshots with these ids are ready."""
         found = await self._store.read(lambda tx: [tx.snapshot(each) for each in snapshots])
@@ -201,6 +206,28 @@ def _snapshot_for(tx: Transaction, environment: Environment) -> Snapshot | None:
     generation, _, chosen = tx.environment_state(environment.id, StateKind.SNAPSHOT).partition(" ")
     before = tx.snapshot(chosen) if generation == str(environment.desired.generation) else None
     return before if before and before.is_ready else current_of(tx.snapshots(environment.app))
+
+
+def rollback_source(tx: Transaction, environment_id: str, generation: int) -> Deployment | None:
+    """The deployment that this generation brings back; None unless it is a roll back."""
+    rolled_back, _, source = tx.environment_state(environment_id, StateKind.ROLLBACK).partition(" ")
+    return tx.deployment(source) if rolled_back == str(generation) else None
+
+
+def save_rollback_source(tx: Transaction, environment: Environment, source: Deployment) -> None:
+    """Store which deployment the desired generation brings back."""
+    value = f"{environment.desired.generation} {source.id}"
+    tx.save_environment_state(environment.id, StateKind.ROLLBACK, value)
+
+
+def current_content(tx: Transaction, environment: Environment) -> Deployment | None:
+    """The deployment of the desired generation; if that is a roll back which isn't prepared, the one that it
+    brings back."""
+    generation = environment.desired.generation
+    deployment = tx.deployment_of(environment.id, generation)
+    if deployment is None or deployment.services:
+        return deployment
+    return rollback_source(tx, environment.id, generation) or deployment
 
 
 def _mark_live(tx: Transaction, environment_id: str, deployment_id: str, now: datetime) -> None:

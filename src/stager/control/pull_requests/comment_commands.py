@@ -72,6 +72,7 @@ class CommentCommands:
         self._forges = forges
         self._applications = applications
         self._commands, self._queries = environments.commands, environments.queries
+        self._rollback = environments.rollback
         self._power = environments.power
         self._change_feed = environments.change_feed
 
@@ -151,6 +152,8 @@ class CommentCommands:
                 await commands.redeploy(environment.id, actor)
             case Verb.RESET:
                 await commands.reset(environment.id, actor)
+            case Verb.ROLLBACK:
+                return await self._roll_back(event, environment, actor)
             case Verb.KILL:
                 await commands.kill_by_id(environment.id, actor)
             case Verb.SLEEP:
@@ -159,18 +162,25 @@ class CommentCommands:
                 await self._power.wake_by(environment.id, actor)
             case Verb.APPROVE:
                 await commands.approve(environment.id, _commit_in(event.text, environment), actor)
-            case Verb.PIN:
-                await commands.pin(environment.id, actor)
-                return Note("The preview is pinned: it is never evicted in favour of another.")
-            case Verb.EXTEND:
-                await commands.extend(environment.id, actor)
-                return Note("The preview was moved to the end of the eviction order.")
+            case Verb.PIN | Verb.EXTEND:
+                return await self._keep(verb, environment, actor)
             case Verb.LOGS:
                 lines = await self._queries.log_of(environment.id, LOG_LINES, actor)
                 return Note("Last lines of the log:" if lines else "The log is empty.", tuple(lines))
             case Verb.HELP:
                 return _help("Commands, for people with push access:")
         return None
+
+    async def _keep(self, verb: Verb, environment: Environment, actor: Actor) -> Note:
+        if verb is Verb.PIN:
+            await self._commands.pin(environment.id, actor)
+            return Note("The preview is pinned: it doesn't expire, and isn't evicted in favour of another.")
+        await self._commands.extend(environment.id, actor)
+        return Note("The preview counts as used now.")
+
+    async def _roll_back(self, event: CommentAdded, environment: Environment, actor: Actor) -> Note:
+        done = await self._rollback.roll_back(environment.id, actor, _second_word(event.text))
+        return Note(sentences(f"The preview is rolled back to {done.revision}.", done.data))
 
     @staticmethod
     async def _react(forge: Forge, event: CommentAdded, reaction: Reaction) -> None:
@@ -180,21 +190,28 @@ class CommentCommands:
             log.warning("reaction_failed", reason=error.reason, error=error.message)
 
 
+_LAUNCHING = frozenset({Verb.LAUNCH, Verb.REDEPLOY, Verb.RESET, Verb.ROLLBACK, Verb.APPROVE})
+
+
 def _reaction(verb: Verb) -> Reaction:
-    return "rocket" if verb in (Verb.LAUNCH, Verb.REDEPLOY, Verb.RESET, Verb.APPROVE) else "+1"
+    return "rocket" if verb in _LAUNCHING else "+1"
 
 
 def _commit_in(text: str, environment: Environment) -> str:
     """The commit that an approval names. Without it, Stager can't know which commit the author has read."""
-    words = first_line(text).split()
-    if len(words) < 3:
+    if not (sha := _second_word(text)):
         raise Refused(
             "The approval doesn't name a commit.",
             hint="After reading the commit that waits for approval, comment "
             f"`{PREFIX} {Verb.APPROVE} {environment.desired.revision.sha}`.",
             reason="commit-unnamed",
         )
-    return words[2]
+    return sha
+
+
+def _second_word(text: str) -> str:
+    """The word after the command; empty if there is none."""
+    return next(iter(first_line(text).split()[2:]), "")
 
 
 def _help(text: str) -> Note:

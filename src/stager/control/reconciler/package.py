@@ -100,6 +100,10 @@ class Reconciler:
         )
         self._retention = Retention(ports.store, ports.clock, options.keep_gone)
 
+    async def reconcile_all(self) -> None:
+        """Run a full reconciliation now. Raises `Retry` while the engine or the front doesn't answer."""
+        await self._full.run()
+
     def controller(self, contributed: Sequence[Loop]) -> Controller:
         """The controller over this package's loops and those of other packages."""
         return Controller([*self._loops(), *contributed], self.workers, self.readiness, self._full.adopted)

@@ -24,7 +24,7 @@ from stager.domain.status import State
 from stager.ports.forge import Announcement, Progress
 from stager.ports.store import StateKind, Store
 
-OVERTAKEN = "A newer commit replaced this one before its preview was live."
+OVERTAKEN = "Another commit replaced this one before its preview was live."
 
 
 class CommitStatusSink:

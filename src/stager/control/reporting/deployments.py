@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from stager.control.forges import Forges
 from stager.control.reporting.reporter import ReportState, report_state_of
 from stager.control.routing.urls import Urls
+from stager.domain.deployment import deployed_sha
 from stager.domain.environment import ChangeLink
 from stager.domain.status import State
 from stager.ports.forge import Announcement, Forge, Progress
@@ -32,6 +33,7 @@ PROGRESS: Mapping[State, Progress] = {
     State.FAILED: Progress.FAILURE,
     State.FAILED_UPDATE: Progress.FAILURE,
     State.STOPPED: Progress.INACTIVE,
+    State.EXPIRED: Progress.INACTIVE,
     State.REFUSED: Progress.INACTIVE,
     State.GONE: Progress.INACTIVE,
 }
@@ -112,7 +114,7 @@ class AnnouncementRecords:
         progress = PROGRESS[status.state]
         return Announcement(
             environment=f"preview/{environment.app}/pr-{change.number}",
-            sha=environment.desired.revision.sha,
+            sha=deployed_sha(environment, state.deployment),
             progress=progress,
             description=status.message,
             # While a newer commit starts, or after it failed, the URL serves another commit.

@@ -62,7 +62,7 @@ class PullRequestCommentSink:
         forge = self._forges.of(change.repository_id) if change else None
         if state is None or change is None or forge is None:
             return
-        if self._removes and state.status.state in (State.GONE, State.STOPPED):
+        if self._removes and state.status.state in (State.GONE, State.STOPPED, State.EXPIRED):
             await self._remove(forge.reports, state.environment, change)
         elif state.environment.comment_id or _creates_comment(state):
             await self._write(forge.reports, state, change)

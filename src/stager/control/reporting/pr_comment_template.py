@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from stager.control.pull_requests.policy import SHORT
 from stager.control.reporting.reporter import ReportState
-from stager.domain.deployment import Deployment
+from stager.domain.deployment import Deployment, deployed_sha
 from stager.domain.environment import SuspensionReason
 from stager.domain.pull_requests.comment_command import ABOUT, PREFIX, Verb
 from stager.domain.source import Trust
@@ -40,6 +40,7 @@ HEADLINES = {
     State.ASLEEP: "💤 The preview is asleep",
     State.WAKING: "💤 The preview is waking up",
     State.STOPPED: "⏸️ The preview is stopped",
+    State.EXPIRED: "⌛ The preview has expired",
     State.REFUSED: "🚫 No preview",
     State.GONE: "🗑️ The preview was removed",
 }
@@ -76,6 +77,7 @@ def comment_body(
         _warning(status.hint) if status.state is State.LIVE else _sentences(status),
         _facts(state, log_url),
         *_data(state),
+        _expiry(state),
         _note(state),
         *map(_warning, state.handler_failures[:MOST_LINES]),
         _withheld(state, withheld),
@@ -117,10 +119,12 @@ def _warning(text: str) -> str:
 
 def _facts(state: ReportState, log_url: str) -> str:
     """Commit, duration and log, on one line."""
-    desired, serving = state.environment.desired.revision.sha, state.serving
-    shown = serving.revision.sha if serving and serving.revision.sha != desired else ""
+    head, serving = state.environment.desired.revision.sha, state.serving
+    deployed = deployed_sha(state.environment, state.deployment)
+    shown = serving.revision.sha if serving and serving.revision.sha != deployed else ""
     facts = (
-        f"Commit {_commit(desired)}" if _commit(desired) else "",
+        f"Commit {_commit(deployed)}" if _commit(deployed) else "",
+        f"rolled back from {_commit(head)}" if _commit(head) and head != deployed else "",
         f"serving {_commit(shown)}" if _is_up(state) and _commit(shown) else "",
         _duration(state.deployment) if state.deployment else "",
         f"[log]({log_url})" if log_url else "",
@@ -137,9 +141,21 @@ def _data(state: ReportState) -> Iterator[str]:
         old = _age(shown.created_at - snapshot.created_at)
         yield f"🗃️ Data: {_escaped(snapshot.title)}, {old} old when it was deployed"
     if state.snapshots and state.changed_data is not None:
-        yield f"🗃️ Changed by its start: {binary_size(state.changed_data)}"
+        yield f"🗃️ Changed while it started: {binary_size(state.changed_data)}"
     for note in dict.fromkeys(each.clone_note for each in shown.services if each.clone_note):
         yield f"🗃️ {_escaped(note)}"
+
+
+def _expiry(state: ReportState) -> str:
+    """The warning that the preview will expire."""
+    if state.notice is None:
+        return ""
+    extend, pin = (f"`{PREFIX} {verb}`" for verb in (Verb.EXTEND, Verb.PIN))
+    return (
+        f"⌛ Nobody has visited this preview or pushed for some time. It expires on "
+        f"{state.notice.expires_at:%Y-%m-%d at %H:%M} UTC, and its data is removed then. A visit or a push "
+        f"keeps it, as do {extend} and, for good, {pin}."
+    )
 
 
 def _age(span: timedelta) -> str:

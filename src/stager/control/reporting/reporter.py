@@ -14,6 +14,7 @@ from typing import Protocol
 import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
+from stager.control.environments.expiry import notice_of
 from stager.control.environments.records import Note, note_of
 from stager.control.forges import Forges
 from stager.control.loops import CoalescingTasks
@@ -21,6 +22,7 @@ from stager.control.plugins.lifecycle import notes_of
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment
 from stager.domain.errors import Retry, StagerError
+from stager.domain.life import Notice
 from stager.domain.snapshot import Snapshot
 from stager.domain.status import Status, rarely_changing, status_when_awake
 from stager.ports.store import StateKind, Transaction
@@ -86,6 +88,7 @@ class ReportState:
         note: the answer to the last comment command.
         handler_failures: one sentence each; they don't affect the preview.
         snapshots: those that the shown deployment's data was cloned from.
+        notice: the warning that it will expire; None if it won't soon.
         sleep_reason: why it was put to sleep, if that was to make room; empty otherwise.
         changed_data: how many bytes of its clones had changed when it was live; None if that is unknown.
     """
@@ -96,6 +99,7 @@ class ReportState:
     note: Note | None = None
     handler_failures: tuple[str, ...] = ()
     snapshots: tuple[Snapshot, ...] = ()
+    notice: Notice | None = None
     sleep_reason: str = ""
     changed_data: int | None = None
 
@@ -129,6 +133,7 @@ def report_state_of(tx: Transaction, environment_id: str) -> ReportState | None:
         tx.deployment_of(environment_id, serving) if serving is not None else None,
         note_of(tx, environment),
         notes_of(tx, environment_id, generation),
+        notice=notice_of(tx, environment),
         sleep_reason=tx.environment_state(environment_id, StateKind.SLEEP_REASON),
     )
     services = state.shown.services if state.shown else ()

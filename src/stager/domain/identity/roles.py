@@ -45,6 +45,8 @@ class Action(StrEnum):
     LAUNCH = "launch"
     KILL = "kill"
     REDEPLOY = "redeploy"
+    ROLL_BACK = "roll-back"
+    """Launch an earlier revision of a preview again."""
     APPROVE = "approve"
     """Approve a commit from a fork."""
     KEEP = "keep"
@@ -68,6 +70,8 @@ class Action(StrEnum):
     READ_AUDIT = "read-audit"
     READ_DELIVERIES = "read-deliveries"
     """See webhook deliveries and their outcomes, of all repositories."""
+    COLLECT_GARBAGE = "collect-garbage"
+    """See and remove what nothing needs any more on the machine."""
     SET_UP = "set-up"
     """Connect the forge and run diagnostics."""
 
@@ -78,6 +82,7 @@ NEEDED: Mapping[Action, Role] = MappingProxyType(
         Action.LAUNCH: Role.DEVELOPER,
         Action.KILL: Role.DEVELOPER,
         Action.REDEPLOY: Role.DEVELOPER,
+        Action.ROLL_BACK: Role.DEVELOPER,
         Action.APPROVE: Role.DEVELOPER,
         Action.KEEP: Role.DEVELOPER,
         Action.READ_LOGS: Role.DEVELOPER,
@@ -92,6 +97,7 @@ NEEDED: Mapping[Action, Role] = MappingProxyType(
         Action.READ_METRICS: Role.VIEWER,
         Action.READ_AUDIT: Role.ADMINISTRATOR,
         Action.READ_DELIVERIES: Role.ADMINISTRATOR,
+        Action.COLLECT_GARBAGE: Role.ADMINISTRATOR,
         Action.SET_UP: Role.ADMINISTRATOR,
     }
 )

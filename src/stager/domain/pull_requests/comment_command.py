@@ -22,6 +22,7 @@ class Verb(StrEnum):
     LAUNCH = "launch"
     REDEPLOY = "redeploy"
     RESET = "reset"
+    ROLLBACK = "rollback"
     KILL = "kill"
     SLEEP = "sleep"
     WAKE = "wake"
@@ -36,12 +37,13 @@ ABOUT = {
     Verb.LAUNCH: "start the preview, also after it was stopped",
     Verb.REDEPLOY: "restart it from the same commit",
     Verb.RESET: "replace its data by the current snapshot, or by empty volumes",
+    Verb.ROLLBACK: "launch the last good commit again, or the one that is named, without a build",
     Verb.KILL: "stop it until the next push",
     Verb.SLEEP: "put it to sleep until the next visit",
     Verb.WAKE: "wake it",
     Verb.LOGS: "show the last lines of its log",
-    Verb.PIN: "never evict it in favour of another preview",
-    Verb.EXTEND: "move it to the end of the eviction order",
+    Verb.PIN: "never evict it in favour of another preview, and never let it expire",
+    Verb.EXTEND: "count it as used now, so that it neither expires nor is evicted soon",
     Verb.APPROVE: "run this commit from a fork",
     Verb.HELP: "show this list",
 }

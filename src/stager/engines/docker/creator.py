@@ -9,6 +9,7 @@ import aiodocker
 
 from stager.domain.environment import Instance, InstanceState
 from stager.domain.errors import Fault, Retry, StagerError
+from stager.domain.leftovers import Leftover, LeftoverKind
 from stager.engines.docker import containers, labels
 from stager.engines.docker.bodies import CreateBodies
 from stager.engines.docker.client import engine_errors, list_containers, remove_container
@@ -96,13 +97,21 @@ class ContainerCreator:
     async def remove_incomplete(self) -> int:
         """Remove containers whose creation was interrupted before their content was complete; returns their
         number."""
+        left = await self._left_incomplete()
+        for name in left:
+            await remove_container(self._docker, name)
+        return len(left)
+
+    async def leftovers(self) -> list[Leftover]:
+        """What `remove_incomplete` would remove."""
+        why = "its creation was interrupted"
+        return [Leftover(LeftoverKind.CONTAINER, name, why) for name in await self._left_incomplete()]
+
+    async def _left_incomplete(self) -> list[str]:
         incomplete = frozenset(self._incomplete)
-        left = [
+        return [
             name
             for row in await list_containers(self._docker, labels.filters(self._installation))
             for name in containers.incomplete_names(row, self._installation)
             if name not in incomplete | self._incomplete
         ]
-        for name in left:
-            await remove_container(self._docker, name)
-        return len(left)

@@ -15,6 +15,7 @@ import structlog
 
 from stager.domain.environment import Instance, InstanceLabels
 from stager.domain.errors import Fault, Retry
+from stager.domain.leftovers import Leftover
 from stager.domain.profile import ProfileName
 from stager.engines.docker import containers, labels, output
 from stager.engines.docker.bodies import CreateBodies
@@ -29,7 +30,7 @@ from stager.engines.docker.named_volumes import NamedVolumes, Owners
 from stager.engines.docker.network.listening_ports import listeners_of
 from stager.engines.docker.network.membership import Membership, Rows, network_of, usage_of
 from stager.engines.docker.network.pool import NetworkKey, NetworkPool, Usage
-from stager.engines.docker.outdated import remove_outdated
+from stager.engines.docker.outdated import outdated_leftovers, remove_outdated
 from stager.engines.docker.post_mortem import post_mortem
 from stager.engines.docker.power import set_state
 from stager.engines.docker.stopping import stop_container
@@ -339,6 +340,15 @@ class DockerInstances:
         outdated += await self._creator.remove_incomplete()
         networks = await self._networks.sweep(self._network_usage)
         return outdated + networks + await self._volumes.sweep(self._volume_owners, present)
+
+    async def leftovers(self, present: Mapping[str, Collection[int]] | None = None) -> list[Leftover]:
+        """See `ports.engine.Instances.leftovers`."""
+        return [
+            *await outdated_leftovers(self._docker, self._installation),
+            *await self._creator.leftovers(),
+            *await self._networks.leftovers(self._network_usage),
+            *await self._volumes.leftovers(self._volume_owners, present),
+        ]
 
     async def _network_usage(self) -> Usage:
         return usage_of(await self._list(None))

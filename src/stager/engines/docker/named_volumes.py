@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 import aiodocker
 import structlog
 
+from stager.domain.leftovers import Leftover, LeftoverKind
 from stager.domain.service import Mount
 from stager.engines.docker import labels
 from stager.engines.docker.client import request_json
@@ -93,11 +94,12 @@ class NamedVolumes:
         await self._volumes.create(_key(spec, mount), expected, spec.clones.get(mount.volume))
 
     async def used(self) -> dict[str, int]:
-        """The bytes that the volumes of each environment use together, by its id."""
+        """The bytes that the volumes of each environment use together, by its id. Blocks that a volume shares
+        with a snapshot or with other clones don't count."""
         ours = await self._volumes.list_labelled(labels.VOLUME)
         sizes = await self._sizes() if ours else {}
         in_pool = await self._volumes.usage([each["Name"] for each in ours])
-        sizes |= {name: usage.size for name, usage in in_pool.items()}
+        sizes |= {name: usage.unshared for name, usage in in_pool.items()}
         total: Counter[str] = Counter()
         for each in ours:
             total[each["Labels"][labels.ENVIRONMENT]] += sizes.get(each["Name"]) or 0
@@ -108,8 +110,7 @@ class NamedVolumes:
         listed = await self._volumes.list_labelled(f"{labels.ENVIRONMENT}={environment}")
         ours = [each for each in listed if labels.VOLUME in each["Labels"]]
         sizes = await self._sizes() if ours else {}
-        in_pool = await self._volumes.usage([each["Name"] for each in ours])
-        sizes |= {name: usage.size for name, usage in in_pool.items()}
+        sizes |= await self._in_pool([each["Name"] for each in ours])
         found = [
             Volume(
                 each["Labels"][labels.VOLUME], int(each["Labels"][labels.GENERATION]), sizes.get(each["Name"])
@@ -140,15 +141,35 @@ class NamedVolumes:
             present: see `ports.engine.Instances.sweep`.
         """
         async with self._lock:
-            # In this order: an instance that is created meanwhile is in at least one of the sets.
-            reserved = set(self._reserved)
-            owned = await owners()
-            unused = [
-                each["Name"]
-                for each in await self._volumes.list_labelled(labels.VOLUME)
-                if each["Name"] not in reserved and not _is_needed(each["Labels"], owned, present)
-            ]
-            return sum([await self._volumes.remove(name) for name in unused])
+            return sum(
+                [await self._volumes.remove(each["Name"]) for each in await self._unused(owners, present)]
+            )
+
+    async def leftovers(
+        self, owners: Callable[[], Awaitable[Owners]], present: Epochs | None
+    ) -> list[Leftover]:
+        """What `sweep` would remove."""
+        async with self._lock:
+            unused = await self._unused(owners, present)
+        names = [each["Name"] for each in unused]
+        sizes = {**await self._sizes(), **await self._in_pool(names)} if names else {}
+        return [_leftover(each, sizes.get(each["Name"]), present) for each in unused]
+
+    async def _unused(
+        self, owners: Callable[[], Awaitable[Owners]], present: Epochs | None
+    ) -> list[Mapping[str, Any]]:
+        # In this order: an instance that is created meanwhile is in at least one of the sets.
+        reserved = set(self._reserved)
+        owned = await owners()
+        return [
+            each
+            for each in await self._volumes.list_labelled(labels.VOLUME)
+            if each["Name"] not in reserved and not _is_needed(each["Labels"], owned, present)
+        ]
+
+    async def _in_pool(self, names: Sequence[str]) -> dict[str, int | None]:
+        """The sizes of those volumes that are in the data pool."""
+        return {name: usage.size for name, usage in (await self._volumes.usage(names)).items()}
 
 
 def _key(spec: InstanceSpec, mount: Mount) -> VolumeKey:
@@ -159,6 +180,19 @@ def _is_volume(spec: InstanceSpec, mount: Mount) -> bool:
     """Whether it is mounted. A file of the commit is copied into the file system."""
     folders = {content.target for content in spec.content if content.is_folder}
     return not mount.content or mount.target in folders
+
+
+def _leftover(volume: Mapping[str, Any], size: int | None, present: Epochs | None) -> Leftover:
+    marks = volume["Labels"]
+    environment, number = marks[labels.ENVIRONMENT], int(marks[labels.GENERATION])
+    what = f'volume "{marks[labels.VOLUME]}"'
+    if number and labels.VOLUME_EPOCH not in marks:
+        why = f"{what} of deployment {number}, which has no container"
+    elif present is not None and environment in present:
+        why = f"{what} from before the data was reset"
+    else:
+        why = f"{what} of a preview that was removed, killed or expired"
+    return Leftover(LeftoverKind.VOLUME, volume["Name"], why, environment, size)
 
 
 def _is_needed(volume: Mapping[str, str], owned: Owners, present: Epochs | None) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import aiodocker
 import structlog
 
+from stager.domain.leftovers import Leftover, LeftoverKind
 from stager.engines.docker import labels
 from stager.engines.docker.client import engine_errors, list_containers, remove_container
 
@@ -26,6 +27,16 @@ async def remove_outdated(docker: aiodocker.Docker, installation: str) -> int:
         log.info("outdated_container_removed", container=container["Id"], name=container["Names"][0])
         await remove_container(docker, container["Id"])
     return len(containers) + await _remove_networks(docker, installation)
+
+
+async def outdated_leftovers(docker: aiodocker.Docker, installation: str) -> list[Leftover]:
+    """The containers that `remove_outdated` would remove."""
+    return [
+        Leftover(
+            LeftoverKind.CONTAINER, row["Names"][0].lstrip("/"), "an earlier version of Stager created it"
+        )
+        for row in await _outdated_containers(docker, installation)
+    ]
 
 
 async def _outdated_containers(docker: aiodocker.Docker, installation: str) -> list[dict[str, Any]]:

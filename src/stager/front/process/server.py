@@ -8,7 +8,6 @@ import gc
 import json
 import signal
 import socket
-import ssl
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,21 +195,12 @@ class Front:
             context.hsts = (b"Strict-Transport-Security: max-age=%d" % https.hsts,)
 
     async def _accept(self, listener: Listener) -> asyncio.Server | TlsGreeter:
-        https = self._options.https
-        secure: ssl.SSLContext | None = None
+        https, sock = self._options.https, listener.socket.dup()
         if listener.kind == "tls":
             assert https is not None  # noqa: S101 (the command line requires it)
-            if https.certificates.is_by_name:
-                sock = listener.socket.dup()
-                return TlsGreeter(self._context, self._connections, https.certificates, sock)
-            secure = https.certificates.context
-        scheme = "https" if secure else "http"
+            return TlsGreeter(self._context, self._connections, https.certificates, sock)
         return await asyncio.get_running_loop().create_server(
-            lambda: Downstream(self._context, scheme),
-            sock=listener.socket.dup(),
-            backlog=BACKLOG,
-            ssl=secure,
-            ssl_handshake_timeout=self._options.limits.head_seconds if secure else None,
+            lambda: Downstream(self._context, "http"), sock=sock, backlog=BACKLOG
         )
 
     async def _tick(self) -> None:

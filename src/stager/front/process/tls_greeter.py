@@ -1,7 +1,8 @@
-"""Accepts HTTPS connections whose certificate may still be missing.
+"""Accepts HTTPS connections, and limits the handshakes under way.
 
-The ClientHello is read without being consumed (MSG_PEEK, recv(2)) to learn the requested host. While the
-certificate of a known host is being ordered, its handshakes wait. Any other handshake begins at once.
+Where certificates are chosen by name, the ClientHello is read without being consumed (MSG_PEEK, recv(2)) to
+learn the requested host. While the certificate of a known host is being ordered, its handshakes wait. Any
+other handshake begins at once.
 """
 
 from __future__ import annotations
@@ -86,11 +87,7 @@ class TlsGreeter:
         key = holder(address)
         self._by_address[key] += 1
         try:
-            async with asyncio.timeout(self._context.limits.head_seconds):
-                hello = await _receive_hello(client)
-            await self._wait_for_certificate(hello.host)
-            if not self._certificates.has(hello.host):
-                _reject(client, hello)
+            if self._certificates.is_by_name and not await self._has_certificate(client):
                 return
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: Downstream(self._context, "https"),
@@ -104,6 +101,20 @@ class TlsGreeter:
             self._by_address[key] -= 1
             if self._by_address[key] <= 0:
                 del self._by_address[key]
+
+    async def _has_certificate(self, client: socket.socket) -> bool:
+        """Whether there is a certificate for the requested host; a client that gets none is rejected.
+
+        Raises:
+            OSError: the client has closed the connection, or it takes too long.
+        """
+        async with asyncio.timeout(self._context.limits.head_seconds):
+            hello = await _receive_hello(client)
+        await self._wait_for_certificate(hello.host)
+        if self._certificates.has(hello.host):
+            return True
+        _reject(client, hello)
+        return False
 
     async def _wait_for_certificate(self, host: str) -> None:
         """Wait until a host of the route table has a certificate, for `_HOLD_SECONDS` at most. The event is

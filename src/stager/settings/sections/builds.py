@@ -306,6 +306,10 @@ class Builds(Section):
     cache_size: Size | None = None
     """Maximum size of BuildKit's cache. If absent, the cache isn't pruned; other programs may use it too."""
 
+    keep_revisions: Annotated[int, Field(ge=0), NOT_BOOLEAN] = 1
+    """How many earlier revisions of each preview keep their images, for
+    [`stager rollback`](../how-to/roll-back.md)."""
+
     cgroup_parent: str = ""
     """Control group for builds, if the engine's builder supports it; limits their memory and CPU time."""
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from stager.domain.profile import Egress, Limits, Reach
+from stager.settings.loading.refusals import InvalidValue
 from stager.settings.sections.access import OptionalPrivate
 from stager.settings.values.network import OneDestination
 from stager.settings.values.scalars import NOT_BOOLEAN, POSITIVE, Duration, DurationOrNever, Size
@@ -15,6 +16,16 @@ from stager.settings.values.section import Section
 MIB = 1 << 20
 MIN_MEMORY = 6 * MIB
 """Docker's minimum for a container."""
+
+
+SHORTEST_LIFE = 3600.0
+"""Seconds. Half of it is left for people to react to the warning."""
+
+
+def _long_enough_to_warn(seconds: float | None) -> float | None:
+    if seconds is not None and seconds < SHORTEST_LIFE:
+        raise InvalidValue('should be "1h" at least, or "never"')
+    return seconds
 
 
 class Defaults(Section):
@@ -45,6 +56,9 @@ class Defaults(Section):
     stop_grace_period: Duration = 10.0
     """Time between SIGTERM and SIGKILL when an instance is stopped."""
 
+    expire_after: Annotated[DurationOrNever, AfterValidator(_long_enough_to_warn)] = 14 * 86_400.0
+    """Time without visits and pushes after which a preview [expires](../how-to/life-of-a-preview.md): it is
+    stopped, and its data is removed. `never`: it stays until its pull request is closed. At least `1h`."""
     sleep_after: Annotated[DurationOrNever, Field(examples=["never"])] = 1_800.0
     """Time without a request after which a preview sleeps: its instances are paused until the next request. A
     WebSocket or an event stream counts as long as it is open. `never`: previews don't sleep."""

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from stager.domain.errors import Fault, Retry, StagerError
+from stager.domain.leftovers import Leftover, LeftoverKind
 from stager.ports.builder import BuildOrder, ImageFacts, Say
 from stager.testing.fakes.engine import FakeEngine
 from stager.testing.fakes.program import Program
@@ -111,12 +112,20 @@ class FakeBuilder:
 
     async def sweep(self, keep: Collection[str]) -> int:
         self._turn()
-        used = {self._engine.spec(instance.id).image for instance in self._engine.there()}
-        unwanted = self.images - {*keep} - used
+        unwanted = self._unwanted(keep)
         for image in unwanted:
             self._engine.remove_image(image)
         self._made = {key: [i for i in made if i not in unwanted] for key, made in self._made.items()}
         return len(unwanted)
+
+    async def leftovers(self, keep: Collection[str]) -> list[Leftover]:
+        self._turn()
+        why = "no preview runs it or may be rolled back to it"
+        return [Leftover(LeftoverKind.IMAGE, image, why) for image in sorted(self._unwanted(keep))]
+
+    def _unwanted(self, keep: Collection[str]) -> set[str]:
+        used = {self._engine.spec(instance.id).image for instance in self._engine.there()}
+        return self.images - {*keep} - used
 
     async def _take(self, result: Result, order: BuildOrder, say: Say) -> None:
         for line in result.lines:

@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from stager.domain.environment import Instance, InstanceLabels, InstanceState
 from stager.domain.errors import Fault, Retry
+from stager.domain.leftovers import Leftover, LeftoverKind
 from stager.domain.profile import ProfileName
 from stager.domain.route import Endpoint
 from stager.ports.clock import Clock
@@ -235,6 +236,8 @@ class FakeEngine:
 
     async def resolve(self, reference: str) -> str:
         await self._turn("resolve")
+        if self.has_image(reference):
+            return reference
         if reference not in self._images:
             raise Fault(f'The image "{reference}" can\'t be found.', reason="image-missing")
         return self._images[reference]
@@ -462,12 +465,7 @@ class FakeEngine:
     async def sweep(self, present: Mapping[str, Collection[int]] | None = None) -> int:
         await self._turn("sweep")
         there = [container.instance for container in self._containers.values()]
-        newest = {
-            i.environment: max(o.generation for o in there if o.environment == i.environment) for i in there
-        }
-        ahead = {n for i in there for n in i.joined if _generation(n) >= newest[i.environment]}
-        networks = self._networks - self._prepared - {i.network for i in there} - ahead
-        volumes = {each for each in self._volumes if not self._is_needed(each, present)}
+        networks, volumes = self._unused(present)
         self._networks -= networks
         self._volumes -= volumes
         self._kept -= volumes
@@ -480,6 +478,29 @@ class FakeEngine:
             now = replace(instance, joined=instance.joined - gone, generations=left)
             self._containers[instance.id] = replace(container, instance=now)
         return len(networks) + len(volumes)
+
+    async def leftovers(self, present: Mapping[str, Collection[int]] | None = None) -> list[Leftover]:
+        await self._turn("leftovers")
+        networks, volumes = self._unused(present)
+        return [
+            *(Leftover(LeftoverKind.NETWORK, name, "no container is in it") for name in sorted(networks)),
+            *(
+                Leftover(LeftoverKind.VOLUME, f"{owner}-{name}-{number}", "nothing uses it", owner, 0)
+                for owner, name, number in sorted(volumes)
+            ),
+        ]
+
+    def _unused(
+        self, present: Mapping[str, Collection[int]] | None
+    ) -> tuple[set[str], set[tuple[str, str, int]]]:
+        """The networks and volumes that nothing needs."""
+        there = [container.instance for container in self._containers.values()]
+        newest = {
+            i.environment: max(o.generation for o in there if o.environment == i.environment) for i in there
+        }
+        ahead = {n for i in there for n in i.joined if _generation(n) >= newest[i.environment]}
+        networks = self._networks - self._prepared - {i.network for i in there} - ahead
+        return networks, {each for each in self._volumes if not self._is_needed(each, present)}
 
     def _is_needed(self, volume: tuple[str, str, int], present: Mapping[str, Collection[int]] | None) -> bool:
         environment, name, number = volume

@@ -55,6 +55,24 @@ class ApprovalBody(BaseModel):
     sha: str = Field(max_length=64, description="The full id of the reviewed commit, 40 or 64 hex digits.")
 
 
+class RollbackBody(BaseModel):
+    """The revision to roll back to."""
+
+    to: str = Field(
+        "",
+        max_length=64,
+        description="At least 7 digits of a commit's id, or the number of a deployment; empty for the last "
+        "revision that was live before the current one.",
+    )
+
+
+class RolledBackView(EnvironmentView):
+    """A preview that is rolled back."""
+
+    rolled_back_to: str = Field(description="The revision, such as `commit 0123456`.")
+    data: str = Field(description="What that does to its volumes; empty if it has none.")
+
+
 class LaunchBody(BaseModel):
     """The preview to launch."""
 
@@ -104,6 +122,31 @@ async def kill(control: Control, actor: Known, environment: Id) -> EnvironmentVi
 async def redeploy(control: Control, actor: Known, environment: Id) -> EnvironmentView:
     """Redeploy an environment with its last parameters. Responds without waiting."""
     await control.environments.commands.redeploy(environment, actor)
+    return await current(control, environment, actor)
+
+
+@router.post("/environments/{environment}/rollback", status_code=202)
+async def roll_back(
+    control: Control, actor: Known, environment: Id, body: RollbackBody | None = None
+) -> RolledBackView:
+    """Launch an earlier revision again, without a build. Responds without waiting."""
+    to = body.to if body else ""
+    done = await control.environments.rollback.roll_back(environment, actor, to)
+    view = await current(control, environment, actor)
+    return RolledBackView(**view.model_dump(), rolled_back_to=done.revision, data=done.data)
+
+
+@router.post("/environments/{environment}/pin")
+async def pin(control: Control, actor: Known, environment: Id) -> EnvironmentView:
+    """Exempt an environment from expiry and from eviction."""
+    await control.environments.commands.pin(environment, actor)
+    return await current(control, environment, actor)
+
+
+@router.post("/environments/{environment}/extend")
+async def extend(control: Control, actor: Known, environment: Id) -> EnvironmentView:
+    """Count an environment as used now, so that it neither expires nor is evicted soon. Removes a pin."""
+    await control.environments.commands.extend(environment, actor)
     return await current(control, environment, actor)
 
 

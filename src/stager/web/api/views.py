@@ -10,9 +10,10 @@ from pydantic import BaseModel, Field
 from stager.control.control_plane import ControlPlane
 from stager.control.environments.queries import Row
 from stager.control.reconciler.status_page import live_status
-from stager.domain.deployment import DeployedService, Deployment, Phase, phase_of
+from stager.domain.deployment import DeployedService, Deployment, Phase, deployed_sha, phase_of
 from stager.domain.environment import Environment
 from stager.domain.identity.actor import Actor
+from stager.domain.rollback import effect_on_data, title
 from stager.domain.service_status import ServiceState, ServiceStatus
 from stager.domain.status import State, summary_of
 from stager.ports.firewall import Blocked
@@ -64,6 +65,15 @@ class VolumeView(BaseModel):
     services: list[str] = Field(description="The names of the services that mount it.")
 
 
+class RollbackView(BaseModel):
+    """An earlier revision of a preview that can be launched again."""
+
+    generation: int = Field(description="Its last deployment.")
+    sha: str
+    revision: str = Field(description="What it is called in sentences, such as `commit 0123456`.")
+    data: str = Field(description="What launching it does to the volumes; empty if there are none.")
+
+
 class EnvironmentView(BaseModel):
     """A preview with its current state."""
 
@@ -81,7 +91,14 @@ class EnvironmentView(BaseModel):
     serving: int | None = Field(
         description="The generation that visitors see; null if they see a status page."
     )
-    sha: str
+    sha: str = Field(description="The deployed commit; after a roll back not the pull request's newest.")
+    expires_at: datetime | None = Field(
+        description="When it expires unless somebody visits it or pushes; null if that isn't soon."
+    )
+    is_pinned: bool = Field(description="Whether it never expires, and is never evicted for another.")
+    rollback: RollbackView | None = Field(
+        description="What a roll back launches again; null if there is nothing, and in lists."
+    )
     withheld: list[str] = Field(
         description="The names of secrets withheld from code of forks; requires permission to read them."
     )
@@ -155,7 +172,10 @@ def view_of(control: ControlPlane, row: Row, blocked: Sequence[Blocked] = ()) ->
         place=status.place,
         generation=environment.desired.generation,
         serving=environment.serving,
-        sha=environment.desired.revision.sha,
+        sha=deployed_sha(environment, row.deployment),
+        expires_at=row.notice.expires_at if row.notice else None,
+        is_pinned=row.is_pinned,
+        rollback=_rollback_view_of(row.rollback) if row.rollback else None,
         withheld=list(control.applications.withheld(environment.app, environment.desired.trust))
         if row.visibility.secret_names
         else [],
@@ -179,6 +199,15 @@ def view_of(control: ControlPlane, row: Row, blocked: Sequence[Blocked] = ()) ->
         else None,
         created_at=environment.created_at,
         updated_at=environment.updated_at,
+    )
+
+
+def _rollback_view_of(earlier: Deployment) -> RollbackView:
+    return RollbackView(
+        generation=earlier.generation,
+        sha=earlier.revision.sha,
+        revision=title(earlier),
+        data=effect_on_data(earlier),
     )
 
 

@@ -67,6 +67,30 @@ async def redeploy(request: Request, control: Control, actor: Known, environment
     return await _back(request, environment)
 
 
+@router.post(PATH + "/rollback")
+async def roll_back(request: Request, control: Control, actor: Known, environment: Id) -> Response:
+    """Launch the last revision of a preview that was live before the current one."""
+    check_origin(request)
+    await control.environments.rollback.roll_back(environment, actor)
+    return await _back(request, environment)
+
+
+@router.post(PATH + "/pin")
+async def pin(request: Request, control: Control, actor: Known, environment: Id) -> Response:
+    """Exempt a preview from expiry and from eviction."""
+    check_origin(request)
+    await control.environments.commands.pin(environment, actor)
+    return await _back(request, environment)
+
+
+@router.post(PATH + "/extend")
+async def extend(request: Request, control: Control, actor: Known, environment: Id) -> Response:
+    """Count a preview as used now, and remove its pin."""
+    check_origin(request)
+    await control.environments.commands.extend(environment, actor)
+    return await _back(request, environment)
+
+
 @router.post(PATH + "/sleep")
 async def sleep(request: Request, control: Control, actor: Known, environment: Id) -> Response:
     """Put a preview to sleep."""

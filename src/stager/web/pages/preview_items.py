@@ -19,6 +19,7 @@ from stager.web.pages.rendering import templates
 TONES = {
     State.LIVE: "good",
     State.STOPPED: "calm",
+    State.EXPIRED: "calm",
     State.ASLEEP: "calm",
     State.GONE: "calm",
     State.UNRESPONSIVE: "bad",
@@ -78,7 +79,7 @@ def matches(view: EnvironmentView, query: str) -> bool:
 def can_be_removed(view: EnvironmentView, visibility: Visibility) -> bool:
     """Whether the viewer may remove the preview, and that has an effect: removing a pull request's preview
     stops it."""
-    is_stopped = view.state in (State.STOPPED, State.REFUSED)
+    is_stopped = view.state in (State.STOPPED, State.EXPIRED, State.REFUSED)
     return visibility.kill and view.state is not State.GONE and not (view.change and is_stopped)
 
 

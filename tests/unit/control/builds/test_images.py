@@ -1134,6 +1134,10 @@ class TestSweep:
         old = (await works.spec()).image
         await works.deliver(works.forge.push(event, "b2"))
         await works.rest(1_300)
+        assert works.engine.has_image(old), "it may be rolled back to"
+        event = works.forge.push(event, "c3")
+        await works.deliver(event)
+        await works.rest(1_300)
         new = (await works.spec()).image
         assert not works.engine.has_image(old)
         assert works.engine.has_image(new)

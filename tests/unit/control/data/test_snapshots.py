@@ -31,8 +31,9 @@ from stager.domain.snapshot import (
 from stager.domain.source import Trust
 from stager.domain.stack import StackDeclaration
 from stager.domain.status import State
+from stager.ports.data import StorageKind
 from stager.ports.engine import Ran
-from stager.testing import Program
+from stager.testing import FakeData, Program
 from stager.testing.fakes.program import Inner
 from tests.unit.control.harness import ANN, SHOP, Harness
 
@@ -251,6 +252,28 @@ class TestClones:
 
         [volume] = (await harness.snapshotting.of_preview(second.id, ANN)).volumes
         assert (volume.policy, volume.snapshot) == (VolumePolicy.CLONE, snapshot)
+
+    async def test_the_comment_says_once_how_much_changed(self) -> None:
+        harness = DataHarness([shop()])
+        harness.data = FakeData(harness.engine, StorageKind.POOL)
+        async with harness.open():
+            snapshot = await harness.ready(FromPreview((await harness.filled()).id), name="base")
+            repository = harness.forge.add_repository("acme", "shop")
+            event = harness.forge.open(repository, "feature", "1" * 40)
+            await harness.deliver(event)
+            await harness.rest()
+            [comment] = harness.forge.comments
+            assert f'snapshot {snapshot.number} "base"' in comment.body
+            assert "Changed while it started: 0 B" in comment.body
+
+            [feature] = [each for each in await harness.environments() if each.change]
+            harness.volume(feature)["rows"] = "changed"
+            harness.running.change_feed.changed(feature.id)
+            await harness.rest()
+            assert harness.forge.comments == [comment], "it isn't edited again"
+            await harness.deliver(harness.forge.push(event, "2" * 40))
+            await harness.rest()
+            assert "Changed while it started: 0 B" in harness.forge.comments[0].body
 
     async def test_another_version_of_the_database_is_refused(self, harness: DataHarness) -> None:
         await harness.ready(FromPreview((await harness.filled()).id))

@@ -496,7 +496,7 @@ class TestRoom:
         event = await talk.opened("one")
         assert await talk.say(event, "/stager pin") == "+1"
         assert await talk.note(event) == Note(
-            "The preview is pinned: it is never evicted in favour of another."
+            "The preview is pinned: it doesn't expire, and isn't evicted in favour of another."
         )
         for ref in ("two", "three", "four"):
             await talk.opened(ref)

@@ -107,6 +107,18 @@ class Api:
         """Request a new deployment. Doesn't wait."""
         return _preview(self.connection.post(f"{ENVIRONMENTS}/{id_}/redeploy"))
 
+    def roll_back(self, id_: str, to: str) -> Preview:
+        """Launch an earlier revision again. Doesn't wait."""
+        return _preview(self.connection.post(f"{ENVIRONMENTS}/{id_}/rollback", {"to": to}))
+
+    def pin(self, id_: str) -> Preview:
+        """Exempt it from expiry and eviction."""
+        return _preview(self.connection.post(f"{ENVIRONMENTS}/{id_}/pin"))
+
+    def extend(self, id_: str) -> Preview:
+        """Count it as used now."""
+        return _preview(self.connection.post(f"{ENVIRONMENTS}/{id_}/extend"))
+
     def sleep(self, id_: str) -> Preview:
         """Put it to sleep. Doesn't wait."""
         return _preview(self.connection.post(f"{ENVIRONMENTS}/{id_}/sleep"))

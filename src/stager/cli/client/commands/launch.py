@@ -1,4 +1,4 @@
-"""`stager launch`, `kill`, `redeploy` and `approve`."""
+"""`stager launch`, `kill`, `redeploy`, `rollback`, `reset`, `pin`, `extend` and `approve`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Open = Annotated[
 
 def mount(app: typer.Typer) -> None:
     """Add these commands to `app`."""
-    for command in (launch, kill, redeploy, reset, approve):
+    for command in (launch, kill, redeploy, rollback, reset, pin, extend, approve):
         app.command(cls=ClientCommand)(command)
 
 
@@ -86,6 +86,42 @@ def redeploy(
         _finish(api, preview, wait=wait, timeout=timeout, browser=False, as_json=as_json)
 
 
+def rollback(
+    which: Which,
+    *,
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="COMMIT|NUMBER",
+            help="At least 7 digits of a commit's id, or the number of a deployment; by default the last "
+            "revision that was live before the current one.",
+        ),
+    ] = "",
+    wait: Wait = True,
+    timeout: Timeout = DEFAULT_TIMEOUT,
+    endpoint: EndpointOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Launch an earlier revision of a preview again.
+
+    Nothing is built: it runs the images of that revision, with its services. Data in volumes that are kept
+    stays as it is. The next push deploys the newest commit as usual.
+
+    \b
+    Examples:
+      stager rollback shop my-branch
+      stager rollback shop my-branch --to 1a2b3c4
+    """
+    with server(endpoint) as api:
+        preview = api.roll_back(find(api, which).id, to)
+        if not as_json:
+            note(f"Rolling back to {preview.data.get('rolled_back_to', '')}.")
+            if preview.data.get("data"):
+                note(str(preview.data["data"]))
+        _finish(api, preview, wait=wait, timeout=timeout, browser=False, as_json=as_json)
+
+
 def reset(
     which: Which,
     wait: Wait = True,
@@ -104,6 +140,40 @@ def reset(
     with server(endpoint) as api:
         preview = api.reset(find(api, which).id)
         _finish(api, preview, wait=wait, timeout=timeout, browser=False, as_json=as_json)
+
+
+def pin(which: Which, endpoint: EndpointOption = "", as_json: JsonOption = False) -> None:
+    """Keep a preview: it never expires, and is never evicted in favour of another.
+
+    `stager extend` removes the pin.
+
+    \b
+    Example:
+      stager pin shop my-branch
+    """
+    with server(endpoint) as api:
+        preview = api.pin(find(api, which).id)
+    if as_json:
+        echo_json(preview.data)
+    else:
+        note(f"{preview.name} is pinned.")
+
+
+def extend(which: Which, endpoint: EndpointOption = "", as_json: JsonOption = False) -> None:
+    """Count a preview as used now, so that it doesn't expire soon.
+
+    Also removes a pin.
+
+    \b
+    Example:
+      stager extend shop my-branch
+    """
+    with server(endpoint) as api:
+        preview = api.extend(find(api, which).id)
+    if as_json:
+        echo_json(preview.data)
+    else:
+        note(f"{preview.name} counts as used now.")
 
 
 def approve(
@@ -185,7 +255,7 @@ def _follow(api: Api, preview: Preview, timeout: float, progress: Progress, *, a
 def _wait_until_removed(api: Api, preview: Preview, timeout: float) -> Preview:
     """Return the preview once it isn't served. A pull request's preview remains in the list as stopped."""
     for found, _ in poll(api, preview.id, time.monotonic() + timeout):
-        if found.state in (GONE, "stopped", "refused") and not found.serving:
+        if found.state in (GONE, "stopped", "expired", "refused") and not found.serving:
             return found
     raise ClientError(
         f"The preview wasn't removed within {timeout:g} s. The server continues to remove it.",

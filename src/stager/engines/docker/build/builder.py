@@ -19,7 +19,9 @@ import aiodocker
 import structlog
 
 from stager.domain.errors import Fault, Retry, StagerError
+from stager.domain.leftovers import Leftover, LeftoverKind
 from stager.domain.recipe import Recipe
+from stager.domain.text import binary_size
 from stager.engines.docker.build import buildx, failure_causes
 from stager.engines.docker.build.build_context import Context, locate
 from stager.engines.docker.build.built_images import BuiltImages, facts
@@ -103,6 +105,28 @@ class BuildxBuilder:
         if freed := await self.prune_cache():
             log.info("build_cache_pruned", bytes=freed)
         return removed
+
+    async def leftovers(self, keep: Collection[str]) -> list[Leftover]:
+        """See `Builder.leftovers`."""
+        images = await self._images.leftovers(keep, self._building.keys())
+        cache = await self._excess_cache()
+        return [*images, *([cache] if cache else [])]
+
+    async def _excess_cache(self) -> Leftover | None:
+        """The build cache beyond its limit; None if there is none, or no limit."""
+        if self._cache_limit is None:
+            return None
+        with engine_errors():
+            shown = await request_json(self._docker, "system/df")
+        records = shown.get("BuildCache") or ()
+        size = sum(each["Size"] for each in records if not each.get("Shared"))
+        excess = size - self._cache_limit
+        if excess <= 0:
+            return None
+        why = f"the least recently used part of {binary_size(size)}; `builds.cache_size` is " + binary_size(
+            self._cache_limit
+        )
+        return Leftover(LeftoverKind.BUILD_CACHE, "build cache", why, size=excess)
 
     async def build(self, order: BuildOrder, say: Say) -> str:
         """See `Builder.build`. Values of secrets are masked in the log."""

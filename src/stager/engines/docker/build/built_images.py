@@ -12,9 +12,10 @@ from typing import Any
 import aiodocker
 
 from stager.domain.errors import Fault
+from stager.domain.leftovers import Leftover, LeftoverKind
 from stager.domain.names import slugify
 from stager.engines.docker import labels
-from stager.engines.docker.client import engine_errors
+from stager.engines.docker.client import engine_errors, request_json
 from stager.ports.builder import BuildOrder, ImageFacts
 from stager.project.dockerfile import exposed, first_port
 
@@ -92,13 +93,35 @@ class BuiltImages:
             keep: images' ids.
             building: keys.
         """
+        return sum([await self._remove(row) for row in await self._unwanted(keep, building)])
+
+    async def leftovers(self, keep: Collection[str], building: Collection[str]) -> list[Leftover]:
+        """What `sweep` would remove.
+
+        Args:
+            keep, building: see `sweep`.
+        """
+        unwanted = await self._unwanted(keep, building)
+        own_sizes = await self._own_sizes() if unwanted else {}
+        return [row.leftover(own_sizes.get(row.id)) for row in unwanted]
+
+    async def _unwanted(self, keep: Collection[str], building: Collection[str]) -> list[_Row]:
         used = await self._used()
-        unwanted = [
+        return [
             row
             for row in await self._list()
             if row.id not in keep and row.id not in used and not row.keys & set(building)
         ]
-        return sum([await self._remove(row) for row in unwanted])
+
+    async def _own_sizes(self) -> dict[str, int]:
+        """The bytes of each image that no other image shares, by its id; empty if Docker doesn't compute
+        them, which it does for one caller at a time."""
+        try:
+            shown = await request_json(self._docker, "system/df")
+        except (aiodocker.DockerError, TimeoutError):
+            return {}
+        images = shown.get("Images") or ()
+        return {each["Id"]: each["Size"] - max(0, each.get("SharedSize") or 0) for each in images}
 
     async def _remove(self, row: _Row) -> bool:
         """Remove an image: all its tags but one, then its id. Docker refuses to remove an id with several
@@ -170,6 +193,13 @@ class _Row:
     def of(cls, image: Mapping[str, Any], marks: Mapping[str, str] | None) -> _Row:
         names = tuple(name for name in image.get("RepoTags") or () if name != "<none>:<none>")
         return cls(image["Id"], names, marks or {}, bool(image.get("ParentId") or image.get("Parent")))
+
+    def leftover(self, size: int | None) -> Leftover:
+        """The image as what garbage collection removes."""
+        commit, app = self.marks.get(labels.SHA, "")[:7], self.marks.get(labels.APP, "")
+        of = f"commit {commit} of {app}" if commit and app else "a build"
+        why = f"the image of {of}, which no preview runs or may be rolled back to"
+        return Leftover(LeftoverKind.IMAGE, next(iter(self.names), self.id), why, size=size)
 
     @property
     def keys(self) -> set[str]:

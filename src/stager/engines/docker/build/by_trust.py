@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from stager.domain.leftovers import Leftover
 from stager.engines.docker.build.builder import BuildxBuilder
 from stager.engines.docker.build.untrusted import UntrustedBuilder
 from stager.ports.builder import BuildOrder, ImageFacts, Say
@@ -39,6 +40,10 @@ class BuilderByTrust:
     async def facts(self, image: str) -> ImageFacts:
         """See `Builder.facts`."""
         return await self._trusted.facts(image)
+
+    async def leftovers(self, keep: Collection[str]) -> list[Leftover]:
+        """See `Builder.leftovers`."""
+        return await self._trusted.leftovers(keep)
 
     async def sweep(self, keep: Collection[str]) -> int:
         """See `Builder.sweep`."""

@@ -21,6 +21,7 @@ from typing import Any
 import aiodocker
 
 from stager.domain.errors import Fault, Retry
+from stager.domain.leftovers import Leftover, LeftoverKind
 from stager.domain.profile import ProfileName
 from stager.engines.docker import labels
 from stager.engines.docker.client import engine_errors
@@ -165,17 +166,30 @@ class NetworkPool:
         Args:
             usage: returns the networks of all instances, running or not.
         """
-        ours = {"label": [f"{labels.INSTALLATION}={self._installation}"]}
         async with self._lock:
-            # In this order: an instance that is created meanwhile is in at least one of the sets.
-            reserved = set(self._reserved)
-            used = await usage()
+            reserved, used, unused = await self._unused(usage)
             with engine_errors():
-                found = await self._docker.networks.list(filters=ours)
-                unused = [n for n in found if n["Name"] not in reserved | used.needed]
                 self._names = {key: name for key, name in self._names.items() if name in reserved}
                 removed = [await self._remove(n["Id"], used.members.get(n["Name"], ())) for n in unused]
         return sum(removed)
+
+    async def leftovers(self, usage: Callable[[], Awaitable[Usage]]) -> list[Leftover]:
+        """What `sweep` would remove."""
+        async with self._lock:
+            _, used, unused = await self._unused(usage)
+        return [_leftover(each, used) for each in unused]
+
+    async def _unused(
+        self, usage: Callable[[], Awaitable[Usage]]
+    ) -> tuple[set[str], Usage, list[dict[str, Any]]]:
+        """The names of reserved networks, what instances use, and our networks that are neither."""
+        # In this order: an instance that is created meanwhile is in at least one of the sets.
+        reserved = set(self._reserved)
+        used = await usage()
+        ours = {"label": [f"{labels.INSTALLATION}={self._installation}"]}
+        with engine_errors():
+            found = await self._docker.networks.list(filters=ours)
+        return reserved, used, [n for n in found if n["Name"] not in reserved | used.needed]
 
     async def _remove(self, network: str, members: Sequence[str]) -> bool:
         """Remove a network that only kept instances are in, which don't need it."""
@@ -281,6 +295,13 @@ class NetworkPool:
             hint="`network.prefix_length` in the configuration sets the size of networks.",
             reason="no-address",
         )
+
+
+def _leftover(network: Mapping[str, Any], used: Usage) -> Leftover:
+    marks = network.get("Labels") or {}
+    is_shared = bool(used.members.get(network["Name"]))
+    why = "only kept services of newer deployments are in it" if is_shared else "no container is in it"
+    return Leftover(LeftoverKind.NETWORK, network["Name"], why, marks.get(labels.ENVIRONMENT, ""))
 
 
 def _start(installation: str, count: int) -> int:
