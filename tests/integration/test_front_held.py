@@ -128,6 +128,27 @@ class TestServed:
         # One event for all of them, and at most one for each second that they waited.
         assert 1 <= sleeper.wakes[HOST] <= 3
 
+    async def test_an_application_that_accepts_few_at_once_gets_few_at_once(self, sleeper: Sleeper) -> None:
+        """As with Python's `http.server`, whose queue has 5 places."""
+        sleeper.app = App("small")
+        await sleeper.app.start(backlog=5)
+        asking = [asyncio.create_task(sleeper.front.ask()) for _ in range(500)]
+        await sleeper.held(500)
+        await sleeper.wake()
+        assert {(await task).json["app"] for task in asking} == {"small"}
+        await sleeper.app.stop()
+
+    async def test_requests_that_wait_for_others_do_not_block_them(self, sleeper: Sleeper) -> None:
+        waiting = [asyncio.create_task(sleeper.front.ask("/wait")) for _ in range(60)]
+        await sleeper.held(60)
+        last = asyncio.create_task(sleeper.front.ask("/last"))
+        await sleeper.held(61)
+        await sleeper.wake()
+        assert (await last).json["target"] == "/last"
+        assert not any(task.done() for task in waiting)
+        sleeper.app.go.set()
+        assert {(await task).status for task in waiting} == {200}
+
     @pytest.mark.parametrize("framing", ["length", "chunked", "continue"])
     async def test_an_upload_of_ten_megabytes(self, sleeper: Sleeper, framing: str) -> None:
         lines = [] if framing == "chunked" else [f"Content-Length: {len(BODY)}"]
@@ -313,6 +334,16 @@ class TestPages:
             assert (await answered(reader)).status == 503
             assert (await answered(reader)).json["target"] == "/2"
 
+    async def test_pipelined_requests_are_held_one_after_the_other(self, sleeper: Sleeper) -> None:
+        async with sleeper.front.dial() as (reader, writer):
+            writer.write(request("/1", *NAVIGATION) + request("/2", *NAVIGATION))
+            writer.write(request("/3", method="POST", body=BODY))
+            for _ in range(2):
+                assert (await answered(reader)).status == 503
+            await sleeper.held(1)
+            await sleeper.wake()
+            assert (await answered(reader)).json["digest"] == DIGEST
+
     async def test_a_front_that_stops_answers(self, sleeper: Sleeper) -> None:
         asking = asyncio.create_task(sleeper.front.ask())
         await sleeper.held(1)
@@ -473,6 +504,11 @@ class TestLimits:
                     await asyncio.sleep(0.01)
             asking.cancel()
 
+    @pytest.mark.attack(
+        "hundreds of large uploads to a sleeping preview at once",
+        profile="preview",
+        result="the front reads the start of some, and refuses the others",
+    )
     async def test_held_uploads_take_little_memory(self, tmp_path: Path, app: App) -> None:
         async with sleeping(tmp_path, app, held_bytes=8 << 20) as sleeper:
             before = resident(sleeper.front.hello.pid)

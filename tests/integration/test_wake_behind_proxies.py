@@ -133,3 +133,25 @@ async def test_no_request_fails_while_it_sleeps_and_wakes(entrance: tuple[Stager
             await asyncio.sleep(0.2)
     assert load.failures == []
     assert load.answers["test 1"] > 0
+
+
+async def test_a_held_request_outlives_stager_and_its_front(make_stager: MakeStager) -> None:
+    """Stager is killed, and started again with other options of the front, which is replaced."""
+    stager = make_stager()
+    await asyncio.to_thread(stager.launched, VERSION="1")
+    await Sleeper(stager).sleep()
+    front = stager.front_pid
+    await asyncio.to_thread(stager.kill9)
+    connector, headers = aiohttp.TCPConnector(limit=0), {"Host": stager.host("test")}
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as session:
+
+        async def upload() -> tuple[int, str]:
+            async with session.post(f"{stager.url}/digest", data=io.BytesIO(BODY)) as answer:
+                return answer.status, await answer.text()
+
+        uploads = [asyncio.create_task(upload()) for _ in range(3)]
+        await asyncio.sleep(0.5)
+        stager.configure(response_timeout=55)
+        await asyncio.to_thread(stager.start)
+        assert {await task for task in uploads} == {(200, hashlib.sha256(BODY).hexdigest())}
+    assert stager.front_pid != front

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
+from contextlib import suppress
+
 from hypothesis.stateful import invariant, rule
 
-from stager.domain.environment import Environment, Instance, InstanceLabels, InstanceState, SuspensionReason
+from stager.domain.environment import (
+    Depth,
+    Environment,
+    Instance,
+    InstanceLabels,
+    InstanceState,
+    SuspensionReason,
+)
+from stager.domain.errors import Refused
 from stager.domain.pull_requests.rules import refusal
 from stager.domain.route import Endpoint
 from stager.domain.service import MAIN_SERVICE
@@ -109,7 +120,13 @@ class Rest(People, Faults):
         self._settle()
 
     async def _wakes(self) -> None:
-        """What sleeps is paused or stopped, and a visit wakes it."""
+        """What is live can sleep; what sleeps is paused or stopped, and a visit wakes it."""
+        depths = itertools.cycle(Depth)
+        for environment in await self.harness.environments(present=True):
+            with suppress(Refused):
+                power = self.harness.running.control_plane.environments.power
+                await power.sleep(environment.id, next(depths))
+        await self.harness.rest(60.0)
         for environment in await self.harness.environments(present=True):
             if not environment.desired.is_asleep:
                 continue

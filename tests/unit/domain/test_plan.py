@@ -153,7 +153,7 @@ SLEEPING_LAYOUTS = {
     ),
     "a database": replace(LAYOUTS["a database"], states=[*SLEEPING, "joined", "shared"]),
     "an upgraded database": replace(LAYOUTS["an upgraded database"], states=[*SLEEPING, "joined", "shared"]),
-    "a job": replace(LAYOUTS["a job"], states=SLEEPING),
+    "a job": replace(LAYOUTS["a job"], states=[None, "healthy", "paused", "asleep"]),
 }
 
 
@@ -327,7 +327,9 @@ def test_what_sleeps_serves_again_when_it_is_woken(layout: Layout, desired: Desi
             woken.check(action)
             actions.append(action)
             woken = next(woken.outcomes(action))
-        assert not any(isinstance(action, Prepare | Start) for action in actions), actions
+        assert not any(isinstance(action, Start) for action in actions), actions
+        is_known = NEWEST in world.observed.services or world.observed.instances[0].generation < NEWEST
+        assert not (is_known and any(isinstance(action, Prepare) for action in actions)), actions
         assert woken.whole_generation >= serving
 
 

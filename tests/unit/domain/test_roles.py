@@ -21,6 +21,7 @@ DECIDES = {
     Action.EXEC,
     Action.SHARE,
     Action.RESET,
+    Action.SLEEP,
     Action.MANAGE_SNAPSHOTS,
     Action.DOWNLOAD_SNAPSHOT,
 }

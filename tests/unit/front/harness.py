@@ -141,12 +141,12 @@ class App:
             "/count": self._count,
         }
 
-    async def start(self, path: Path | None = None) -> Endpoint:
+    async def start(self, path: Path | None = None, *, backlog: int = 1024) -> Endpoint:
         if path:
             self._server = await asyncio.start_unix_server(self._serve, path)
             self.endpoint = Endpoint(path=str(path))
         else:
-            self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=1024)
+            self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=backlog)
             self.endpoint = Endpoint("127.0.0.1", self._server.sockets[0].getsockname()[1])
         return self.endpoint
 

@@ -134,6 +134,11 @@ class Backends:
         backend = self._by_endpoint.get(endpoint)
         return backend is not None and len(backend.busy) > 0
 
+    def unanswered(self, endpoint: Endpoint) -> int:
+        """The number of requests to this endpoint whose response hasn't begun."""
+        backend = self._by_endpoint.get(endpoint)
+        return 0 if backend is None else sum(not handler.is_responding for handler in backend.busy)
+
     def sweep(self) -> None:
         """Close connections that have been idle for too long, and delete unused backends."""
         for backend in self:

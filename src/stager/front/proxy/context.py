@@ -80,7 +80,7 @@ class Context:
         self.outcomes: Counter[str] = Counter()
         self.watchers: set[Callable[[Event], None]] = set()
         self.started = self.now = time.monotonic()
-        self.held = Held(limits, table, self.publish)
+        self.held = Held(limits, table, self.backends, self.publish)
         self.requested_at: dict[str, float] = {}
         """Host to the time of its last request by a visitor, by the coarse clock."""
         self.observed_since = self.now

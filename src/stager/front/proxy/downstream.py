@@ -59,6 +59,11 @@ class Downstream(ClientConnection):
         return State.READING if self._buffer else State.IDLE
 
     @property
+    def is_secure(self) -> bool:
+        """Whether it is a TLS connection."""
+        return self._scheme == "https"
+
+    @property
     def hsts(self) -> Sequence[bytes]:
         """The header lines for HTTP Strict Transport Security (RFC 6797); none over HTTP, where they have no
         effect."""
@@ -223,7 +228,6 @@ class Downstream(ClientConnection):
         self._serve_safely()
         if self._exchange is not None:
             self._exchange.started = held.started
-        self.resume_reading(HELD)
         self._close_if_ended()
 
     def give_up(self, message: str) -> None:
@@ -238,7 +242,6 @@ class Downstream(ClientConnection):
         self._buffer = self._buffer[held.head_bytes :]
         self._respond_locally(self._context.waking(held.head.host, message), held.head, held.started)
         self._serve_safely()
-        self.resume_reading(HELD)
         self._close_if_ended()
 
     # Called by the server
@@ -410,6 +413,7 @@ class Downstream(ClientConnection):
         held, self._held = self._held, None
         if held is not None:
             self._context.held.remove(self, held)
+            self.resume_reading(HELD)
         return held
 
     def _sweep_held(self, held: HeldRequest, now: float) -> None:

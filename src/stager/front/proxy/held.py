@@ -8,19 +8,29 @@ this front.
 
 from __future__ import annotations
 
+import asyncio
 import select
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from stager.domain.route import is_asleep
+from stager.domain.route import Endpoint, is_asleep
 from stager.front.http.head import RequestHead
 from stager.front.http.limits import Limits
 from stager.front.http.visitors import is_navigation
+from stager.front.proxy.backends import Backends
 from stager.front.table.live_table import LiveTable
 
 if TYPE_CHECKING:
     from stager.front.proxy.downstream import Downstream
+
+
+_RELEASE_SECONDS = 0.002
+"""Interval at which requests to a host that has woken are served."""
+_TICKS_PER_SLOT = 4
+"""After so many intervals, one request more may be unanswered: some may wait for others."""
+_WINDOW = 6 * _TICKS_PER_SLOT
+"""Six requests may be unanswered at first."""
 
 
 class HeldRequest:
@@ -54,18 +64,25 @@ class Held:
     Args:
         limits: the maximum number of held requests and of their bytes, and how long they may wait.
         table: the live route table.
+        backends: the open requests of each endpoint.
         publish: sends an event to the control plane.
     """
 
-    def __init__(self, limits: Limits, table: LiveTable, publish: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self, limits: Limits, table: LiveTable, backends: Backends, publish: Callable[[dict[str, Any]], None]
+    ) -> None:
         self.count = 0
         self.inherited: frozenset[str] = frozenset()
         """Hosts whose requests the predecessor of this front holds."""
         self._limits = limits
         self._table = table
+        self._backends = backends
         self._publish = publish
         self._bytes = 0
         self._clients: dict[str, dict[Downstream, None]] = {}
+        self._windows: dict[str, int] = {}
+        """Hosts whose requests are being released, with the number of requests that may be unanswered, in
+        units of `1 / _TICKS_PER_SLOT`."""
         self._refused: set[str] = set()
         """Hosts of which a request was refused since the last `announce`."""
 
@@ -113,11 +130,31 @@ class Held:
         self._refused.clear()
 
     def release(self) -> None:
-        """Serve the requests to hosts that no longer sleep. Called after each change of the table."""
+        """Begin to serve the requests to hosts that no longer sleep. Called after each change of the
+        table."""
         for host in list(self._clients):
-            if not is_asleep(self._table.find(host)):
-                for client in list(self._clients[host]):
-                    client.release()
+            if host not in self._windows and not is_asleep(self._table.find(host)):
+                self._windows[host] = _WINDOW
+                self._release_next(host)
+
+    def _release_next(self, host: str) -> None:
+        """Serve as many of a host's requests as its application is likely to accept, and continue soon.
+
+        A server whose queue is full drops connections, and clients notice only after seconds. The queue of
+        Python's `socketserver`, for example, is 5 long.
+        """
+        target = self._table.find(host)
+        clients = list(self._clients.get(host, ()))
+        if not clients or is_asleep(target):
+            del self._windows[host]
+            return
+        if isinstance(target, Endpoint):
+            room = self._windows[host] // _TICKS_PER_SLOT - self._backends.unanswered(target)
+            clients = clients[: max(0, room)]
+        for client in clients:
+            client.release()
+        self._windows[host] += 1
+        asyncio.get_running_loop().call_later(_RELEASE_SECONDS, self._release_next, host)
 
     def _announce(self, host: str) -> None:
         self._publish({"event": "wake", "host": host})

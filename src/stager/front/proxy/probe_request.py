@@ -82,6 +82,11 @@ class _Probe(ResponseHandler):
     def body_received(self, piece: bytes) -> None:
         """The body is ignored."""
 
+    @property
+    def is_responding(self) -> bool:
+        """Whether the status is known."""
+        return self.answer.done()
+
     def is_request_complete(self) -> bool:
         """The request has no body."""
         return True

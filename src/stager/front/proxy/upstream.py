@@ -47,6 +47,11 @@ class ResponseHandler:
         """Whether the app has received the whole request."""
         raise NotImplementedError
 
+    @property
+    def is_responding(self) -> bool:
+        """Whether the response has begun."""
+        raise NotImplementedError
+
     def response_complete(self) -> None:
         """The response is complete. The connection is back in its pool or closed, unless the app hasn't
         received the whole request."""

@@ -596,7 +596,8 @@ class TestRemoval:
                 StateKind.SNAPSHOT,
                 StateKind.EXTERNAL,
                 StateKind.ACTIVITY,
-            }  # seeding, server hooks and visits, which this has not
+                StateKind.CHANGED_DATA,
+            }  # seeding, server hooks, visits and clones, which this has not
             assert kinds() == set(StateKind) - of_others
             assert not [name for name in harness.store._tables.facts if environment.id in name]
             await harness.deliver(harness.forge.close(event))
