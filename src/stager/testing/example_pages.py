@@ -80,9 +80,18 @@ def example_pages(now: datetime) -> dict[str, Page]:
         "stopped": _suspended(
             now,
             SuspensionReason.KILLED,
-            "The preview was stopped on request.",
-            "The next push, or `/stager launch` in a comment, starts it again.",
+            "This preview was stopped manually.",
+            "It comes back with the next push, when the pull request is reopened, or when it is launched.",
         ),
+        "queued-for-room": _suspended(
+            now,
+            SuspensionReason.QUEUED,
+            "The limit of 3 running previews of octocat is reached.",
+            "It starts by itself as soon as there is room.",
+            place=2,
+        ),
+        "asleep": _page(_environment(now, _running().asleep())),
+        "waking": _page(replace(_environment(now), asleep_runs=frozenset({"i@1"}))),
         "gone": _page(_environment(now, _running().absent())),
     }
 
@@ -158,8 +167,9 @@ def _deployment(now: datetime, failure: Fault | None = None, **reached: datetime
     )
 
 
-def _suspended(now: datetime, reason: SuspensionReason, message: str, hint: str) -> Page:
-    return _page(_environment(now, _running().suspended(Suspension(reason, message, hint))))
+def _suspended(now: datetime, reason: SuspensionReason, message: str, hint: str, place: int = 0) -> Page:
+    suspension = Suspension(reason, message, hint, place)
+    return _page(_environment(now, _running().suspended(suspension)))
 
 
 def _page(
