@@ -74,6 +74,7 @@ class TestClones:
         assert (await storage.data.sizes("s1"))["data"] >= 100 * MIB
         [changed] = (await storage.data.changed("c0")).values()
         assert 0 < changed < MIB
+        assert 0 < (await storage.instances.disk())["c0"] < 2 * MIB, "what it shares doesn't count"
         [volume] = await storage.instances.volumes("c0")
         assert volume.size is not None
         assert volume.size >= 100 * MIB

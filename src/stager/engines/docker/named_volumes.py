@@ -94,11 +94,12 @@ class NamedVolumes:
         await self._volumes.create(_key(spec, mount), expected, spec.clones.get(mount.volume))
 
     async def used(self) -> dict[str, int]:
-        """The bytes that the volumes of each environment use together, by its id."""
+        """The bytes that the volumes of each environment use together, by its id. Blocks that a volume shares
+        with a snapshot or with other clones don't count."""
         ours = await self._volumes.list_labelled(labels.VOLUME)
         sizes = await self._sizes() if ours else {}
         in_pool = await self._volumes.usage([each["Name"] for each in ours])
-        sizes |= {name: usage.size for name, usage in in_pool.items()}
+        sizes |= {name: usage.unshared for name, usage in in_pool.items()}
         total: Counter[str] = Counter()
         for each in ours:
             total[each["Labels"][labels.ENVIRONMENT]] += sizes.get(each["Name"]) or 0

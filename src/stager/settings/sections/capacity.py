@@ -28,7 +28,8 @@ class CapacityLimits(Section):
 
     max_disk: Bytes | None = None
     """Disk space that the previews may fill together: what their instances write, and their volumes, without
-    images. With more, further previews wait. Measured every two minutes. If absent, unlimited."""
+    images. Of a volume in the data pool, only what it doesn't share with a snapshot counts. With more,
+    further previews wait. Measured every two minutes. If absent, unlimited."""
 
     @property
     def limit(self) -> Limit:

@@ -44,4 +44,4 @@ def test_shows_the_queue(full: Served, run: Run, monkeypatch: pytest.MonkeyPatch
     waited = run("launch", "shop", "two", "--timeout", "1")
     assert waited.exit_code == 6
     assert "number 1 in the queue" in waited.stderr
-    assert "queued" in run("list").stdout
+    assert "queued (place 1)" in run("list").stdout

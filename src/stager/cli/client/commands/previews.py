@@ -148,7 +148,7 @@ def _row(preview: Preview) -> tuple[str, ...]:
     return (
         preview.app,
         preview.name,
-        preview.state,
+        _state(preview),
         age(preview.data.get("created_at")),
         preview.pull_request,
         str(change.get("title", "")),
@@ -158,6 +158,12 @@ def _row(preview: Preview) -> tuple[str, ...]:
         preview.id,
         preview.url,
     )
+
+
+def _state(preview: Preview) -> str:
+    """Its state, with the place in the queue of one that waits for room."""
+    place = preview.data.get("place")
+    return f"{preview.state} (place {place})" if place else preview.state
 
 
 def _ready(preview: Preview) -> str:
