@@ -27,7 +27,7 @@ TARGETS = {
 }
 """Pictures for the documentation, by the page."""
 PHONES = ROOT / "docs" / "images" / "page-phones.png"
-ON_PHONES = (("queued", "light"), ("approval", "dark"), ("gone", "light"))
+ON_PHONES = (("waking", "light"), ("queued-for-room", "dark"), ("gone", "light"))
 """Pages that are shown side by side on phones."""
 WIDE, NARROW, PHONE_HEIGHT = 760, 360, 560
 FRAMES = """\

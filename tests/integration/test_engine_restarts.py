@@ -40,6 +40,25 @@ def test_what_ran_runs_again(engine: OwnEngine, make_stager: MakeStager, way: st
     until(lambda: shows(stager, "one", "one 1"), "one is up")
 
 
+@pytest.mark.parametrize("way", GOING)
+def test_what_sleeps_is_woken_by_a_visit(engine: OwnEngine, make_stager: MakeStager, way: str) -> None:
+    """Whether Docker ended the paused container or left it paused, and that it ended is no failure."""
+    stager = make_stager()
+    stager.launched("one", VERSION="1")
+    environment = stager.environment("one")
+    stager.api(f"/environments/{environment['id']}/sleep", "POST")
+    until(lambda: docker("ps", "--format", "{{.State}}") == "paused", "it is paused")
+    GOING[way](engine)
+    until(lambda: not is_ready(stager), "it is reported")
+    engine.start()
+    until(lambda: is_ready(stager), "it is ready again")
+    assert stager.environment("one")["state"] == "asleep"
+    assert stager.get("one").text == "one 1"
+    assert stager.wait_for("one", "live")["generation"] == 1
+    assert len(stager.containers()) == 1
+    assert "instance_ended" not in stager.log.read_text()
+
+
 def test_what_is_requested_meanwhile_is_done_afterwards(engine: OwnEngine, make_stager: MakeStager) -> None:
     stager = make_stager()
     for name in ("stays", "goes", "changes"):

@@ -9,6 +9,7 @@ import signal
 import socket
 import ssl
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ import pytest
 from stager.domain.identity.access_policy import AccessPolicy, Guard
 from stager.domain.route import Endpoint, Page, RouteTable
 from stager.front.http.limits import Limits
-from stager.front.process.launcher import FrontOptions
+from stager.front.process.launcher import FrontLauncher, FrontOptions
 from tests.certificates import names_in, serve
 from tests.unit.front.harness import (
     DOMAIN,
@@ -209,6 +210,32 @@ def visit(
         tls.sendall(request())
         assert tls.recv(65_536).startswith(b"HTTP/1.1 200")
         return tls.session_reused, tls.session
+
+
+class TestHandover:
+    async def test_no_request_on_a_new_connection_fails(self, tmp_path: Path, app: App) -> None:
+        async with secure(tmp_path, app) as front:
+            serve(front.served, HOST)
+            answers: list[int] = []
+            is_over = False
+
+            async def visit_often() -> None:
+                while not is_over:
+                    reader, writer = await front.connect(HOST)
+                    writer.write(request())
+                    answers.append((await read_response(reader)).status)
+                    writer.close()
+
+            visiting = [asyncio.create_task(visit_often()) for _ in range(4)]
+            for seconds in (71.0, 72.0, 73.0):
+                await asyncio.sleep(0.5)
+                options = replace(front.front.options, limits=Limits(idle_seconds=seconds))
+                launcher = FrontLauncher(front.front.state_dir, options)
+                await launcher.ensure()
+                launcher.release()
+            is_over = True
+            await asyncio.gather(*visiting)
+            assert set(answers) == {200}
 
 
 class TestPlainHttp:

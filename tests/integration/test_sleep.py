@@ -130,6 +130,15 @@ def test_a_preview_that_is_restarted_asleep_is_paused_again(stager: StagerUnderT
     assert stager.get("test").text == "test 1"
 
 
+def test_who_may_not_see_it_doesnt_wake_it(make_stager: MakeStager) -> None:
+    stager = make_stager(images={"shop": {"private": {"password": "open sesame"}}})
+    stager.launched(VERSION="1")
+    put_to_sleep(stager)
+    assert stager.get("test").status_code == 401
+    assert states(stager) == {"paused"}
+    assert stager.environment("test")["state"] == "asleep"
+
+
 def test_a_sleeping_preview_is_removed(stager: StagerUnderTest) -> None:
     stager.launched(VERSION="1")
     put_to_sleep(stager)

@@ -85,6 +85,9 @@ _LINES_TITLES = {
 }
 """By the reason of a failure, where its lines aren't those of a service's log."""
 _BUILDING, _STARTING = "The preview is being built.", "The preview is starting."
+_ASLEEP, _WAKING = "The preview is asleep.", "The preview is waking up."
+_COMING_UP = frozenset({State.QUEUED, State.STARTING, State.BUILDING, State.UPDATING})
+"""States in which a deployment is on its way."""
 _OF_GIT = ("source-", "repository-missing", "commit-missing")
 
 
@@ -137,7 +140,7 @@ def status_of(environment: Environment, deployment: Deployment | None) -> Status
     if desired.is_asleep:
         return _asleep(deployment)
     if environment.is_waking:
-        return Status(State.WAKING, "The preview is waking up.")
+        return Status(State.WAKING, _WAKING)
     if deployment is not None and deployment.attempt.final:
         return _failed(environment, deployment)
     return _in_progress(environment, deployment)
@@ -234,7 +237,7 @@ def page_of(
         place=status.place,
         author=change.author if change else "",
         number=change.number if change else 0,
-        since=int(current.created_at.timestamp()) if current and not status.settled else 0,
+        since=int(current.created_at.timestamp()) if current and status.state in _COMING_UP else 0,
     )
 
 
@@ -247,7 +250,7 @@ def _page_state(status: Status) -> PageState:
 
 
 def _has_stage(status: Status) -> bool:
-    return not status.settled or status.state in (State.FAILED, State.FAILED_UPDATE)
+    return status.state in _COMING_UP or status.state in (State.FAILED, State.FAILED_UPDATE)
 
 
 def _stage(environment: Environment, deployment: Deployment) -> str:
@@ -260,7 +263,7 @@ def _stage(environment: Environment, deployment: Deployment) -> str:
 def _progress(environment: Environment, status: Status, deployment: Deployment | None) -> str:
     """What the page says about the state, besides its headline: the status's message, or what isn't ready yet
     of a deployment that starts."""
-    if status.message not in (_BUILDING, _STARTING):
+    if status.message not in (_BUILDING, _STARTING, _ASLEEP, _WAKING):
         return status.message
     if deployment is None or status.state is not State.STARTING:
         return ""
@@ -287,7 +290,7 @@ def _gone(environment: Environment) -> str:
 
 
 def _asleep(deployment: Deployment | None) -> Status:
-    message, hint = "The preview is asleep.", "The next visit wakes it."
+    message, hint = _ASLEEP, "The next visit wakes it."
     if deployment is not None and deployment.attempt.final and (outcome := deployment.attempt.outcome):
         message = f"{message} It has the previous commit, because the newest one failed: {outcome.message}"
     return Status(State.ASLEEP, message, hint)

@@ -20,6 +20,7 @@ from stager.domain.environment import (
     SuspensionReason,
 )
 from stager.domain.errors import Fault, Outcome
+from stager.domain.life import expiry_of
 from stager.domain.recipe import Manifest
 from stager.domain.route import Page
 from stager.domain.service import ServiceSpec
@@ -80,9 +81,21 @@ def example_pages(now: datetime) -> dict[str, Page]:
         "stopped": _suspended(
             now,
             SuspensionReason.KILLED,
-            "The preview was stopped on request.",
-            "The next push, or `/stager launch` in a comment, starts it again.",
+            "This preview was stopped manually.",
+            "It comes back with the next push, when the pull request is reopened, or when it is launched.",
         ),
+        "queued-for-room": _suspended(
+            now,
+            SuspensionReason.QUEUED,
+            "The limit of 3 running previews of octocat is reached.",
+            "It starts by itself as soon as there is room.",
+            place=2,
+        ),
+        "expired": _page(
+            _environment(now, _running().suspended(expiry_of(_environment(now), timedelta(days=14))))
+        ),
+        "asleep": _page(_environment(now, _running().asleep())),
+        "waking": _page(replace(_environment(now), asleep_runs=frozenset({"i@1"}))),
         "gone": _page(_environment(now, _running().absent())),
     }
 
@@ -158,8 +171,9 @@ def _deployment(now: datetime, failure: Fault | None = None, **reached: datetime
     )
 
 
-def _suspended(now: datetime, reason: SuspensionReason, message: str, hint: str) -> Page:
-    return _page(_environment(now, _running().suspended(Suspension(reason, message, hint))))
+def _suspended(now: datetime, reason: SuspensionReason, message: str, hint: str, place: int = 0) -> Page:
+    suspension = Suspension(reason, message, hint, place)
+    return _page(_environment(now, _running().suspended(suspension)))
 
 
 def _page(

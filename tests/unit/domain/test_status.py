@@ -220,6 +220,13 @@ class TestWords:
         assert (page.state, page.stage, page.stages) == (state, stage, stages)
         assert page.since == START.timestamp()
 
+    def test_the_page_of_a_preview_that_wakes_has_no_stage_and_no_time(self) -> None:
+        live = replace(DEPLOYMENT, starting_at=START, checking_at=START, live_at=START)
+        environment = replace(wanted(2), asleep_runs=frozenset({"i@1"}))
+        page = page_of(environment, status_of(environment, live), deployment=live)
+
+        assert (page.state, page.message, page.stage, page.since) == ("waking", "", "", 0)
+
     def test_the_page_of_a_failure_has_the_stage_at_which_it_failed(self) -> None:
         failed = replace(FAILED, building_at=START, starting_at=START, checking_at=START)
         page = page_of(wanted(), status_of(wanted(), failed), deployment=failed)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from stager.control.environments.attach import newest_of, service_name
 from stager.control.environments.expiry import notice_of, notices_of
@@ -13,6 +14,7 @@ from stager.control.environments.lookup import existing, find_named, unknown
 from stager.control.environments.pins import pin_of, pins
 from stager.control.environments.records import current_content
 from stager.control.environments.resource_records import problems_of
+from stager.control.environments.visits import Visits, all_visits, visits_of
 from stager.control.identity.authorizer import Authorizer
 from stager.control.plugins.lifecycle import notes_of
 from stager.domain.deployment import Deployment
@@ -60,6 +62,7 @@ class Row:
         notice: the warning that it will expire; None if it won't soon.
         is_pinned: whether it is exempt from expiry and eviction.
         rollback: what a roll back launches again; None if there is nothing, and in listings.
+        last_visit: the last request that it served, as far as it is stored; None: none yet.
     """
 
     environment: Environment
@@ -71,6 +74,7 @@ class Row:
     notice: Notice | None = None
     is_pinned: bool = False
     rollback: Deployment | None = None
+    last_visit: datetime | None = None
 
 
 NOTHING = Visibility(any=False)
@@ -276,7 +280,8 @@ def _with_deployments(tx: Transaction, environment: Environment) -> Row:
     deployment = tx.deployment_of(environment.id, environment.desired.generation)
     row = _row(tx, environment, deployment, tx.environment_state(environment.id, StateKind.EXTERNAL))
     is_pinned = pin_of(tx, environment.id).pinned
-    return replace(row, notice=notice_of(tx, environment), is_pinned=is_pinned)
+    last_visit = visits_of(tx, environment.id).last
+    return replace(row, notice=notice_of(tx, environment), is_pinned=is_pinned, last_visit=last_visit)
 
 
 def _with_rollback(tx: Transaction, environment: Environment) -> Row:
@@ -291,11 +296,13 @@ def _all(tx: Transaction, *, app: str, gone: bool) -> list[Row]:
     pairs = tx.environments_with_deployments(present=None if gone else True)
     external = tx.environment_states(StateKind.EXTERNAL)
     notices, pinned = notices_of(tx), {id_ for id_, pin in pins(tx).items() if pin.pinned}
+    visits = all_visits(tx)
     return [
         replace(
             _row(tx, environment, deployment, external.get(environment.id, "")),
             notice=notices.get(environment.id),
             is_pinned=environment.id in pinned,
+            last_visit=visits.get(environment.id, Visits()).last,
         )
         for environment, deployment in pairs
         if app in ("", environment.app)

@@ -42,6 +42,8 @@ _RETIRE_SECONDS = 30.0
 _STOP_GRACE = 0.5
 """How long idle clients may send one more request while the front stops; the response has `Connection:
 close`. Closing at once would lose requests that are on their way."""
+_TLS_GRACE = 1.0
+"""The same for TLS connections while a front retires: in this time, a handshake and a request fit."""
 _RETIRE_TIMEOUT = 5.0
 """How long a successor waits until its predecessor no longer answers requests."""
 _INGRESS_SECONDS = 2.0
@@ -293,10 +295,19 @@ class Front:
         if shutdown.successor is None:
             await self._wait_for_clients(shutdown.timeout, close_idle_after=_STOP_GRACE)
         else:
+            await self._finish_tls()
             await self._retire(shutdown.timeout, shutdown.successor)
         for connection in list(self._connections.open):
             connection.end()
         await asyncio.sleep(0)
+
+    async def _finish_tls(self) -> None:
+        """Let clients with TLS connections, which can't be passed on, complete their handshake and send one
+        more request. The successor accepts connections already; no route changes before this front has
+        retired."""
+        has_handshakes = any(server.is_busy for server in self._servers if isinstance(server, TlsGreeter))
+        if has_handshakes or any(connection.is_secure for connection in self._connections.open):
+            await asyncio.sleep(_TLS_GRACE)
 
     async def _retire(self, timeout: float, successor: socket.socket) -> None:
         """Pass idle connections and held requests to the successor. Busy connections get their response with

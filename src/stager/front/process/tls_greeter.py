@@ -26,6 +26,7 @@ _POLL_SECONDS = 0.1
 _EVENT_SECONDS = 1.0
 _PEEK_SECONDS = 0.02
 _MAX_HELLO = 1 << 16
+_ACCEPTED_AT_ONCE = 100
 _ACCEPT_PAUSE = 0.5
 """Seconds after accepting failed, as when there are no file descriptors left."""
 
@@ -53,27 +54,46 @@ class TlsGreeter:
         self._listener = listener
         self._by_address: Counter[str] = Counter()
         self._greetings: set[asyncio.Task[None]] = set()
-        self._task = asyncio.get_running_loop().create_task(self._accept())
+        self._loop = asyncio.get_running_loop()
+        self._pause: asyncio.TimerHandle | None = None
+        self._listen()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether handshakes are under way."""
+        return bool(self._greetings)
 
     def close(self) -> None:
         """Accept no more connections. Handshakes under way go on."""
-        self._task.cancel()
+        if self._pause is not None:
+            self._pause.cancel()
+        self._loop.remove_reader(self._listener.fileno())
         self._listener.close()
 
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
+    def _accept(self) -> None:
+        """Accept the waiting connections. Not by `loop.sock_accept`, whose cancellation would lose one."""
+        for _ in range(_ACCEPTED_AT_ONCE):
             try:
-                client, (address, *_) = await loop.sock_accept(self._listener)
+                client, (address, *_) = self._listener.accept()
+            except (BlockingIOError, InterruptedError):
+                return
             except OSError:
-                await asyncio.sleep(_ACCEPT_PAUSE)
-                continue
-            if self._is_full(address):
-                client.close()
-                continue
-            task = loop.create_task(self._greet(client, address))
-            self._greetings.add(task)
-            task.add_done_callback(self._greetings.discard)
+                self._loop.remove_reader(self._listener.fileno())
+                self._pause = self._loop.call_later(_ACCEPT_PAUSE, self._listen)
+                return
+            client.setblocking(False)
+            self._welcome(client, address)
+
+    def _listen(self) -> None:
+        self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    def _welcome(self, client: socket.socket, address: str) -> None:
+        if self._is_full(address):
+            client.close()
+            return
+        task = self._loop.create_task(self._greet(client, address))
+        self._greetings.add(task)
+        task.add_done_callback(self._greetings.discard)
 
     def _is_full(self, address: str) -> bool:
         """Whether there are too many handshakes under way, in total or from this address."""

@@ -59,6 +59,11 @@ class Downstream(ClientConnection):
         return State.READING if self._buffer else State.IDLE
 
     @property
+    def is_secure(self) -> bool:
+        """Whether it is a TLS connection."""
+        return self._scheme == "https"
+
+    @property
     def hsts(self) -> Sequence[bytes]:
         """The header lines for HTTP Strict Transport Security (RFC 6797); none over HTTP, where they have no
         effect."""

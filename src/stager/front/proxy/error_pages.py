@@ -60,7 +60,7 @@ STATES = {
         503, "starting", "{name} is starting", _OPENS, _STAYS, refresh=SOON, is_temporary=True, tone="wait"
     ),
     "asleep": PageTemplate(
-        503, "asleep", "{name} is asleep", "Nobody used it for a while. It wakes when somebody opens it."
+        503, "asleep", "{name} is asleep", "Nobody used it for a while.", "It wakes when somebody opens it."
     ),
     "waking": PageTemplate(
         503,

@@ -95,6 +95,9 @@ class EnvironmentView(BaseModel):
     expires_at: datetime | None = Field(
         description="When it expires unless somebody visits it or pushes; null if that isn't soon."
     )
+    last_visit: datetime | None = Field(
+        description="The last request that it served, accurate to ten minutes; null if there was none."
+    )
     is_pinned: bool = Field(description="Whether it never expires, and is never evicted for another.")
     rollback: RollbackView | None = Field(
         description="What a roll back launches again; null if there is nothing, and in lists."
@@ -174,6 +177,7 @@ def view_of(control: ControlPlane, row: Row, blocked: Sequence[Blocked] = ()) ->
         serving=environment.serving,
         sha=deployed_sha(environment, row.deployment),
         expires_at=row.notice.expires_at if row.notice else None,
+        last_visit=row.last_visit,
         is_pinned=row.is_pinned,
         rollback=_rollback_view_of(row.rollback) if row.rollback else None,
         withheld=list(control.applications.withheld(environment.app, environment.desired.trust))
