@@ -16,8 +16,8 @@ REMOVED_NAMES = (
     *("BROWSER", "DISPLAY", "WAYLAND_DISPLAY", "JOURNAL_STREAM", "NOTIFY_SOCKET", "EDITOR", "PAGER"),
     *("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "PY_COLORS", "CLICOLOR", "CLICOLOR_FORCE", "CI"),
 )
-KEPT = {"STAGER_SOAK", "STAGER_SEED", "XDG_RUNTIME_DIR", "GIT_SSL_CAINFO"}
-"""The first two steer tests; rootless Docker has its socket in the third."""
+KEPT = {"STAGER_SOAK", "STAGER_SOAK_ROUNDS", "STAGER_SEED", "XDG_RUNTIME_DIR", "GIT_SSL_CAINFO"}
+"""The first three steer tests; rootless Docker has its socket in the third."""
 FIXED = {
     "STAGER_HELPER": "off",  # the scripts start no root helper: it would guard the previews of all tests
     "GIT_CONFIG_NOSYSTEM": "1",

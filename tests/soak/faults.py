@@ -36,7 +36,7 @@ class ClockedStager(StagerUnderTest):
         clocked = {
             "LD_PRELOAD": str(LIBRARY),
             "FAKETIME_TIMESTAMP_FILE": str(self.clock),
-            "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_CACHE_DURATION": "1",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
         environment = {**os.environ, **(clocked if LIBRARY else {})}

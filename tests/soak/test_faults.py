@@ -8,9 +8,11 @@ import os
 import random
 import secrets
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import httpx
 import pytest
@@ -19,7 +21,7 @@ from tests.integration.conftest import app_image, engine, second_engine
 from tests.integration.load import Load
 from tests.integration.own_engine import OwnEngine
 from tests.integration.stager import until
-from tests.soak.faults import FAULTS, LIBRARY, ClockedStager, small_disk
+from tests.soak.faults import FAULTS, LIBRARY, ClockedStager, Fault, small_disk
 
 __all__ = ["app_image", "engine", "second_engine"]
 
@@ -85,44 +87,74 @@ class Previews:
             return False
 
 
-async def test_nothing_is_lost_and_nothing_is_left(stager: ClockedStager, engine: OwnEngine) -> None:
+class Loaded:
+    """Requests to one preview for as long as the block lasts, from a thread of their own: whatever waits in
+    the block, they go on.
+
+    Attributes:
+        load: what became of them.
+    """
+
+    load: Load
+
+    def __init__(self, stager: ClockedStager, name: str) -> None:
+        self._stager, self._name = stager, name
+        self._begun, self._ended = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._ask()))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        self._begun.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    async def _ask(self) -> None:
+        async with Load(self._stager.url, self._stager.host(self._name)) as self.load:
+            self._begun.set()
+            while not self._ended.is_set():
+                await asyncio.sleep(0.05)
+
+
+def test_nothing_is_lost_and_nothing_is_left(stager: ClockedStager, engine: OwnEngine) -> None:
     seed = int(os.environ.get("STAGER_SEED", "0")) or secrets.randbelow(1 << 32)
     print(f"STAGER_SEED={seed}")
     dice = random.Random(seed)
     previews = Previews(stager, dice)
     for name in (VISITED, *OTHERS):
-        await asyncio.to_thread(previews.launch, name)
-    await asyncio.to_thread(previews.settle)
+        previews.launch(name)
+    previews.settle()
     for number in range(ROUNDS):
         for name in dice.sample(list(FAULTS), len(FAULTS)):
             if not name.startswith("clock") or LIBRARY:
-                await _suffered(stager, engine, previews, dice, name, number)
-    await asyncio.to_thread(_nothing_is_left, stager)
+                print(f"{number + 1}: {name}", end=": ", flush=True)
+                _suffered(stager, engine, previews, dice, FAULTS[name])
+    _nothing_is_left(stager)
 
 
-async def _suffered(
-    stager: ClockedStager, engine: OwnEngine, previews: Previews, dice: random.Random, name: str, number: int
+def _suffered(
+    stager: ClockedStager, engine: OwnEngine, previews: Previews, dice: random.Random, fault: Fault
 ) -> None:
     """One fault, under load, with launches before and during it."""
-    fault = FAULTS[name]
-    async with Load(stager.url, stager.host(VISITED)) as load:
-        await asyncio.to_thread(previews.launch_some)
+    with Loaded(stager, VISITED) as loaded:
+        previews.launch_some()
         with fault.lasting(stager, engine):
-            await asyncio.sleep(dice.choice((0.1, 1.0, 4.0)))
+            time.sleep(dice.choice((0.1, 1.0, 4.0)))
             if stager.process is not None and stager.process.runs:
-                await asyncio.to_thread(previews.launch_some)
-                await asyncio.sleep(dice.choice((0.1, 2.0)))
+                previews.launch_some()
+                time.sleep(dice.choice((0.1, 2.0)))
         ended = time.monotonic()
         stager.connect_again()
-        await asyncio.to_thread(previews.settle)
+        previews.settle()
         took = time.monotonic() - ended
-    failed = f"{len(load.failures)} of {load.requests + len(load.failures):,} requests failed"
-    print(f"{number + 1}: {name}: right again after {took:.1f} s, {failed}", flush=True)
+    load = loaded.load
+    print(f"right after {took:.1f} s, {len(load.failures)} of {load.requests:,} requests failed", flush=True)
     assert not (fault.is_unseen and load.failures), load.failures[:5]
     if dice.random() < 0.5:
-        await asyncio.sleep(25)  # the others fall asleep
-        states = [each["state"] for each in await asyncio.to_thread(stager.api)]
-        print(f"  {states}", flush=True)
+        time.sleep(25)  # all fall asleep
+        print(f"  {[each['state'] for each in stager.api()]}", flush=True)
 
 
 def _nothing_is_left(stager: ClockedStager) -> None:
