@@ -234,7 +234,7 @@ class Server:
 
 def words_of(page: str) -> str:
     """The text of one of Stager's own pages, without markup."""
-    found = re.search('role="status">(.*?)</div>', page, re.DOTALL)
+    found = re.search("<main[^>]*>(.*?)</main>", page, re.DOTALL)
     return html.unescape(" ".join(re.sub("<[^>]*>", " ", found[1]).split())) if found else page[:200]
 
 

@@ -11,16 +11,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import comment_picture
+import httpx
 import page_pictures
 from argon2 import PasswordHasher
 from demo import BROKEN, Demo
 from demo_browser import chromium
-from demo_stage import ROOT, DemoError
+from demo_stage import ROOT, DemoError, wait_until
 from playwright.sync_api import Browser, Page
 
 TARGET = ROOT / "docs" / "images" / "dashboard.png"
+DATA_TARGET = ROOT / "docs" / "images" / "data.png"
 USER, PASSWORD = "ann", "only-for-the-pictures"
 SETTINGS = f"""\
 authentication_strategy: BasicAuthentication
@@ -40,6 +43,18 @@ SERVICES_FILE = {
             "command": ["sh", "-c", "echo no connection to the queue; sleep 4; exit 1"],
         },
     }
+}
+DATA = "starfish"
+"""A branch whose volume is a clone of a snapshot."""
+DATA_FILE = {
+    "services": {
+        "database": {
+            "image": "stager-base/static:1",
+            "command": ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 1; done"],
+            "volumes": ["database-data:/data"],
+        }
+    },
+    "volumes": {"database-data": "clone"},
 }
 COMPOSE_FILE = """\
 services:
@@ -73,6 +88,7 @@ class Stage:
         self.demo.checkout.push("night")
         files = {
             SERVICES: {".stager.yml": json.dumps(SERVICES_FILE)},
+            DATA: {".stager.yml": json.dumps(DATA_FILE)},
             COMPOSE: {"compose.yaml": COMPOSE_FILE, ".stager.yml": "compose: true\n"},
         }
         for branch, written in files.items():
@@ -103,6 +119,36 @@ class Stage:
         with self.page(WIDE, "light") as page:
             page.get_by_text("failed to build. Visitors still see").wait_for()
             page.screenshot(path=target)
+
+    def take_data(self, target: Path) -> None:
+        """Save the section of a preview's page that says what its volumes started from."""
+        with httpx.Client(
+            base_url=f"{self.home}/api/v1", auth=(USER, PASSWORD), timeout=60, trust_env=False
+        ) as api:
+            preview = self._live(api)
+            made = api.post(
+                "/snapshots", json={"app": preview["app"], "preview": preview["id"], "name": "base"}
+            )
+            wait_until(lambda: _state(api, made.json()["id"]) == "ready", "the snapshot is ready")
+            api.post(f"/environments/{preview['id']}/reset").raise_for_status()
+            wait_until(lambda: self._live(api)["generation"] > preview["generation"], "the reset is live")
+        with self.page(WIDE, "light") as page:
+            page.goto(f"{self.home}/previews/{preview['id']}")
+            page.locator("#data table").wait_for()
+            page.locator("#data").screenshot(path=target)
+
+    def _live(self, api: httpx.Client) -> dict[str, Any]:
+        """The preview with data, once it is live."""
+        found: list[dict[str, Any]] = []
+
+        def look() -> bool:
+            found[:] = [
+                e for e in api.get("/environments").json() if e["name"] == DATA and e["state"] == "live"
+            ]
+            return bool(found)
+
+        wait_until(look, f"{DATA} is live")
+        return found[0]
 
     def take_all(self, folder: Path) -> None:
         """Save every page in light and dark, wide and narrow."""
@@ -145,6 +191,10 @@ class Stage:
         ]
 
 
+def _state(api: httpx.Client, snapshot: str) -> str:
+    return str(api.get(f"/snapshots/{snapshot}").json()["state"])
+
+
 def main() -> int:
     """Return 0, or 1 if the demo fails."""
     parser = argparse.ArgumentParser(
@@ -162,6 +212,7 @@ def main() -> int:
             demo.clean_up()
             stage.prepare()
             stage.take_dashboard(TARGET)
+            stage.take_data(DATA_TARGET)
             if given.all:
                 stage.take_all(given.all)
                 page_pictures.take_all(browser, given.all)
@@ -170,7 +221,7 @@ def main() -> int:
         return 1
     finally:
         demo.clean_up()
-    for path in (comment_picture.TARGET, TARGET, *pictures):
+    for path in (comment_picture.TARGET, TARGET, DATA_TARGET, *pictures):
         print(f"· {path.relative_to(ROOT)}")
     return 0
 

@@ -127,6 +127,17 @@ class TestCertificates:
             serve(front.served, HOST)
             assert await asyncio.wait_for(asyncio.gather(*waiting), 5) == [[HOST]] * 10
 
+    async def test_after_a_failed_order_a_handshake_waits_only_for_a_moment(
+        self, tmp_path: Path, app: App
+    ) -> None:
+        async with secure(tmp_path, app) as front, front.requests() as hosts:
+            failed = front.served.parent / "failed"
+            failed.mkdir()
+            (failed / HOST).touch()
+            with pytest.raises(ssl.SSLError, match=r"(?i)unrecognized.name"):
+                await asyncio.wait_for(front.connect(HOST), 10)
+            assert hosts.get_nowait() == HOST
+
     @pytest.mark.parametrize("host", [f"unknown.{DOMAIN}", GONE, "evil.example.com", None])
     async def test_other_names_are_rejected_at_once(self, tmp_path: Path, app: App, host: str | None) -> None:
         async with secure(tmp_path, app) as front, front.requests() as hosts:

@@ -229,7 +229,11 @@ class Rest(People, Faults):
         harness = self.harness
         assert sorted(i.id for i in self.engine.there()) == sorted(i.id for i in running)
         assert await self.engine.sweep() == 0, "a network was left over"
-        assert harness.builder.images <= {self.engine.spec(i.id).image for i in running}
+        in_use = {self.engine.spec(i.id).image for i in running}
+        of_present = {i.environment for i in running}
+        deployed = self._peek(lambda tx: tx.all_deployments())
+        kept = {image for d in deployed if d.environment_id in of_present for image in d.images}
+        assert harness.builder.images <= in_use | kept, "an image was left over"
         assert not harness.builder.running
         assert not harness.sources.folders
         targets = [t for t in harness.router.table.routes.values() if isinstance(t, Endpoint)]

@@ -6,6 +6,7 @@ and are replaced atomically, so that the process may be killed at any line.
     challenges/TOKEN            the answers of HTTP-01 challenges; read by the front
     orders/NAME.key, NAME.json  the key and the state of an order under way
     failures.json, issued.json  the last failed orders, and when new certificates were issued
+    failed/NAME                 exists while the last order of this name has failed; read by the front
 """
 
 from __future__ import annotations
@@ -48,13 +49,14 @@ class CertificateFolder:
         self._served = path / "served"
         self._challenges = path / "challenges"
         self._orders = path / "orders"
+        self._failed = path / "failed"
         self._account = path / "account.json"
         self.account_key = path / "account.pem"
         self._cache: dict[Path, tuple[tuple[int, int], Certificate]] = {}
 
     def prepare(self) -> None:
         """Create the folders. Raises OSError."""
-        for folder in (self.path, self._served, self._challenges, self._orders):
+        for folder in (self.path, self._served, self._challenges, self._orders, self._failed):
             folder.mkdir(mode=_PRIVATE, parents=True, exist_ok=True)
 
     # Certificates
@@ -144,8 +146,11 @@ class CertificateFolder:
         if failure is None and name not in failures:
             return
         failures.pop(name, None)
-        if failure is not None:
+        if failure is None:
+            (self._failed / _stem(name)).unlink(missing_ok=True)
+        else:
             failures[name] = failure
+            write_private(self._failed / _stem(name), b"")
         wire = {n: asdict(each) | {"at": each.at.timestamp()} for n, each in failures.items()}
         write_private(self.path / "failures.json", json.dumps(wire).encode())
 

@@ -20,6 +20,7 @@ from stager.domain.environment import (
     SuspensionReason,
 )
 from stager.domain.errors import Fault, Outcome
+from stager.domain.life import expiry_of
 from stager.domain.recipe import Manifest
 from stager.domain.route import Page
 from stager.domain.service import ServiceSpec
@@ -89,6 +90,9 @@ def example_pages(now: datetime) -> dict[str, Page]:
             "The limit of 3 running previews of octocat is reached.",
             "It starts by itself as soon as there is room.",
             place=2,
+        ),
+        "expired": _page(
+            _environment(now, _running().suspended(expiry_of(_environment(now), timedelta(days=14))))
         ),
         "asleep": _page(_environment(now, _running().asleep())),
         "waking": _page(replace(_environment(now), asleep_runs=frozenset({"i@1"}))),

@@ -11,6 +11,7 @@ import pytest
 from stager.certificates.diagnostics import AcmeCheck
 from stager.certificates.storage import CertificateFolder, Order
 from stager.domain.certificate import OrderFailure
+from stager.front.process.tls import Certificates
 from stager.ports.diagnostics import Verdict
 from stager.state import StateDirectory
 from tests.certificates import self_signed
@@ -56,7 +57,7 @@ class TestCertificates:
         folder.note_failure(NAME, OrderFailure(1, NOW, "It failed."))
         folder.save_account("https://acme.example/account", "")
         paths = list(folder.path.rglob("*"))
-        assert len(paths) == 9
+        assert len(paths) == 11
         assert {stat.S_IMODE(path.stat().st_mode) for path in paths} == {0o600, 0o700}
         assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
 
@@ -76,8 +77,10 @@ class TestRecords:
         failure = OrderFailure(2, NOW, "It failed.", "Look.")
         folder.note_failure(NAME, failure)
         assert folder.failures() == {NAME: failure}
+        assert Certificates(folder=folder.path / "served").has_failed(NAME)
         folder.note_failure(NAME, None)
         assert folder.failures() == {}
+        assert not Certificates(folder=folder.path / "served").has_failed(NAME)
 
     def test_only_the_last_seven_days_are_counted(self, folder: CertificateFolder) -> None:
         folder.note_issued(NOW - timedelta(days=8))

@@ -17,6 +17,7 @@ ADVICE = "without lookaround and backreferences"
 MATCHERS = {"compile", "search", "match", "fullmatch", "sub", "subn", "split", "findall", "finditer"}
 MADE_OF_OUR_OWN = {
     "cli/up/variables.py": "re.escape of each name",
+    "front/http/visitors.py": "re.escape of the names of programs, a table of ours",
     "helper/firewall/firewall.py": "forms of the helper's own command line, which root writes",
     "helper/data/storage.py": "the names of the pool's own folders",
     "helper/shapes.py": "forms of the verbs' fields",

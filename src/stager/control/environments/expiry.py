@@ -123,7 +123,7 @@ def _last_use(
 ) -> datetime:
     """The last push, launch, visit or extension."""
     moments = (deployment.created_at if deployment else None, pin.extended_at, visit)
-    return max(environment.created_at, *(each for each in moments if each is not None))
+    return max([environment.created_at, *(each for each in moments if each is not None)])
 
 
 def notices_of(tx: Transaction) -> dict[str, Notice]:

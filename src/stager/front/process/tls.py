@@ -48,6 +48,12 @@ class Certificates:
         """Whether there is a certificate for this host."""
         return self._pair is not None or self._find(host) is not None
 
+    def has_failed(self, host: str) -> bool:
+        """Whether the last order of a certificate for this host has failed."""
+        if self._folder is None or not _HOST.fullmatch(host):
+            return False
+        return any((self._folder.parent / "failed" / stem).exists() for stem in _stems(host))
+
     def refresh(self, *, force: bool = False) -> None:
         """Reload the files that changed. If they are invalid, the old certificate stays in use."""
         if self._pair:
@@ -88,7 +94,7 @@ class Certificates:
         host = name.lower().rstrip(".")
         if self._folder is None or not _HOST.fullmatch(host):
             return None
-        for stem in (host, f"{_WILDCARD}.{host.partition('.')[2]}"):
+        for stem in _stems(host):
             known = self._loaded.pop(stem, None)
             if known is not None:
                 self._loaded[stem] = known  # the last one is the most recently used
@@ -112,6 +118,11 @@ class Certificates:
     def _path(self, stem: str) -> Path:
         assert self._folder is not None  # noqa: S101 (only called with a folder)
         return self._folder / f"{stem}.pem"
+
+
+def _stems(host: str) -> tuple[str, str]:
+    """The names of the files of a host's own certificate, and of the wildcard that covers it."""
+    return host, f"{_WILDCARD}.{host.partition('.')[2]}"
 
 
 def _new_context() -> ssl.SSLContext:

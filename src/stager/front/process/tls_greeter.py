@@ -22,6 +22,7 @@ from stager.front.proxy.downstream import Downstream
 
 _HOLD_SECONDS = 30.0
 """How long a handshake waits for a certificate."""
+_HOLD_AFTER_FAILURE = 1.0
 _POLL_SECONDS = 0.1
 _EVENT_SECONDS = 1.0
 _PEEK_SECONDS = 0.02
@@ -137,10 +138,11 @@ class TlsGreeter:
         return False
 
     async def _wait_for_certificate(self, host: str) -> None:
-        """Wait until a host of the route table has a certificate, for `_HOLD_SECONDS` at most. The event is
-        repeated, so that a lost one does no harm."""
+        """Wait until a host of the route table has a certificate, for `_HOLD_SECONDS` at most; after a failed
+        order only for a moment. The event is repeated, so that a lost one does no harm."""
         loop = asyncio.get_running_loop()
-        deadline, event_at = loop.time() + _HOLD_SECONDS, 0.0
+        seconds = _HOLD_AFTER_FAILURE if self._certificates.has_failed(host) else _HOLD_SECONDS
+        deadline, event_at = loop.time() + seconds, 0.0
         while self._is_expected(host):
             now = loop.time()
             if now > deadline or self._context.draining:

@@ -47,6 +47,7 @@ def html(page: ErrorPage, now: float, *, refreshes: bool) -> bytes:
     seconds = f"{_WITHOUT_SCRIPT_SECONDS}" if refreshes and template.refresh == SOON else ""
     text = _LAYOUT.substitute(
         title=escape(page.title),
+        heading=escape(page.title).replace(".", ".<wbr>"),  # a host may be longer than a line
         style=_STYLE,
         script=f'<script type="module">{_SCRIPT}</script>' if refreshes else "",
         noscript=f'<noscript><meta http-equiv="refresh" content="{seconds}"></noscript>' if seconds else "",

@@ -597,7 +597,11 @@ class TestRemoval:
                 StateKind.EXTERNAL,
                 StateKind.ACTIVITY,
                 StateKind.CHANGED_DATA,
-            }  # seeding, server hooks, visits and clones, which this has not
+                StateKind.ROLLBACK,
+                StateKind.EXPIRY,
+                StateKind.SLEEP_REASON,
+                StateKind.QUEUE,
+            }  # seeding, server hooks, visits, clones and so on, which this has not
             assert kinds() == set(StateKind) - of_others
             assert not [name for name in harness.store._tables.facts if environment.id in name]
             await harness.deliver(harness.forge.close(event))
