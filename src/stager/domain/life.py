@@ -7,7 +7,7 @@ nothing. A preview expires only if a warning was shown for the whole time that p
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from stager.domain.environment import Environment, Suspension, SuspensionReason
 
@@ -15,6 +15,7 @@ WARN_AHEAD = timedelta(days=1)
 """How long before its end the pull request is warned; half of `expire_after` if that is less."""
 LONGEST_PAUSE = timedelta(minutes=15)
 """A longer time between two looks at the clock doesn't count: Stager didn't run, or the clock was set."""
+_BEGINNING = datetime.min.replace(tzinfo=UTC)
 MAX_GAPS = 1_000
 """Gaps that are remembered: those of a machine that is switched off every night, for almost three years."""
 
@@ -40,11 +41,12 @@ class ObservedTime:
     gaps: tuple[Gap, ...] = ()
 
     def at(self, now: datetime) -> ObservedTime:
-        """The same after another look at the clock. After a clock was set back, what lay after it is
-        forgotten."""
+        """The same after another look at the clock. Nothing before the first look counts: an earlier version
+        didn't record visits. After a clock was set back, what lay after it is forgotten."""
         gaps = tuple(Gap(gap.start, min(gap.end, now)) for gap in self.gaps if gap.start < now)
-        if self.seen is not None and now - self.seen > LONGEST_PAUSE:
-            gaps = (*gaps, Gap(self.seen, now))
+        seen = self.seen or _BEGINNING
+        if now - seen > LONGEST_PAUSE:
+            gaps = (*gaps, Gap(seen, now))
         return ObservedTime(now, gaps[-MAX_GAPS:])
 
     def since(self, moment: datetime) -> timedelta:

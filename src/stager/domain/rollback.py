@@ -68,9 +68,10 @@ def chosen_revision(
     if not found:
         raise _unknown(environment, live, wanted)
     if _is_same(found[0], current):
+        is_newest = current.revision.sha == environment.desired.revision.sha
         raise Refused(
             f'"{environment.name}" has {title(found[0])} already.',
-            hint="Use `redeploy` to deploy it again.",
+            hint="Use `redeploy` to deploy it again." if is_newest else "",
             reason="rollback-current",
             status=409,
         )

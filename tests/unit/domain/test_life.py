@@ -91,6 +91,15 @@ class TestPreview:
         assert preview.ended is not None
         assert abs(preview.ended - (START + 44 * DAY)) <= 10 * MINUTE
 
+    def test_time_before_the_first_look_doesnt_count(self) -> None:
+        """As after an upgrade from a version that recorded no visits."""
+        preview = Preview()
+        preview.used = START - 60 * DAY
+        preview.runs(12 * DAY)
+        assert (preview.ended, preview.notice) == (None, None)
+        preview.runs(3 * DAY)
+        assert preview.ended == START + 14 * DAY
+
     def test_off_while_it_is_announced_people_still_have_the_day(self) -> None:
         preview = Preview()
         preview.runs(13 * DAY + HOUR)

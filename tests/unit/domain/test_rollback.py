@@ -107,6 +107,15 @@ class TestChosenRevision:
             chosen(list(self.HISTORY), to)
         assert refused.value.reason == reason
 
+    @pytest.mark.parametrize(("newest", "hint"), [("d", "Use `redeploy` to deploy it again."), ("e", "")])
+    def test_a_redeployment_helps_only_if_it_is_the_newest_commit(self, newest: str, hint: str) -> None:
+        desired = replace(ENVIRONMENT.desired, revision=Revision(newest * 40))
+        with pytest.raises(Refused) as refused:
+            chosen_revision(
+                replace(ENVIRONMENT, desired=desired), self.HISTORY[::-1], self.HISTORY[-1], "ddddddd"
+            )
+        assert refused.value.hint == hint
+
     def test_two_commits_with_the_same_digits(self) -> None:
         history = [deployment(1, "abcdef0" + "1" * 33), deployment(2, "abcdef0" + "2" * 33)]
         with pytest.raises(Refused, match="several commits"):

@@ -117,7 +117,7 @@ def _images_of(
     """
     wanted = {environment.serving}
     needed: list[Deployment] = []
-    if environment.desired.keeps_instances:
+    if environment.desired.keeps_instances or environment.desired.is_queued:
         wanted.add(environment.desired.generation)
         if (current := current_content(tx, environment)) is not None:
             needed = [current, *earlier_revisions(deployments, current)[:earlier]]

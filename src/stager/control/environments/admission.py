@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from stager.control.environments.desired_state import DesiredState
 from stager.control.environments.occupancy import Occupants, waiting
-from stager.domain.allocation import Allocation, Level, Queued, Resource, Scope, Shortage, Sleep
+from stager.domain.allocation import Allocation, Level, Occupancy, Queued, Resource, Scope, Shortage, Sleep
 from stager.domain.environment import Environment, Suspension, SuspensionReason
 from stager.domain.errors import Refused
 from stager.domain.text import binary_size
@@ -27,10 +27,15 @@ class Decided:
 
     @property
     def admitted_after(self) -> set[str]:
-        """The ids of those that may run: the admitted ones of before that still should, and the new ones."""
-        pairs = self.occupants.stored.pairs
-        still = {environment.id for environment, _ in pairs if environment.desired.should_run}
-        return (still & set(self.occupants.admitted)) | set(self.allocation.admitted)
+        """The ids of those that may run: the admitted ones of before that still do, and the new ones. One that
+        failed has given its room up, so that its next deployment is admitted again."""
+        occupants = self.occupants
+        awake = {
+            environment.id
+            for environment, deployment in occupants.stored.pairs
+            if occupants.occupancy(environment, deployment) is Occupancy.AWAKE
+        }
+        return (awake & set(occupants.admitted)) | set(self.allocation.admitted)
 
 
 @dataclass(frozen=True, slots=True)

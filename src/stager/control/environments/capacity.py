@@ -185,7 +185,7 @@ class Capacity:
         """Remove a preview for the first one that waits because of `max_previews`. Returns the id of the one
         that was removed; None if none was."""
         first = next((q for q in allocation.queue if q.shortage.resource is Resource.PREVIEWS), None)
-        if first is None or first.shortage != allocation.queue[0].shortage:
+        if first is None:
             return None
         stored = occupants.stored
         candidates = [

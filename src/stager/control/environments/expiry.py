@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -12,13 +12,14 @@ import structlog
 from stager.control.environments.change_feed import ChangeFeed
 from stager.control.environments.desired_state import DesiredState
 from stager.control.environments.pins import Pin, pins
-from stager.control.environments.visits import Visits, all_visits
+from stager.control.environments.visits import Visits, all_visits, last_visit, save_visits
+from stager.control.ports import Ports
 from stager.domain.application import Applications
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, Suspension
 from stager.domain.life import Expired, Gap, Notice, ObservedTime, expiry_of, judge
-from stager.ports.clock import Clock
-from stager.ports.store import StateKind, Store, Transaction
+from stager.domain.traffic import Activity
+from stager.ports.store import StateKind, Transaction
 
 log = structlog.get_logger(__name__)
 
@@ -59,36 +60,39 @@ class Expiry:
 
     def __init__(
         self,
-        store: Store,
-        clock: Clock,
+        ports: Ports,
         applications: Applications,
         desired_state: DesiredState,
         change_feed: ChangeFeed,
         wake: Callable[[str], None],
     ) -> None:
-        self._store = store
-        self._clock = clock
+        self._store, self._router, self._clock = ports.store, ports.router, ports.clock
         self._applications = applications
         self._desired_state = desired_state
         self._change_feed = change_feed
         self._wake = wake
 
     async def run(self) -> None:
-        """Look at all previews once. Raises the store's errors."""
+        """Look at all previews once.
+
+        Raises:
+            Retry: the store or the front doesn't answer. Nothing expires while visits aren't known.
+        """
+        activity = await self._router.activity()
         now = self._clock.now()
-        changed = await self._store.write(lambda tx: self._judge_all(tx, now))
+        changed = await self._store.write(lambda tx: self._judge_all(tx, activity, now))
         for environment_id, is_over in changed.items():
             self._change_feed.changed(environment_id)
             if is_over:
                 log.info("preview_expired", environment=environment_id)
                 self._wake(environment_id)
 
-    def _judge_all(self, tx: Transaction, now: datetime) -> dict[str, bool]:
+    def _judge_all(self, tx: Transaction, activity: Activity, now: datetime) -> dict[str, bool]:
         """The ids of the previews of which something changed, with whether they expired."""
         time = _stored_time(tx).at(now)
         tx.save_fact(TIME, _time_to_text(time))
         changed: dict[str, bool] = {}
-        for use in self._uses(tx):
+        for use in self._uses(tx, activity, now):
             due, id_ = use.due(time, now), use.environment.id
             if due == use.notice:
                 continue
@@ -98,12 +102,12 @@ class Expiry:
             changed[id_] = isinstance(due, Suspension)
         return changed
 
-    def _uses(self, tx: Transaction) -> list[_Use]:
-        pinned, notices, visits = pins(tx), notices_of(tx), all_visits(tx)
+    def _uses(self, tx: Transaction, activity: Activity, now: datetime) -> list[_Use]:
+        pinned, notices, visits = pins(tx), notices_of(tx), _newest_visits(tx, activity, now)
         found: list[_Use] = []
         for environment, deployment in tx.environments_with_deployments(present=True):
             pin = pinned.get(environment.id, Pin())
-            visit = visits.get(environment.id, Visits()).last
+            visit = visits.get(environment.id)
             limit, used = self._limit(environment, pin), _last_use(environment, deployment, pin, visit)
             found.append(_Use(environment, used, limit, notices.get(environment.id)))
         return found
@@ -116,6 +120,21 @@ class Expiry:
         if environment.desired.suspension is not None or environment.key.is_of_snapshot:
             return None
         return timedelta(seconds=application.expire_after)
+
+
+def _newest_visits(tx: Transaction, activity: Activity, now: datetime) -> dict[str, datetime]:
+    """The last visits, by the id of the environment. Those that only the front knows, of up to ten minutes,
+    are stored first."""
+    visits, hosts = all_visits(tx), tx.all_service_hosts()
+    found: dict[str, datetime] = {}
+    for each in tx.environments(present=True):
+        stored = visits.get(each.id, Visits())
+        last = last_visit(stored, (each.host, *hosts.get(each.id, {}).values()), activity, now)
+        if last is not None and last != stored.last:
+            save_visits(tx, each.id, replace(stored, last=last))
+        if last is not None:
+            found[each.id] = last
+    return found
 
 
 def _last_use(

@@ -87,9 +87,7 @@ class Environments:
             callbacks.check_branch,
         )
         self.rollback = Rollback(store, ports.images, self.queries, self.desired_state, self.scheduler)
-        self.expiry = Expiry(
-            store, ports.clock, applications, self.desired_state, self.change_feed, callbacks.wake
-        )
+        self.expiry = Expiry(ports, applications, self.desired_state, self.change_feed, callbacks.wake)
         self.power = Power(
             store, self.desired_state, authorizer, self.queries, self.scheduler, callbacks.wake
         )

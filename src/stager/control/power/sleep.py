@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import structlog
 
 from stager.control.environments.power import Power
-from stager.control.environments.visits import Visits, all_visits, save_visits, visits_of
+from stager.control.environments.visits import Visits, all_visits, last_visit, save_visits, visits_of
 from stager.control.ports import Ports
 from stager.domain.application import Applications
 from stager.domain.environment import Depth, Environment
@@ -101,12 +101,9 @@ class IdleSleep:
 
 
 def _last(candidate: _Candidate, activity: Activity, now: datetime) -> datetime | None:
-    """The last visit, if it is known and newer than the stored one by more than the clocks' inaccuracy."""
-    idle = min((activity.idle[host] for host in candidate.hosts if host in activity.idle), default=None)
-    if idle is None:
-        return None
-    last, stored = now - timedelta(seconds=idle), candidate.visits.last
-    return last if stored is None or last - stored > timedelta(seconds=2) else None
+    """The last visit, if it is known and newer than the stored one."""
+    last = last_visit(candidate.visits, candidate.hosts, activity, now)
+    return last if last != candidate.visits.last else None
 
 
 def _age(moment: datetime | None, now: datetime) -> float:

@@ -155,6 +155,23 @@ class TestQueue:
         states = [(await machine.status(e)).state for e in await machine.environments()]
         assert states == [State.LIVE, State.FAILED, State.FAILED]
 
+    async def test_one_that_failed_is_admitted_again_with_its_next_push(self, machine: Machine) -> None:
+        machine.engine.add_image(IMAGE, Program(exit_code=3))
+        failed = await machine.opened("a")
+        await machine.rest(60)
+        assert await machine.state(failed) is State.FAILED
+        machine.engine.add_image(IMAGE)
+        for ref in ("b", "c"):
+            await machine.opened(ref)
+        await machine.deliver(machine.forge.push(failed, "f" * 40))
+        await machine.rest(60)
+
+        assert await machine.live() == ["b", "c"]
+        assert await machine.places() == {"a": 1}
+        await machine.stop("b")
+        await machine.rest(60)
+        assert await machine.state(failed) is State.LIVE
+
     async def test_a_restart_forgets_nobody(self, machine: Machine) -> None:
         await full(machine, "c", "d")
         await machine.kill()
@@ -379,6 +396,15 @@ class TestRotation:
             await machine.rest(30)
             assert "a newer preview replaced" in machine.comment(first)
             assert "project-x" not in machine.comment(first)
+
+    async def test_one_that_waits_for_its_author_holds_up_nobody_else(self) -> None:
+        limits = Limits(author=Limit(running=1))
+        async with Machine([APP], limits=limits, max_previews=2).open() as machine:
+            for ref, author in (("a", "ann"), ("b", "bob"), ("c", "bob"), ("d", "carol")):
+                await machine.opened(ref, author=author)
+            await machine.rest(60)
+            assert await machine.live() == ["b", "d"]
+            assert await machine.places() == {"c": 1}
 
     async def test_the_newest_waits_while_all_are_pinned(self) -> None:
         async with Machine([APP], max_previews=1).open() as machine:

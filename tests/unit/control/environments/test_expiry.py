@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from stager.control.environments.expiry import notice_of
+from stager.control.environments.expiry import TIME, notice_of
 from stager.control.environments.visits import Visits, save_visits
 from stager.domain.environment import SuspensionReason
 from stager.domain.errors import Refused
@@ -179,6 +179,48 @@ async def test_a_visit_counts(life: Life) -> None:
     await life.rest(2 * HALF - 3 * SOON)
     await life.assert_live()
     await life.rest(3 * SOON)
+    await life.assert_expired()
+
+
+async def test_a_visit_in_the_last_seconds_counts(life: Life) -> None:
+    """It isn't stored yet when the preview would expire."""
+    await life.opened()
+    await life.rest(HALF + SOON)
+    notice = await life.notice()
+    assert notice is not None
+    await life.rest((notice.expires_at - life.clock.now()).total_seconds() - 15)
+    async with life.router.visit((await life.the()).host):
+        pass
+    await life.rest(SOON)
+    await life.assert_live()
+    assert await life.notice() is None
+
+
+async def test_nothing_expires_while_visits_arent_known(life: Life) -> None:
+    await life.opened()
+    await life.rest(HALF + SOON)
+    life.router.leave()
+    await life.rest(2 * HALF)
+    assert (await life.the()).desired.suspension is None
+    life.router.come_back()
+    await life.rest(SOON)
+    await life.assert_live()
+    await life.rest(HALF)
+    await life.assert_expired()
+
+
+async def test_after_an_upgrade_from_a_version_that_recorded_no_visits(life: Life) -> None:
+    await life.opened()
+    await life.rest(HALF / 2)
+    await life.kill()
+    await life.store.write(lambda tx: tx.save_fact(TIME, ""))
+    await life.rest(10 * HALF)
+    await life.start()
+    await life.rest(HALF - SOON)
+    assert await life.notice() is None
+    await life.rest(2 * SOON)
+    assert await life.notice() is not None
+    await life.rest(HALF)
     await life.assert_expired()
 
 

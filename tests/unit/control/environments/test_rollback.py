@@ -9,12 +9,14 @@ import pytest
 
 from stager.control.builds.gc import GarbageCollection
 from stager.control.environments.records import note_of
+from stager.domain.allocation import Limit, Limits
 from stager.domain.errors import Refused
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Role
 from stager.domain.source import Access
 from stager.domain.status import State, summary_of
 from stager.ports.forge import Progress
+from stager.testing import Program
 from stager.testing.fakes.builder import Result
 from tests.unit.control.builds.test_images import BROKEN, READER, Works
 from tests.unit.control.harness import ANN
@@ -96,6 +98,29 @@ async def test_the_image_that_it_brings_back_is_kept_before_it_is_prepared(histo
     await history.rest(60)
 
     assert await history.serves() == A
+
+
+async def test_the_image_that_it_brings_back_is_kept_while_it_waits_for_room() -> None:
+    async with History([READER], limits=Limits(host=Limit(running=1))).open() as history:
+        await history.begin()
+        environment = await history.the()
+        [instance] = history.engine.there(environment.id)
+        history.engine.change(instance.id, Program(exit_code=1))
+        history.engine.end(instance.id, 1)
+        await history.rest(120)
+        assert (await history.status(environment)).state is State.FAILED
+        other = history.forge.open(history.repository, "other", C)
+        await history.deliver(other)
+        await history.rest(60)
+        await history.running.control_plane.environments.rollback.roll_back(environment.id, ANN)
+        await history.rest(30)
+        assert (await history.status(environment)).state is State.QUEUED
+
+        await history.collect()
+        await history.deliver(history.forge.close(other))
+        await history.rest(60)
+        live = await history.assert_live(environment)
+        assert history.engine.spec(live.id).labels.revision.sha == A
 
 
 async def test_neither_a_resync_nor_an_edit_undoes_it(history: History) -> None:
