@@ -82,8 +82,8 @@ def test_a_preview_that_expired(make_stager: MakeStager, tmp_path: Path) -> None
 
 
 def _make_older(database: Path, name: str) -> None:
-    """Store that the preview was launched two hours ago, that it was announced to expire an hour ago, and that
-    Stager ran all the time."""
+    """Store that the preview was launched two hours ago, that it was announced to expire an hour ago, and
+    that Stager ran all the time."""
     now = datetime.now(UTC)
     notice = {"since": (now - timedelta(hours=1)).isoformat(), "expires_at": now.isoformat()}
     two_hours = 2 * 3600 * 1_000_000

@@ -27,8 +27,8 @@ class Decided:
 
     @property
     def admitted_after(self) -> set[str]:
-        """The ids of those that may run: the admitted ones of before that still do, and the new ones. One that
-        failed has given its room up, so that its next deployment is admitted again."""
+        """The ids of those that may run: the admitted ones of before that still do, and the new ones. One
+        that failed has given its room up, so that its next deployment is admitted again."""
         occupants = self.occupants
         awake = {
             environment.id
