@@ -220,7 +220,8 @@ def test_published_ports_of_other_containers_are_host_services(
 def test_rules_that_went_come_back(namespaces: dict[str, Namespace], helper: Helper, deed: str) -> None:
     applied(helper)
     before = helper.ask("hello")["result"]["features"]["firewall"]
-    namespaces["host"].run(deed)
+    # The helper may restore a chain before the last command, which then fails.
+    namespaces["host"].run(f"{deed} || true")
     time.sleep(1.0)
     assert before == helper.ask("hello")["result"]["features"]["firewall"] == ""
     assert not namespaces["preview"].reaches(HOST, 80)

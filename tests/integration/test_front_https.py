@@ -124,6 +124,8 @@ class TestCertificates:
             waiting = [asyncio.create_task(front.names(HOST)) for _ in range(10)]
             assert await asyncio.wait_for(hosts.get(), 5) == HOST
             assert not any(task.done() for task in waiting)
+            await asyncio.sleep(0.5)
+            assert hosts.qsize() < 5, "one event a second, however many clients wait"
             serve(front.served, HOST)
             assert await asyncio.wait_for(asyncio.gather(*waiting), 5) == [[HOST]] * 10
 

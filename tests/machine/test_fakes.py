@@ -20,10 +20,10 @@ from tests.machine.snapshots import WithSnapshots
 @pytest.mark.parametrize(
     ("machine", "histories"),
     [
-        (Installation, 150),
-        (OutOfTouch, 150),
-        (WithServices, 40),
-        (WithSnapshots, 30),
+        (Installation, 60),
+        (OutOfTouch, 60),
+        (WithServices, 20),
+        (WithSnapshots, 15),
     ],  # with services, each takes four times as long
 )
 def test_any_history_ends_with_what_is_open_running(machine: type[Machine], histories: int) -> None:

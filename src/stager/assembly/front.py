@@ -27,14 +27,16 @@ def front_options(settings: Settings, state: StateDirectory) -> FrontOptions:
 
 
 def _https(settings: Settings, tls: Tls, state: StateDirectory) -> dict[str, Any]:
-    """The options of HTTPS. Its port as visitors see it is in the domain, or 443."""
+    """The options of HTTPS. Its port as visitors see it is in the domain, or 443. With `scheme: http`, all
+    URLs that Stager gives out, such as those of webhooks, lead to HTTP, and the domain has its port."""
     port = settings.previews.partition(":")[2]
+    redirects = tls.redirect and settings.scheme == "https"
     folder = state.certificates_of(tls.acme.directory) if tls.acme else ""
     return {
         "tls_listen": str(tls.listen),
         "tls_certificate": str(tls.certificate or ""),
         "tls_key": str(tls.key or ""),
         "acme_folder": str(folder),
-        "https_port": (int(port) if port else HTTPS) if tls.redirect else 0,
+        "https_port": (int(port) if port else HTTPS) if redirects else 0,
         "hsts": int(tls.hsts),
     }

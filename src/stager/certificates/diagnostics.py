@@ -17,7 +17,6 @@ _LIMIT_HINT = (
     "`tls.acme.dns` orders one wildcard for all previews; `certificates_per_week` changes the limit."
 )
 _RENEWED = "It is renewed while Stager runs and the host exists."
-_RENEWED = "It is renewed while Stager runs and the host exists."
 
 
 class AcmeCheck:
@@ -60,15 +59,11 @@ def _failed(name: str, failure: OrderFailure, certificate: Certificate | None, n
 def _aged(certificate: Certificate, now: datetime) -> Iterator[Finding]:
     if certificate.expires <= now:
         message = f"The certificate of {certificate.name} expired on {certificate.expires:%Y-%m-%d}."
-        yield Finding(
-            _SUBJECT, Verdict.WARNING, message, "It is renewed while Stager runs and the host exists."
-        )
+        yield Finding(_SUBJECT, Verdict.WARNING, message, _RENEWED)
     elif now - certificate.renewal > _LATE:
         expires = f"{certificate.expires:%Y-%m-%d}"
         message = f"The certificate of {certificate.name} is due for renewal, and expires on {expires}."
-        yield Finding(
-            _SUBJECT, Verdict.WARNING, message, "It is renewed while Stager runs and the host exists."
-        )
+        yield Finding(_SUBJECT, Verdict.WARNING, message, _RENEWED)
 
 
 def _sound(certificates: dict[str, Certificate]) -> Finding:

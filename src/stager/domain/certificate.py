@@ -101,7 +101,8 @@ def is_due(
         issued: when new certificates were issued. Renewals aren't limited: issuers exempt them.
         weekly_limit: maximum number of new certificates in 7 days.
     """
-    if failure is not None and now < failure.retry_at:
+    # A failure far in the future is from a time when the clock was wrong.
+    if failure is not None and failure.at - MIN_BACKOFF <= now < failure.retry_at:
         return False
     if certificate is not None:
         return now >= certificate.renewal

@@ -199,15 +199,22 @@ def target_from_wire(data: Mapping[str, Any]) -> Target:
             return Endpoint(path=str(data["path"]))
         return Endpoint(str(data["address"]), int(data["port"]))
     page: dict[str, Any] = {"state": data["page"]}
-    page |= {name: str(data[name]) for name in _TEXTS}
-    page |= {name: tuple(map(str, data[name])) for name in _LISTS}
-    page |= {name: int(data[name]) for name in _NUMBERS}
+    page |= {name: str(data[name]) for name in _TEXTS if _is_given(name, data)}
+    page |= {name: tuple(map(str, data[name])) for name in _LISTS if _is_given(name, data)}
+    page |= {name: int(data[name]) for name in _NUMBERS if _is_given(name, data)}
     return Page(**page)
 
 
 _TEXTS = ("name", "app", "message", "hint", "url", "log_url", "reason", "lines_title", "stage", "author")
 _LISTS = ("lines", "findings", "stages")
 _NUMBERS = ("place", "number", "since")
+_REQUIRED = frozenset({"name", "app", "message", "hint", "lines", "url"})
+
+
+def _is_given(name: str, data: Mapping[str, Any]) -> bool:
+    """Whether a field of a page is to be read. An older version, whose file a front takes over, wrote only
+    those that are required."""
+    return name in _REQUIRED or name in data
 
 
 def _page_to_wire(page: Page) -> dict[str, Any]:

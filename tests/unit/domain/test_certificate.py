@@ -48,6 +48,11 @@ class TestDue:
         assert not is_due(None, failure, [], NOW, 40)
         assert is_due(None, failure, [], NOW + timedelta(minutes=1), 40)
 
+    def test_a_failure_far_in_the_future_doesnt_count(self) -> None:
+        """It is from a time when the clock was wrong."""
+        assert is_due(None, OrderFailure(1, NOW + 365 * DAY, "It failed."), [], NOW, 40)
+        assert not is_due(None, OrderFailure(1, NOW + timedelta(seconds=1), "It failed."), [], NOW, 40)
+
     def test_there_are_at_most_five_failures_in_an_hour(self) -> None:
         """The limit of Let's Encrypt for failed validations of a name."""
         orders: list[datetime] = []

@@ -99,6 +99,12 @@ class TestWire:
         with pytest.raises((KeyError, ValueError)):
             target_from_wire(wire)
 
+    def test_a_page_of_an_older_version(self) -> None:
+        """A front reads the table of the one that it replaces."""
+        texts = {"name": "main", "app": "shop", "message": "It failed.", "hint": "Push.", "url": "http://x/"}
+        page = target_from_wire({"page": "failed", **texts, "lines": ["a"]})
+        assert page == Page("failed", "main", "shop", "It failed.", "Push.", ("a",), "http://x/")
+
     def test_home_is_never_a_page(self) -> None:
         wire = table_to_wire(RouteTable()) | {"home": target_to_wire(PAGE)}
         with pytest.raises(ValueError, match="endpoint, not a page"):

@@ -16,6 +16,7 @@ from stager.front.http.limits import Limits
 from stager.front.process.handover import (
     RETIRE,
     RETIRED,
+    RETIRED_FRAMED,
     ConnectionSender,
     handed_connections,
     request_retirement,
@@ -70,14 +71,15 @@ async def channel() -> AsyncIterator[tuple[socket.socket, socket.socket]]:
         yield ends[0], ends[1]
 
 
+@pytest.mark.parametrize("is_framed", [True, False])
 async def test_a_connection_arrives_with_what_was_received(
-    client: Client, channel: tuple[socket.socket, socket.socket]
+    client: Client, channel: tuple[socket.socket, socket.socket], is_framed: bool
 ) -> None:
     predecessor, successor = channel
     client.writer.write(b" / HTTP/1.1\r\n")
-    sender = ConnectionSender(predecessor)
+    sender = ConnectionSender(predecessor, is_framed=is_framed)
     sender.send(client.transport, 3201, b"GET")
-    handed = await asyncio.wait_for(anext(handed_connections(successor)), 5)
+    handed = await asyncio.wait_for(anext(handed_connections(successor, is_framed=is_framed)), 5)
     with handed.socket:
         assert (handed.ingress_port, handed.received) == (3201, b"GET")
         loop = asyncio.get_running_loop()
@@ -137,14 +139,21 @@ async def test_a_connection_that_cannot_be_sent_is_closed(
     assert await asyncio.wait_for(client.reader.read(), 5) == b""
 
 
-async def test_the_successor_waits_for_the_reply(channel: tuple[socket.socket, socket.socket]) -> None:
+@pytest.mark.parametrize(("reply", "is_framed"), [(RETIRED_FRAMED, True), (RETIRED, False)])
+async def test_the_successor_waits_for_the_reply(
+    channel: tuple[socket.socket, socket.socket], reply: bytes, is_framed: bool
+) -> None:
     predecessor, successor = channel
     waiting = asyncio.create_task(request_retirement(successor, 5))
     loop = asyncio.get_running_loop()
-    assert await loop.sock_recv(predecessor, 99) == RETIRE
+    assert (await loop.sock_recv(predecessor, 99)).startswith(RETIRE)
     assert not waiting.done()
-    await loop.sock_sendall(predecessor, RETIRED)
-    await asyncio.wait_for(waiting, 1)
+    await loop.sock_sendall(predecessor, reply)
+    assert await asyncio.wait_for(waiting, 1) == is_framed
+
+
+def test_a_front_of_protocol_5_reads_the_whole_reply() -> None:
+    assert len(RETIRED_FRAMED) == len(RETIRED)
 
 
 async def test_a_predecessor_that_closes_the_channel_has_retired(

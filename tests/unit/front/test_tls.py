@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import socket
 import ssl
+import sys
 from pathlib import Path
 
 import pytest
 
+from stager.front.process import tls_greeter
 from stager.front.process.tls import Certificates
-from stager.front.process.tls_greeter import read_hello
+from stager.front.process.tls_greeter import ClientHello, read_hello
 from tests.certificates import names_in, self_signed, serve
 
 SHOP, DOMAIN = "shop.demo.example.org", "demo.example.org"
@@ -90,6 +94,16 @@ class TestChoice:
         assert not Certificates(folder=tmp_path / "served" / "deeper").has(name)
         assert not Certificates(folder=tmp_path / "served").has(name)
 
+    def test_a_name_too_long_for_a_file_isnt_logged(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        name = ".".join(["a" * 63] * 10)
+        certificates = Certificates(folder=tmp_path)
+        assert not certificates.has(name)
+        assert not certificates.has_failed(name)
+        assert not certificates.has(f"{'a' * 63}.{'b' * 63}.{'c' * 63}.{'d' * 61}")
+        assert capsys.readouterr().err == ""
+
 
 class TestFiles:
     def test_a_renewed_file_is_loaded(self, tmp_path: Path) -> None:
@@ -141,6 +155,26 @@ class TestFiles:
         assert client(None).names_from(certificates) == [SHOP]
 
 
+async def test_a_slow_hello_is_read_only_when_it_grows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise, a thousand clients that send one byte each would keep a processor busy."""
+    sizes: list[int] = []
+
+    def read(data: bytes) -> ClientHello | None:
+        sizes.append(len(data))
+        return ClientHello(SHOP, b"") if len(data) == 2 else None
+
+    monkeypatch.setattr(tls_greeter, "read_hello", read)
+    visitor, server = socket.socketpair()
+    with visitor, server:
+        server.setblocking(False)
+        visitor.send(b"1")
+        reading = asyncio.create_task(tls_greeter._receive_hello(server))
+        await asyncio.sleep(0.2)
+        visitor.send(b"2")
+        assert (await asyncio.wait_for(reading, 10)).host == SHOP
+    assert sizes == [1, 2]
+
+
 class TestRequestedHost:
     @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
     def test_it_is_read_from_the_hello(self, version: ssl.TLSVersion) -> None:
@@ -152,6 +186,17 @@ class TestRequestedHost:
         hello = read_hello(client(None).hello)
         assert hello is not None
         assert hello.host == ""
+
+    def test_a_name_that_isnt_ascii_is_none_and_isnt_logged(self) -> None:
+        data = client(SHOP).hello.replace(SHOP.encode(), b"\xff" * len(SHOP))
+        reported: list[object] = []
+        hook, sys.unraisablehook = sys.unraisablehook, reported.append
+        try:
+            hello = read_hello(data)
+        finally:
+            sys.unraisablehook = hook
+        assert hello is not None
+        assert (hello.host, reported) == ("", [])
 
     def test_each_part_of_a_hello_is_incomplete(self) -> None:
         data = client(SHOP).hello

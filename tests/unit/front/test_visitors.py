@@ -39,6 +39,11 @@ def test_link_previews_and_crawlers_are_not(name: str) -> None:
         assert is_visit(head(agent, method="POST")), "they only read"
 
 
+def test_only_the_start_of_a_long_name_is_searched() -> None:
+    assert not is_visit(head(f"User-Agent: Googlebot/2.1 {'x' * 60_000}"))
+    assert is_visit(head(f"User-Agent: {'x' * 60_000} Googlebot/2.1"))
+
+
 @pytest.mark.parametrize(
     "line",
     [

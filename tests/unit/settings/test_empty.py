@@ -163,7 +163,7 @@ RUNS: dict[str, Check] = {
         == ["--no-trusted-proxies"]
     ),
     "access_log": lambda s: "--no-access-log" in front_options(s, STATE).arguments(STATE.front),
-    "tls.redirect": lambda s: "--https-port=443" not in front_options(s, STATE).arguments(STATE.front),
+    "tls.redirect": lambda s: not front_options(s.model_copy(update={"scheme": "https"}), STATE).https_port,
     "images.shop.stop_grace_period": of_shop(lambda a: a.stop_grace_period == 0),
     "images.shop.drain_timeout": of_shop(lambda a: a.drain_timeout == 0),
     "images.shop.repository_file": of_shop(lambda a: a.repository_file == ""),

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import structlog
 
@@ -43,6 +44,20 @@ class Power:
         self._queries = queries
         self._scheduler = scheduler
         self._wake_worker = wake_worker
+        self._uses: Counter[str] = Counter()
+
+    @contextmanager
+    def in_use(self, environment_id: str) -> Iterator[None]:
+        """Within the context, the preview is in use though it isn't requested: a terminal is open."""
+        self._uses[environment_id] += 1
+        try:
+            yield
+        finally:
+            self._uses[environment_id] -= 1
+
+    def is_in_use(self, environment_id: str) -> bool:
+        """See `in_use`."""
+        return self._uses[environment_id] > 0
 
     async def sleep_by(self, environment_id: str, actor: Actor) -> Environment:
         """Put a preview to sleep, unless a request to it is open.

@@ -65,8 +65,10 @@ class IdleSleep:
 
     def _due(self, candidate: _Candidate, activity: Activity, now: datetime) -> Depth | None:
         environment, since = candidate.environment, candidate.visits.since
+        if environment.desired.should_run and self._power.is_in_use(environment.id):
+            return None
         rules = self._rules(environment)
-        changed = (now - since).total_seconds() if since else float("inf")
+        changed = _age(since, now)
         idle = min(activity.idle_of(candidate.hosts), changed)
         return due(environment.desired, rules, idle=idle, asleep=changed)
 
@@ -79,8 +81,7 @@ class IdleSleep:
         environment = candidate.environment
         rules = self._rules(environment)
         live_at = await self._store.read(lambda tx: _live_at(tx, environment))
-        is_new = live_at is not None and (now - live_at).total_seconds() < (rules.sleep_after or 0.0)
-        if depth is Depth.PAUSED and is_new:
+        if depth is Depth.PAUSED and _age(live_at, now) < (rules.sleep_after or 0.0):
             return
         try:
             await self._power.sleep(environment.id, depth, rules.sleep_after or 0.0)
@@ -103,6 +104,11 @@ def _last(candidate: _Candidate, activity: Activity, now: datetime) -> datetime 
     """The last visit, if it is known and newer than the stored one."""
     last = last_visit(candidate.visits, candidate.hosts, activity, now)
     return last if last != candidate.visits.last else None
+
+
+def _age(moment: datetime | None, now: datetime) -> float:
+    """Seconds since then; infinite if that is unknown, or in the future because the clock was set back."""
+    return float("inf") if moment is None or moment > now else (now - moment).total_seconds()
 
 
 def _candidates(tx: Transaction) -> list[_Candidate]:

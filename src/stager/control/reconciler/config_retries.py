@@ -84,7 +84,7 @@ class ConfigRetries:
 def _has_failed(tx: Transaction, environment: Environment, changed: set[str]) -> bool:
     """Whether its deployment was given up for a reason that may be gone."""
     deployment = tx.deployment_of(environment.id, environment.desired.generation)
-    if deployment is None or not deployment.attempt.final or not environment.desired.should_run:
+    if deployment is None or not deployment.attempt.final or not environment.desired.keeps_instances:
         return False
     outcome = deployment.attempt.outcome
     return environment.app in changed or (outcome is not None and outcome.reason in INSTALLATION_REASONS)

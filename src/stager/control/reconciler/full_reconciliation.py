@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import structlog
 
@@ -18,7 +18,7 @@ from stager.control.reconciler.config_retries import ConfigRetries
 from stager.control.reconciler.front_events import FrontEvents
 from stager.control.reconciler.worker import Workers
 from stager.control.routing.package import Routing
-from stager.domain.environment import Environment, Instance, InstanceLabels
+from stager.domain.environment import Depth, Environment, Instance, InstanceLabels, InstanceState
 from stager.domain.errors import Retry, StagerError
 from stager.domain.route import Page
 
@@ -144,8 +144,10 @@ class FullReconciliation:
                 if before is None:
                     self._change_feed.changed(environment.id)  # its removal may not have been reported
                 continue
-            is_due = has_changed or has_no_route or not _serves_desired(environment)
-            if is_due or environment.id in self._workers:
+            is_at_rest = _serves_desired(environment) and _sleeps_as_desired(
+                environment, {state for _, state in survey.get(environment.id, ())}, is_paged=is_paged
+            )
+            if has_changed or has_no_route or not is_at_rest or environment.id in self._workers:
                 self._workers.wake(environment.id)
 
     async def _take_survey(self) -> Survey:
@@ -169,3 +171,17 @@ def _is_removed(environment: Environment) -> bool:
 def _serves_desired(environment: Environment) -> bool:
     desired = environment.desired
     return environment.serving == (desired.generation if desired.keeps_instances else None)
+
+
+def _sleeps_as_desired(environment: Environment, states: Collection[str], *, is_paged: bool) -> bool:
+    """Whether it sleeps, and as deeply as it should, or is awake.
+
+    Args:
+        states: of its instances.
+        is_paged: whether its host leads to a page.
+    """
+    desired = environment.desired
+    if not desired.is_asleep:
+        return not environment.is_waking
+    awake = {InstanceState.RUNNING} | ({InstanceState.PAUSED} if desired.depth is Depth.STOPPED else set())
+    return is_paged and awake.isdisjoint(states)

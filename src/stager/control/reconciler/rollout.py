@@ -88,7 +88,8 @@ class Rollout:
         return not await self._context.image_resolver.exists(service.image)
 
     def _count_restart(self, state: ObservedState, instance: Instance) -> None:
-        if not instance.started_at:  # created, and interrupted before its first start
+        is_new = not instance.started_at  # created, and interrupted before its first start
+        if is_new or instance.run in state.asleep_runs:
             return
         application = self._context.applications.find(state.environment.app)
         named = application.declared.names if application else frozenset()

@@ -136,12 +136,19 @@ class CertificateManager:
 
     def _remove_unneeded(self, names: Iterable[str]) -> None:
         """Remove expired certificates, and failures, of hosts that no longer exist. A valid certificate
-        stays: a reopened pull request has the same host."""
+        stays: a reopened pull request has the same host. Those of hosts with a wildcard certificate are
+        removed as well: the front would prefer them, and they aren't renewed."""
         stored, now = self._certificates.stored(), self._clock.now()
         for name in {*stored, *self._certificates.failures()} - set(names):
             is_unused = name not in stored or not stored[name].is_valid(now)
-            if is_unused and not self._is_served(name):
+            if self._is_covered(name) or (is_unused and not self._is_served(name)):
                 self._certificates.remove(name)
+
+    def _is_covered(self, host: str) -> bool:
+        """Whether a valid wildcard certificate covers this host."""
+        wildcard = self._certificates.stored().get(wildcard_of(host))
+        is_host = self._certificates.has_wildcards and not host.startswith("*.")
+        return is_host and wildcard is not None and wildcard.is_valid(self._clock.now())
 
     def _problem(self, names: Iterable[str]) -> str:
         certificates, now = self._certificates, self._clock.now()

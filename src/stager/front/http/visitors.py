@@ -59,8 +59,12 @@ CRAWLERS = (
 """Programs that follow links by themselves. Those that fetch a page for a person who asks, such as
 `ChatGPT-User`, are visitors. Source: github.com/monperrus/crawler-user-agents."""
 
+_MAX_AGENT = 512
+"""Bytes of a `User-Agent` that are searched: a longer one would take milliseconds."""
 _PROGRAMS = re.compile("|".join(map(re.escape, (*LINK_PREVIEWS, *CRAWLERS))).encode(), re.IGNORECASE)
-_IS_PROGRAM: LruCache[bool] = LruCache(lambda agent: _PROGRAMS.search(agent) is not None, max_key_bytes=512)
+_IS_PROGRAM: LruCache[bool] = LruCache(
+    lambda agent: _PROGRAMS.search(agent) is not None, max_key_bytes=_MAX_AGENT
+)
 _PURPOSES = (b"sec-purpose", b"purpose", b"x-moz")
 """Headers of a prefetch: MDN, "Sec-Purpose"; `Purpose` of older Chromium and Safari, `X-Moz` of older
 Firefox."""
@@ -74,7 +78,7 @@ def is_visit(head: RequestHead) -> bool:
         return True
     if any(head.value(name).lower().startswith(b"prefetch") for name in _PURPOSES):
         return False
-    return not _IS_PROGRAM[head.value(b"user-agent")]
+    return not _IS_PROGRAM[head.value(b"user-agent")[:_MAX_AGENT]]
 
 
 def is_navigation(head: RequestHead) -> bool:

@@ -18,7 +18,9 @@ from stager.front.process import activity_file
 from stager.front.process.control_socket import ControlSocket
 from stager.front.process.handover import (
     RETIRE,
+    RETIRE_FRAMED,
     RETIRED,
+    RETIRED_FRAMED,
     ConnectionSender,
     HandedConnection,
     handed_connections,
@@ -93,10 +95,17 @@ class ServerOptions:
 
 @dataclass(frozen=True, slots=True)
 class _Shutdown:
-    """How to shut down: the seconds for open requests, and the channel to the successor if there is one."""
+    """How to shut down.
+
+    Args:
+        timeout: seconds for open requests.
+        successor: the channel to it, if there is one.
+        is_framed: see `handover.ConnectionSender`.
+    """
 
     timeout: float
     successor: socket.socket | None = None
+    is_framed: bool = True
 
 
 class Front:
@@ -151,9 +160,9 @@ class Front:
             # Only now may the table change: the predecessor no longer answers with the old one.
             self.is_alone = False
             activity_file.remove(self._options.state_dir)
-            await request_retirement(predecessor, _RETIRE_TIMEOUT)
+            is_framed = await request_retirement(predecessor, _RETIRE_TIMEOUT)
             activity_file.load(self._options.state_dir, self._context)
-            tasks.append(loop.create_task(self._take_connections(predecessor)))
+            tasks.append(loop.create_task(self._take_connections(predecessor, is_framed=is_framed)))
         await self._control.start(control.socket)
         ingress_seconds = _INGRESS_SECONDS if predecessor else 0.0
         tasks.append(loop.create_task(self._ingress_ports.open(timeout=ingress_seconds)))
@@ -250,16 +259,19 @@ class Front:
         if self.frozen:
             await self._table.settle()
         send_listeners(channel, self._listeners)
-        if self.frozen and (await asyncio.wait_for(loop.sock_recv(channel, 64), 30)).startswith(RETIRE):
-            self._table.close()
-            return self._begin_shutdown(_Shutdown(_RETIRE_SECONDS, channel))
+        if self.frozen:
+            request = await asyncio.wait_for(loop.sock_recv(channel, 64), 30)
+            if request.startswith(RETIRE):
+                self._table.close()
+                is_framed = request == RETIRE_FRAMED
+                return self._begin_shutdown(_Shutdown(_RETIRE_SECONDS, channel, is_framed=is_framed))
         self.frozen = False
         return False
 
-    async def _take_connections(self, predecessor: socket.socket) -> None:
+    async def _take_connections(self, predecessor: socket.socket, *, is_framed: bool) -> None:
         """Take over client connections of the previous front, until it has exited."""
         with contextlib.closing(predecessor):
-            async for handed in handed_connections(predecessor):
+            async for handed in handed_connections(predecessor, is_framed=is_framed):
                 if not self._is_listening_for(handed):
                     handed.socket.close()
                     continue
@@ -296,7 +308,7 @@ class Front:
             await self._wait_for_clients(shutdown.timeout, close_idle_after=_STOP_GRACE)
         else:
             await self._finish_tls()
-            await self._retire(shutdown.timeout, shutdown.successor)
+            await self._retire(shutdown.timeout, shutdown.successor, is_framed=shutdown.is_framed)
         for connection in list(self._connections.open):
             connection.end()
         await asyncio.sleep(0)
@@ -309,16 +321,16 @@ class Front:
         if has_handshakes or any(connection.is_secure for connection in self._connections.open):
             await asyncio.sleep(_TLS_GRACE)
 
-    async def _retire(self, timeout: float, successor: socket.socket) -> None:
+    async def _retire(self, timeout: float, successor: socket.socket, *, is_framed: bool) -> None:
         """Pass idle connections and held requests to the successor. Busy connections get their response with
         `Connection: close`, or are passed on after it if its head has been sent already."""
-        sender = ConnectionSender(successor)
+        sender = ConnectionSender(successor, is_framed=is_framed)
         self._context.pass_on = sender.send
         for connection in list(self._connections.open):
             connection.pass_on()
         activity_file.save(self._options.state_dir, self._context)
         with contextlib.suppress(OSError):
-            successor.send(RETIRED)
+            successor.send(RETIRED_FRAMED if is_framed else RETIRED)
         await self._control.close()
         try:
             await self._wait_for_clients(timeout, close_idle_after=timeout)

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 _HOST = re.compile(r"[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})+")
+_MAX_HOST = 250
+"""Characters: the name of a file, with its extension, has at most 255."""
 _WILDCARD = "_"
 """The first label in the name of a wildcard certificate's file."""
 _MAX_LOADED = 500
@@ -50,7 +52,7 @@ class Certificates:
 
     def has_failed(self, host: str) -> bool:
         """Whether the last order of a certificate for this host has failed."""
-        if self._folder is None or not _HOST.fullmatch(host):
+        if self._folder is None or not _is_host(host):
             return False
         return any((self._folder.parent / "failed" / stem).exists() for stem in _stems(host))
 
@@ -92,7 +94,7 @@ class Certificates:
 
     def _find(self, name: str) -> ssl.SSLContext | None:
         host = name.lower().rstrip(".")
-        if self._folder is None or not _HOST.fullmatch(host):
+        if self._folder is None or not _is_host(host):
             return None
         for stem in _stems(host):
             known = self._loaded.pop(stem, None)
@@ -118,6 +120,11 @@ class Certificates:
     def _path(self, stem: str) -> Path:
         assert self._folder is not None  # noqa: S101 (only called with a folder)
         return self._folder / f"{stem}.pem"
+
+
+def _is_host(name: str) -> bool:
+    """Whether there may be a file for this name, which a client chooses."""
+    return len(name) <= _MAX_HOST and _HOST.fullmatch(name) is not None
 
 
 def _stems(host: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import sys
 from collections import Counter
 from dataclasses import dataclass
 
@@ -26,6 +27,8 @@ _HOLD_AFTER_FAILURE = 1.0
 _POLL_SECONDS = 0.1
 _EVENT_SECONDS = 1.0
 _PEEK_SECONDS = 0.02
+_MAX_PEEK_SECONDS = 0.5
+"""The time between two looks at an incomplete ClientHello doubles up to this."""
 _MAX_HELLO = 1 << 16
 _ACCEPTED_AT_ONCE = 100
 _ACCEPT_PAUSE = 0.5
@@ -55,6 +58,8 @@ class TlsGreeter:
         self._listener = listener
         self._by_address: Counter[str] = Counter()
         self._greetings: set[asyncio.Task[None]] = set()
+        self._requested_at: dict[str, float] = {}
+        """Host to the time of the last event that requests its certificate."""
         self._loop = asyncio.get_running_loop()
         self._pause: asyncio.TimerHandle | None = None
         self._listen()
@@ -142,15 +147,23 @@ class TlsGreeter:
         order only for a moment. The event is repeated, so that a lost one does no harm."""
         loop = asyncio.get_running_loop()
         seconds = _HOLD_AFTER_FAILURE if self._certificates.has_failed(host) else _HOLD_SECONDS
-        deadline, event_at = loop.time() + seconds, 0.0
+        deadline = loop.time() + seconds
         while self._is_expected(host):
             now = loop.time()
             if now > deadline or self._context.draining:
                 return
-            if now - event_at >= _EVENT_SECONDS:
-                event_at = now
-                self._context.publish({"event": "certificate", "host": host})
+            self._request(host, now)
             await asyncio.sleep(_POLL_SECONDS)
+
+    def _request(self, host: str, now: float) -> None:
+        """Publish that a host needs a certificate, at most once in `_EVENT_SECONDS`, however many clients
+        wait."""
+        if now - self._requested_at.get(host, -_EVENT_SECONDS) < _EVENT_SECONDS:
+            return
+        if len(self._requested_at) > len(self._context.table):
+            self._requested_at.clear()
+        self._requested_at[host] = now
+        self._context.publish({"event": "certificate", "host": host})
 
     def _is_expected(self, host: str) -> bool:
         """Whether the host has no certificate yet, but will have one."""
@@ -175,14 +188,18 @@ async def _receive_hello(client: socket.socket) -> ClientHello:
         OSError: the client has closed the connection.
     """
     await _readable(client)
+    size, pause = 0, _PEEK_SECONDS
     while True:
         data = client.recv(_MAX_HELLO, socket.MSG_PEEK)
         if not data:
             raise ConnectionError("the client closed the connection")
-        hello = read_hello(data)
-        if hello is not None:
-            return hello
-        await asyncio.sleep(_PEEK_SECONDS)  # the rest of it is on its way
+        if len(data) > size:
+            hello = read_hello(data)
+            if hello is not None:
+                return hello
+            size = len(data)
+        await asyncio.sleep(pause)  # the rest of it is on its way
+        pause = min(pause * 2, _MAX_PEEK_SECONDS)
 
 
 async def _readable(client: socket.socket) -> None:
@@ -213,12 +230,16 @@ def read_hello(data: bytes) -> ClientHello | None:
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     incoming.write(data)
     _requested.clear()
+    # Python reports a name that isn't ASCII here, and would fill the log with what clients send.
+    hook, sys.unraisablehook = sys.unraisablehook, _ignore
     try:
         _reader.wrap_bio(incoming, outgoing, server_side=True).do_handshake()
     except ssl.SSLWantReadError:
         return None
     except ssl.SSLError:
         pass
+    finally:
+        sys.unraisablehook = hook
     name = _requested[0] if _requested else None
     return ClientHello((name or "").lower().rstrip("."), outgoing.read())
 
@@ -226,6 +247,10 @@ def read_hello(data: bytes) -> ClientHello | None:
 def _note_name(_: object, name: str | None, __: ssl.SSLContext) -> int:
     _requested.append(name)
     return int(ssl.AlertDescription.ALERT_DESCRIPTION_UNRECOGNIZED_NAME)
+
+
+def _ignore(_: object) -> None:
+    """Report nothing."""
 
 
 _requested: list[str | None] = []

@@ -33,6 +33,8 @@ class PageTemplate:
         asks: whether the page says whom to ask.
         refresh: seconds between two refreshes.
         is_temporary: whether there is a `Retry-After` header.
+        follows: whether the page follows the state of its host. It doesn't in place of one response of an
+            application: it would repeat that request.
         tone: the colour.
     """
 
@@ -46,6 +48,7 @@ class PageTemplate:
     asks: bool = False
     refresh: int = LATER
     is_temporary: bool = False
+    follows: bool = True
     tone: str = "calm"
 
 
@@ -141,6 +144,7 @@ STATES = {
         " more.",
         is_technical=True,
         asks=True,
+        follows=False,
         tone="bad",
     ),
     "no-response": PageTemplate(
@@ -152,6 +156,7 @@ STATES = {
         " more time.",
         is_technical=True,
         asks=True,
+        follows=False,
         tone="bad",
     ),
     "restarting": PageTemplate(

@@ -51,7 +51,7 @@ def _page(page: ErrorPage, request: RequestHead) -> tuple[bytes, dict[str, str]]
         headers["Retry-After"] = str(page.template.refresh)
     if b"text/html" not in request.value(b"accept").lower():
         return _problem(page), {"Content-Type": "application/problem+json", **headers}
-    body = html(page, time.time(), refreshes=request.method in _SAFE)
+    body = html(page, time.time(), refreshes=page.template.follows and request.method in _SAFE)
     return body, {"Content-Type": "text/html; charset=utf-8", "Content-Security-Policy": POLICY, **headers}
 
 

@@ -129,8 +129,8 @@ class Tls(Section):
     """Private key of the certificate, as PEM."""
 
     redirect: bool = True
-    """Whether HTTP requests for previews and Stager's own pages are redirected to HTTPS. Requests for an
-    address or `localhost` aren't."""
+    """Whether HTTP requests for previews and Stager's own pages are redirected to HTTPS, if `scheme` is
+    `https`. Requests for an address or `localhost` aren't."""
 
     hsts: Duration = 0.0
     """How long browsers use only HTTPS for a host after a visit (`Strict-Transport-Security`). With 0, the

@@ -62,8 +62,9 @@ async def exec_(socket: WebSocket, environment: Id, query: Annotated[ExecQuery, 
         await socket.send_denial_response(response_to(socket.url.path, error))
         return
     try:
-        await socket.accept()
-        await _connect(socket, terminal)
+        with control.environments.power.in_use(environment):
+            await socket.accept()
+            await _connect(socket, terminal)
     finally:
         await terminal.close()
 

@@ -105,13 +105,16 @@ def test_input_and_size_are_sent(shop: Served, run: Run) -> None:
 
 
 def test_a_terminal_is_closed_when_its_user_is_gone(shop: Served, run: Run) -> None:
-    with socket(shop, id_of(run), "command=listens") as terminal:
+    power, id_ = shop.harness.running.control_plane.environments.power, id_of(run)
+    with socket(shop, id_, "command=listens") as terminal:
         terminal.send(b"hello\n")
         assert terminal.recv(10) == b"you said hello\r\n"
+        assert power.is_in_use(id_)
     deadline = time.monotonic() + 10
     while not shop.harness.engine.terminals[-1].closed and time.monotonic() < deadline:
         time.sleep(0.01)
     assert shop.harness.engine.terminals[-1].closed
+    assert not power.is_in_use(id_)
 
 
 @pytest.mark.parametrize(

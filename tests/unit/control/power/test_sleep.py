@@ -8,14 +8,17 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from prometheus_client import generate_latest
 
-from stager.control.environments.visits import Visits, visits_of
+from stager.control.environments.visits import Visits, save_visits, visits_of
+from stager.control.reconciler.worker import Workers
 from stager.domain.deployment import Phase, phase_of
 from stager.domain.environment import Depth, Environment, InstanceState
 from stager.domain.errors import Refused
 from stager.domain.route import Endpoint, Page
 from stager.domain.status import State
 from stager.ports.engine import Reclaim
+from stager.ports.store import Transaction
 from stager.testing import Program
 from tests.unit.control.harness import ANN, IMAGE, SHOP, Harness
 
@@ -106,6 +109,13 @@ class TestIdle:
             await harness.rest(60 * MINUTE)
             assert (await harness.status()).state is State.LIVE
 
+    async def test_an_open_terminal_keeps_it_awake(self, harness: Harness, preview: Environment) -> None:
+        with harness.running.control_plane.environments.power.in_use(preview.id):
+            await harness.rest(60 * MINUTE)
+            assert (await harness.status()).state is State.LIVE
+        await harness.rest(MINUTE)
+        assert (await harness.status()).state is State.ASLEEP
+
     async def test_a_new_one_stays_awake(self, harness: Harness) -> None:
         """The front has run for longer than the preview."""
         await harness.rest(60 * MINUTE)
@@ -131,6 +141,19 @@ class TestIdle:
             assert isinstance(visit.target, Endpoint)
         await harness.rest(MINUTE)
         await harness.assert_live(preview)
+        assert b"stager_service_restarts_total{" not in generate_latest(harness.running.metrics.registry)
+
+    async def test_sleeps_after_the_clock_was_set_back(self, harness: Harness, preview: Environment) -> None:
+        """It was launched and woken while the clock was ahead."""
+        deployment, later = await harness.deployment(), now(harness) + timedelta(days=365)
+
+        def work(tx: Transaction) -> None:
+            tx.save_deployment(replace(deployment, live_at=later))
+            save_visits(tx, preview.id, Visits(since=later))
+
+        await harness.store.write(work)
+        await harness.rest(31 * MINUTE)
+        assert (await harness.status()).state is State.ASLEEP
 
     async def test_the_last_visit_is_stored(self, harness: Harness, preview: Environment) -> None:
         async with harness.router.visit(preview.host):
@@ -254,6 +277,24 @@ class TestEngine:
             await harness.rest(5)
             await harness.start(rest=False)
         assert isinstance(visit.result(), Endpoint)
+
+    @pytest.mark.parametrize("depth", Depth)
+    async def test_a_lost_change_is_made_up_for(
+        self, harness: Harness, preview: Environment, depth: Depth, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The full reconciliation finds what should sleep, sleep deeper or wake, and has no worker."""
+        power = harness.running.control_plane.environments.power
+        for wanted in dict.fromkeys((Depth.PAUSED, depth)):
+            with monkeypatch.context() as patched:
+                patched.setattr(Workers, "wake", lambda *_: None)
+                await power.sleep(preview.id, wanted)
+            await harness.rest(65)
+            assert states(harness) == {InstanceState(wanted)}
+        with monkeypatch.context() as patched:
+            patched.setattr(Workers, "wake", lambda *_: None)
+            await power.wake_by(preview.id, ANN)
+        await harness.rest(65)
+        await harness.assert_live(preview)
 
     @staticmethod
     async def visit(harness: Harness, preview: Environment) -> object:

@@ -78,7 +78,8 @@ async def test_an_entry_that_was_gone_and_came_back(meanwhile: Sequence[Applicat
     await harness.kill()
 
 
-async def test_a_failed_update_is_tried_again_too() -> None:
+@pytest.mark.parametrize("sleeps", [False, True])
+async def test_a_failed_update_is_tried_again_too(sleeps: bool) -> None:
     async with Harness().open() as harness:
         await harness.launch()
         await harness.rest()
@@ -86,6 +87,9 @@ async def test_a_failed_update_is_tried_again_too() -> None:
         await harness.launch()
         await harness.rest()
         assert (await harness.status()).state is State.FAILED_UPDATE
+        if sleeps:
+            await harness.running.control_plane.environments.power.sleep((await harness.the()).id)
+            await harness.rest()
         harness.engine.add_image(IMAGE)
         await restarted(harness, FIXED)
         assert (await harness.assert_live()).generation == 3

@@ -162,7 +162,7 @@ async def test_a_loop_that_trips_is_begun_again_with_growing_pauses(harness: Har
     assert "Internal error (ValueError)" in harness.running.problems["deliveries"]
 
     broken.error = finish.error = None
-    await harness.rest()
+    await harness.rest(HALF_AN_HOUR)
     assert harness.running.problems == {}
 
 

@@ -16,7 +16,7 @@ from stager.domain.route import Endpoint, Page, RouteTable
 from stager.testing import FakeCertificates, FakeClock, FakeRouter, MemoryStore
 
 DOMAIN = "demo.example.org"
-SHOP, GONE = f"shop.{DOMAIN}", f"gone.{DOMAIN}"
+SHOP, OTHER, GONE = (f"{name}.{DOMAIN}" for name in ("shop", "other", "gone"))
 APP = Endpoint("10.0.0.1", 80)
 DAY = 86_400
 FAULT = Fault("The issuer can't verify it.", hint="Open port 80.", reason="acme-unverified")
@@ -51,7 +51,7 @@ class Rig:
 async def each() -> AsyncIterator[Rig]:
     """One certificate for each host."""
     rig = Rig()
-    await rig.route(SHOP)
+    await rig.route(SHOP, OTHER)
     yield rig
     await rig.manager.close()
 
@@ -133,6 +133,33 @@ class TestWildcards:
         assert await rig.check() == [DOMAIN, f"*.{DOMAIN}"]
         rig.manager.request(SHOP)
         assert await rig.ordered() == []
+
+    async def test_they_replace_those_of_single_hosts(self, each: Rig) -> None:
+        """Those were ordered before `tls.acme.dns` was set. The front prefers them, and they aren't
+        renewed."""
+        each.manager.request(SHOP)
+        await each.check()
+        each.certificates.error = FAULT
+        each.manager.request(OTHER)
+        await each.ordered()
+        each.certificates.error = None
+        assert (set(each.certificates.stored()), set(each.certificates.failures())) == (
+            {DOMAIN, SHOP},
+            {OTHER},
+        )
+        each.certificates.has_wildcards = True
+        assert await each.check() == [f"*.{DOMAIN}"]
+        await each.check()
+        assert set(each.certificates.stored()) == {DOMAIN, f"*.{DOMAIN}"}
+        assert each.certificates.failures() == {}
+
+    async def test_those_of_removed_hosts_stay_while_they_are_valid(self) -> None:
+        rig = Rig(has_wildcards=True)
+        await rig.route(f"a.{SHOP}")
+        await rig.check()
+        await rig.route()
+        await rig.check()
+        assert f"*.{SHOP}" in rig.certificates.stored()
 
     async def test_a_deeper_host_gets_its_own(self) -> None:
         rig = Rig(has_wildcards=True)

@@ -21,7 +21,7 @@ def mount(app: typer.Typer) -> None:
 
 
 def capacity(endpoint: EndpointOption = "", as_json: JsonOption = False) -> None:
-    """Show what previews use of the machine, the limits, and which previews wait for room.
+    """Show what previews use of the machine, and the queue.
 
     The least recently visited preview comes first: it is the first one that sleeps to make room. Those that
     wait come last, in the order in which they start.
