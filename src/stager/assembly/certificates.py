@@ -19,10 +19,10 @@ def certificates_of(settings: Settings, state: StateDirectory) -> Certificates |
     if acme is None:
         return None
     # Imported here, because the library takes 150 ms.
-    from stager.certificates.challenges import HttpPublisher  # noqa: PLC0415
-    from stager.certificates.issuer import AcmeCertificates  # noqa: PLC0415
-    from stager.certificates.session import AcmeServer  # noqa: PLC0415
-    from stager.certificates.storage import CertificateFolder  # noqa: PLC0415
+    from stager.certificates.challenges import HttpPublisher  # noqa: PLC0415 (only if configured)
+    from stager.certificates.issuer import AcmeCertificates  # noqa: PLC0415 (only if configured)
+    from stager.certificates.session import AcmeServer  # noqa: PLC0415 (only if configured)
+    from stager.certificates.storage import CertificateFolder  # noqa: PLC0415 (only if configured)
 
     folder = CertificateFolder(state.certificates_of(acme.directory))
     server = AcmeServer(acme.directory, acme.email, acme.ca_file)
@@ -31,9 +31,9 @@ def certificates_of(settings: Settings, state: StateDirectory) -> Certificates |
 
 
 def _dns_publisher(dns: AcmeDns, state: StateDirectory) -> DnsPublisher:
-    from stager.certificates.challenges import DnsHook, DnsPublisher  # noqa: PLC0415
-    from stager.certificates.dns_update import DnsServer, DnsUpdates  # noqa: PLC0415
-    from stager.server_commands.runner import LocalCommands  # noqa: PLC0415
+    from stager.certificates.challenges import DnsHook, DnsPublisher  # noqa: PLC0415 (only if configured)
+    from stager.certificates.dns_update import DnsServer, DnsUpdates  # noqa: PLC0415 (only if configured)
+    from stager.server_commands.runner import LocalCommands  # noqa: PLC0415 (only if configured)
 
     update = dns.rfc2136
     if update is None:

@@ -56,7 +56,7 @@ async def edge_proxy_of(settings: Settings, state: StateDirectory) -> EdgeProxy 
 
 
 async def _nginx(nginx: NginxSettings, folder: Path, state: StateDirectory) -> EdgeProxy:
-    from stager.routers.nginx import Nginx, NginxRouter, load_template  # noqa: PLC0415
+    from stager.routers.nginx import Nginx, NginxRouter, load_template  # noqa: PLC0415 (only if configured)
 
     scratch = state.path / "nginx"
     router = NginxRouter(
@@ -71,7 +71,7 @@ async def _nginx(nginx: NginxSettings, folder: Path, state: StateDirectory) -> E
 
 
 async def _haproxy(haproxy: HaproxySettings, path: Path, front: str, state: StateDirectory) -> EdgeProxy:
-    from stager.routers.haproxy import Haproxy, HaproxyRouter, Site, Target, load_template  # noqa: PLC0415
+    from stager.routers.haproxy import Haproxy, HaproxyRouter, Site, Target, load_template  # noqa: PLC0415 (only if configured)
 
     router = HaproxyRouter(
         template=load_template(haproxy.template_path),

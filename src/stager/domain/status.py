@@ -44,7 +44,7 @@ class State(StrEnum):
     WAKING = "waking"
     STOPPED = "stopped"
     EXPIRED = "expired"
-    """Stopped, because nobody visited it or pushed for long."""
+    """Stopped, after a long time without a visit or a push."""
     REFUSED = "refused"
     GONE = "gone"
 

@@ -1,4 +1,4 @@
-"""Expiry: previews that nobody visits or pushes to are announced to expire, then suspended."""
+"""Expiry: previews without visits and pushes are announced to expire, then suspended."""
 
 from __future__ import annotations
 

@@ -88,9 +88,7 @@ class Environments:
         )
         self.rollback = Rollback(store, ports.images, self.queries, self.desired_state, self.scheduler)
         self.expiry = Expiry(ports, applications, self.desired_state, self.change_feed, callbacks.wake)
-        self.power = Power(
-            store, self.desired_state, authorizer, self.queries, self.scheduler, callbacks.wake
-        )
+        self.power = Power(store, self.desired_state, self.queries, self.scheduler, callbacks.wake)
         self.share_links = ShareLinks(ports, self.queries, authorizer, routing.visitor_access)
         self.attach = Attach(store, ports.instances)
 

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import structlog
 
@@ -13,7 +13,6 @@ from stager.control.environments.desired_state import DesiredState
 from stager.control.environments.lookup import existing
 from stager.control.environments.queries import Queries
 from stager.control.environments.scheduler import Scheduler, Wake
-from stager.control.identity.authorizer import Authorizer
 from stager.domain.environment import Depth, Environment
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Action
@@ -33,14 +32,12 @@ class Power:
         self,
         store: Store,
         desired_state: DesiredState,
-        authorizer: Authorizer,
         queries: Queries,
         scheduler: Scheduler,
         wake_worker: Wake,
     ) -> None:
         self._store = store
         self._desired_state = desired_state
-        self._authorizer = authorizer
         self._queries = queries
         self._scheduler = scheduler
         self._wake_worker = wake_worker
@@ -65,7 +62,7 @@ class Power:
         Raises:
             Refused: there is no environment of this id; `not-at-rest`.
         """
-        async with self._acting(actor, Action.SLEEP, environment_id):
+        async with self._queries.acting(environment_id, actor, Action.SLEEP):
             return await self.sleep(environment_id)
 
     async def wake_by(self, environment_id: str, actor: Actor) -> Environment:
@@ -74,7 +71,7 @@ class Power:
         Raises:
             Refused: there is no environment of this id.
         """
-        async with self._acting(actor, Action.WAKE, environment_id):
+        async with self._queries.acting(environment_id, actor, Action.WAKE):
             environment = await self._store.write(
                 lambda tx: self._desired_state.wake(tx, existing(tx, environment_id))
             )
@@ -114,10 +111,3 @@ class Power:
             await self._store.write(work)
             log.info("wake", environment=found.id, name=found.name, host=host)
         self._wake_worker(found.id)
-
-    @asynccontextmanager
-    async def _acting(self, actor: Actor, action: Action, environment_id: str) -> AsyncIterator[None]:
-        environment = await self._queries.visible(environment_id, actor)
-        subject = f"{environment.name} ({environment_id})"
-        async with self._authorizer.authorized(actor, action, environment.app, subject):
-            yield
