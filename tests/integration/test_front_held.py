@@ -510,7 +510,7 @@ class TestLimits:
         result="the front reads the start of some, and refuses the others",
     )
     async def test_held_uploads_take_little_memory(self, tmp_path: Path, app: App) -> None:
-        async with sleeping(tmp_path, app, held_bytes=8 << 20) as sleeper:
+        async with sleeping(tmp_path, app, held_bytes=1 << 20) as sleeper:
             before = resident(sleeper.front.hello.pid)
             async with contextlib.AsyncExitStack() as stack:
                 for _ in range(100):
