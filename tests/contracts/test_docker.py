@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -427,3 +428,43 @@ async def test_containers_that_didnt_change_arent_inspected_again(monkeypatch: p
 async def _follow(events: AsyncIterator[str]) -> None:
     async for _ in events:
         pass
+
+
+FOUR = IPv4Network("10.213.254.0/26")
+"""A pool of four subnets."""
+
+
+def routes(*networks: str) -> str:
+    """What `/proc/net/route` says of these networks (proc(5))."""
+    lines = ["Iface Destination Gateway Flags RefCnt Use Metric Mask MTU Window IRTT"]
+    for network in map(IPv4Network, networks):
+        address, mask = (
+            f"{int.from_bytes(each.packed, 'little'):08X}"
+            for each in (network.network_address, network.netmask)
+        )
+        lines.append(f"tun0 {address} 00000000 0001 0 0 0 {mask} 0 0 0")
+    return "\n".join(lines)
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize(
+    ("is_shared", "free"),
+    [(False, {"10.213.254.32/28", "10.213.254.48/28"}), (True, {"10.213.254.32/27"})],
+    ids=["one service", "several services"],
+)
+async def test_a_subnet_with_a_route_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_shared: bool, free: set[str]
+) -> None:
+    """Docker would: it compares subnets with those of its own networks only."""
+    table = tmp_path / "route"
+    monkeypatch.setattr("stager.engines.docker.network.pool.ROUTES", table)
+    table.write_text(routes("0.0.0.0/0", "10.213.254.0/27", "10.213.255.0/24"))
+    async with docker_under_test() as engine:
+        pool = NetworkPool(engine.docker, engine.installation, FOUR, 28)
+        key = NetworkKey("e1", ProfileName.STANDARD, is_shared=is_shared)
+        made = await (await engine.docker.networks.get(await pool.create(key))).show()
+        assert made["IPAM"]["Config"][0]["Subnet"] in free
+        table.write_text(routes("10.213.0.0/16"))
+        with pytest.raises(Retry) as caught:
+            await pool.create(NetworkKey("e2", ProfileName.STANDARD))
+        assert caught.value.reason == "no-subnet"

@@ -29,6 +29,9 @@ START = 60.0
 PLACES = [IPv4Network(f"192.168.{third}.0/28") for third in range(200, 250)]
 """The subnet of its default bridge, which isn't used."""
 
+NETWORKS = IPv4Network("10.202.240.0/20")
+"""The subnets of its containers. The machine's own engine, which doesn't know them, never uses these."""
+
 
 class NoEngineError(Exception):
     """There can be no second engine on this machine."""

@@ -32,9 +32,9 @@ from stager.helper_client import HelperClient
 from stager.ports.clock import RandomIds
 from stager.ports.data import VolumeKey
 from stager.ports.engine import Clone, InstanceSpec
-from tests.contracts.engines import POOL, instance_labels, spec_of, with_settings
+from tests.contracts.engines import instance_labels, spec_of, with_settings
 from tests.integration.images import APPLICATION
-from tests.integration.own_engine import NoEngineError, OwnEngine, own_engine
+from tests.integration.own_engine import NETWORKS, NoEngineError, OwnEngine, own_engine
 from tests.integration.own_pool import OwnPool, own_pool
 from tests.integration.stager import docker
 
@@ -59,7 +59,7 @@ class Storage:
         self.docker = connect(engine.url)
         self.data = DockerData(self.docker, self.installation, folder, helper)
         volumes = self.data.volumes
-        networks = NetworkPool(self.docker, self.installation, POOL, 28)
+        networks = NetworkPool(self.docker, self.installation, NETWORKS, 28)
         self.instances = DockerInstances(self.docker, self.installation, networks, volumes=volumes)
         self.workbench = DockerWorkbench(self.docker, self.installation, volumes, self.data.benches)
 

@@ -21,6 +21,8 @@ class Retirement:
 
     def __init__(self, context: WorkerContext) -> None:
         self._context = context
+        self._sweeping = asyncio.Lock()
+        self._calls = self._swept = 0
 
     async def retire(self, state: ObservedState, instances: Sequence[Instance]) -> None:
         """Drain these instances, then remove them."""
@@ -50,8 +52,14 @@ class Retirement:
     async def clear_networks(self, environment: Environment) -> None:
         """Remove the networks and volumes that nothing uses. The full reconciliation repeats what fails
         here."""
+        self._calls += 1
+        number = self._calls
         try:
-            await self._context.instances.sweep(await self._context.records.volume_epochs())
+            async with self._sweeping:
+                if self._swept < number:  # otherwise, one that began after this call was enough
+                    calls = self._calls
+                    await self._context.instances.sweep(await self._context.records.volume_epochs())
+                    self._swept = calls
         except StagerError as error:
             log.warning("networks_left", environment=environment.id, reason=error.reason, error=error.message)
 

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -231,7 +232,7 @@ class NetworkPool:
 
     async def _create(self, key: NetworkKey) -> tuple[str, IPv4Network]:
         suffix = f"{GENERATION_SUFFIX}{key.generation}" if key.generation else ""
-        for subnet in self._candidates(is_shared=key.is_shared):
+        for subnet in islice(self._candidates(is_shared=key.is_shared), MAX_ATTEMPTS):
             name = f"{NAME_PREFIX}{self._installation}-{subnet.network_address}{suffix}"
             self._names[key] = name  # first: Docker completes a call that is cancelled
             with engine_errors():
@@ -271,16 +272,28 @@ class NetworkPool:
         return 1 << (self._size - self._pool.prefixlen)
 
     def _candidates(self, *, is_shared: bool) -> Iterator[IPv4Network]:
-        """Subnets to try. Those for several services are twice as large."""
+        """Subnets without a route on this machine. Docker knows the networks of its own only; a subnet with
+        two routes isn't reachable. Those for several services are twice as large."""
         doubled = is_shared and self._size > self._pool.prefixlen
-        for _ in range(min(MAX_ATTEMPTS, self._count)):
+        routed = self._routed()
+        for _ in range(self._count):
             self._cursor = (self._cursor + 1) % self._count
-            start = int(self._pool.network_address) + (self._cursor << (32 - self._size))
-            subnet = IPv4Network((start, self._size))
-            if doubled:
-                self._cursor |= 1  # the second half of the same subnet
-                subnet = subnet.supernet()
-            yield subnet
+            first = self._cursor & ~1 if doubled else self._cursor
+            self._cursor |= doubled  # the second half of the same subnet
+            if not routed.intersection((first, self._cursor)):
+                start = int(self._pool.network_address) + (first << (32 - self._size))
+                yield IPv4Network((start, self._size - doubled))
+
+    def _routed(self) -> set[int]:
+        """The numbers of the pool's subnets that the machine has a route to."""
+        bits, beginning = 32 - self._size, int(self._pool.network_address)
+        found: set[int] = set()
+        for _, network in _routes(_table()):
+            if network.prefixlen and network.overlaps(self._pool):
+                first = max(int(network.network_address) - beginning, 0) >> bits
+                last = (int(network.broadcast_address) - beginning) >> bits
+                found.update(range(first, min(last, self._count - 1) + 1))
+        return found
 
     def _next_address(self, subnet: IPv4Network, taken: set[IPv4Address]) -> IPv4Address:
         hosts = list(subnet.hosts())[1:]  # the first is the gateway's
@@ -324,9 +337,7 @@ def check_pool(pool: IPv4Network, table: str | None = None) -> None:
     Raises:
         Fault: there is such a route.
     """
-    if table is None:
-        table = ROUTES.read_text() if ROUTES.exists() else ""
-    for interface, network in _routes(table):
+    for interface, network in _routes(_table() if table is None else table):
         ours = interface.startswith((*BRIDGE_PREFIXES.values(), "br-", "docker"))
         if network.prefixlen and not ours and network.overlaps(pool):
             raise Fault(
@@ -334,6 +345,10 @@ def check_pool(pool: IPv4Network, table: str | None = None) -> None:
                 hint="Choose a range without routes on this machine.",
                 reason="pool-overlaps",
             )
+
+
+def _table() -> str:
+    return ROUTES.read_text() if ROUTES.exists() else ""
 
 
 def _routes(table: str) -> Iterator[tuple[str, IPv4Network]]:
