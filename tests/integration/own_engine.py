@@ -29,8 +29,9 @@ START = 60.0
 PLACES = [IPv4Network(f"192.168.{third}.0/28") for third in range(200, 250)]
 """The subnet of its default bridge, which isn't used."""
 
-NETWORKS = IPv4Network("10.202.240.0/20")
-"""The subnets of its containers. The machine's own engine, which doesn't know them, never uses these."""
+NETWORKS = IPv4Network("10.214.0.0/20")
+"""The subnets of containers that tests make in it. The machine's own engine doesn't know them, so they are
+outside the pools that tests use there."""
 
 
 class NoEngineError(Exception):

@@ -22,7 +22,9 @@ class Retirement:
     def __init__(self, context: WorkerContext) -> None:
         self._context = context
         self._sweeping = asyncio.Lock()
-        self._calls = self._swept = 0
+        self._calls = 0
+        self._swept = 0
+        """The number of calls of `clear_networks` before the last sweep."""
 
     async def retire(self, state: ObservedState, instances: Sequence[Instance]) -> None:
         """Drain these instances, then remove them."""
@@ -50,13 +52,13 @@ class Retirement:
         await self._context.instances.remove(instance.id)
 
     async def clear_networks(self, environment: Environment) -> None:
-        """Remove the networks and volumes that nothing uses. The full reconciliation repeats what fails
-        here."""
+        """Remove the networks and volumes that nothing uses. A sweep lists everything, so calls that wait for
+        one share the next. The full reconciliation repeats what fails here."""
         self._calls += 1
-        number = self._calls
+        this_call = self._calls
         try:
             async with self._sweeping:
-                if self._swept < number:  # otherwise, one that began after this call was enough
+                if self._swept < this_call:
                     calls = self._calls
                     await self._context.instances.sweep(await self._context.records.volume_epochs())
                     self._swept = calls

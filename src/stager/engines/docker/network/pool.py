@@ -42,7 +42,7 @@ GENERATION_SUFFIX = "-g"
 
 ROUTES = Path("/proc/net/route")
 MAX_ATTEMPTS = 64
-"""Maximum number of subnets to try if other programs use them."""
+"""Maximum number of subnets to try if Docker rejects them."""
 
 
 def tag_of(installation: str) -> str:
@@ -272,17 +272,20 @@ class NetworkPool:
         return 1 << (self._size - self._pool.prefixlen)
 
     def _candidates(self, *, is_shared: bool) -> Iterator[IPv4Network]:
-        """Subnets without a route on this machine. Docker knows the networks of its own only; a subnet with
-        two routes isn't reachable. Those for several services are twice as large."""
-        doubled = is_shared and self._size > self._pool.prefixlen
+        """Subnets to try. Those for several services are twice as large.
+
+        One that the machine has a route to is left out: Docker compares subnets with its own networks only,
+        and with two routes, instances can't be reached.
+        """
+        units = 2 if is_shared and self._size > self._pool.prefixlen else 1
         routed = self._routed()
         for _ in range(self._count):
-            self._cursor = (self._cursor + 1) % self._count
-            first = self._cursor & ~1 if doubled else self._cursor
-            self._cursor |= doubled  # the second half of the same subnet
-            if not routed.intersection((first, self._cursor)):
+            following = (self._cursor + 1) % self._count
+            first = following - following % units
+            self._cursor = first + units - 1
+            if routed.isdisjoint(range(first, first + units)):
                 start = int(self._pool.network_address) + (first << (32 - self._size))
-                yield IPv4Network((start, self._size - doubled))
+                yield IPv4Network((start, self._size - (units - 1)))
 
     def _routed(self) -> set[int]:
         """The numbers of the pool's subnets that the machine has a route to."""
