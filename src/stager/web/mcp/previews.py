@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Annotated
 from urllib.parse import urlsplit
+
+from pydantic import Field
 
 from stager.control.environments.lookup import unknown
 from stager.control.environments.queries import Row
 from stager.domain.environment import Environment
 from stager.domain.errors import Refused
 from stager.domain.status import State, status_of
+from stager.web.api.environments import MAX_SERVICE
 from stager.web.mcp.caller import Caller
+
+Preview = Annotated[str, Field(max_length=300, description="Id, branch name, URL, or OWNER/REPO#NUMBER.")]
+Service = Annotated[str, Field(max_length=MAX_SERVICE, description="By default the main one.")]
 
 
 async def find_preview(caller: Caller, word: str) -> Environment:

@@ -17,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 from stager.domain.errors import StagerError
 from stager.version import __version__
 from stager.web import problems
-from stager.web.mcp import reading
+from stager.web.mcp import acting, reading
 from stager.web.mcp.caller import current_caller
 
 INSTRUCTIONS: Final = (
@@ -31,7 +31,7 @@ Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class Kind:
     """What clients learn about a tool, so that they ask a person before it is called.
 
     Args:
@@ -49,12 +49,19 @@ class _Kind:
         )
 
 
-_READS = _Kind()
+_READS, _CHANGES, _DESTROYS = Kind(), Kind(changes=True), Kind(changes=True, destroys=True)
 
-TOOLS: Final[tuple[tuple[Function, _Kind], ...]] = (
+TOOLS: Final[tuple[tuple[Function, Kind], ...]] = (
     (reading.list_previews, _READS),
     (reading.show_preview, _READS),
     (reading.wait_for_preview, _READS),
+    (reading.preview_failure, _READS),
+    (reading.preview_logs, _READS),
+    (acting.launch_preview, _CHANGES),
+    (acting.run_command, _DESTROYS),
+    (acting.share_preview, _CHANGES),
+    (acting.reset_preview, _DESTROYS),
+    (acting.kill_preview, _DESTROYS),
 )
 
 
@@ -77,17 +84,19 @@ class McpServer(MCPServer[None]):
             await manager.handle_request(scope, receive, send)
 
 
-def _tool(function: Function, kind: _Kind) -> Tool:
+def _tool(function: Function, kind: Kind) -> Tool:
     tool = Tool.from_function(_called(function), annotations=kind.hints, structured_output=False)
-    tool.parameters = _without_titles(tool.parameters)
+    arguments = tool.fn_metadata.arg_model
+    arguments.model_config["extra"] = "forbid"  # a misspelt argument must not be ignored
+    arguments.model_rebuild(force=True)
+    tool.parameters = _without_titles(arguments.model_json_schema())
     return tool
 
 
 def _without_titles(schema: dict[str, Json]) -> dict[str, Json]:
     """The schema without the titles that Pydantic makes of names: clients pay for each byte of the list."""
     properties = schema.get("properties")
-    assert isinstance(properties, dict)  # noqa: S101
-    for each in properties.values():
+    for each in properties.values() if isinstance(properties, dict) else ():
         if isinstance(each, dict):
             each.pop("title", None)
     return {name: value for name, value in schema.items() if name != "title"}
