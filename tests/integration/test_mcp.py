@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import httpx2
 import pytest
 from mcp import Client
@@ -17,8 +21,9 @@ from mcp_types import TextContent
 
 from tests.integration.conftest import MakeStager
 from tests.integration.service_cycles import SERVICES
-from tests.integration.stager import StagerUnderTest
+from tests.integration.stager import PASSWORD, USER, StagerUnderTest
 from tests.unit.docs.pages import ROOT
+from tests.unit.docs.written import page_sample
 
 PACKAGE = "@modelcontextprotocol/client@2.4.0"
 CACHE = ROOT / ".cache" / "mcp-client"
@@ -121,3 +126,34 @@ async def test_the_python_sdk_calls_every_tool(stager: StagerUnderTest) -> None:
 
 def test_the_typescript_sdk_calls_every_tool(stager: StagerUnderTest, typescript_sdk: Path) -> None:
     check(*by_typescript(typescript_sdk, stager, every_tool()))
+
+
+def test_the_page_of_coding_agents(stager: StagerUnderTest, tmp_path: Path) -> None:
+    """Its commands, as written, with the password of a person: the written file and token are accepted."""
+    (tmp_path / "shop").mkdir()
+    environ = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "HOME": str(tmp_path),
+        "STAGER_ENDPOINT": stager.url,
+        "STAGER_USERNAME": USER,
+        "STAGER_PASSWORD": PASSWORD,
+    }
+
+    def typed(sample: str) -> str:
+        return subprocess.run(
+            sample, shell=True, cwd=tmp_path / "shop", env=environ, capture_output=True, text=True, check=True
+        ).stdout
+
+    token = re.search(
+        r"stager_[\w-]{20,}", typed(page_sample("coding-agents.md", "stager token create agent"))
+    )
+    assert token
+    typed(page_sample("coding-agents.md", "stager init --mcp"))
+    entry = json.loads((tmp_path / "shop" / ".mcp.json").read_text())["mcpServers"]["stager"]
+    headers = {
+        **{name: value.replace("${STAGER_TOKEN}", token[0]) for name, value in entry["headers"].items()},
+        "Accept": "application/json, text/event-stream",
+    }
+    asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    answer = httpx.post(entry["url"], json=asked, headers=headers, trust_env=False)
+    assert "launch_preview" in answer.text
