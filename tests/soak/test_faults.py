@@ -1,27 +1,19 @@
-"""Previews that are launched, visited and asleep, while everything around them goes wrong."""
+"""Previews that are launched, visited and asleep, while everything around them goes wrong, in rounds."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
 import random
 import secrets
-import sqlite3
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
 
-import httpx
 import pytest
 
 from tests.integration.conftest import app_image, engine, second_engine
-from tests.integration.load import Load
+from tests.integration.faults import FAULTS, ClockedStager
+from tests.integration.faulty_previews import stager_on_small_disk, suffer
 from tests.integration.own_engine import OwnEngine
-from tests.integration.stager import until
-from tests.soak.faults import FAULTS, LIBRARY, ClockedStager, Fault, small_disk
 
 __all__ = ["app_image", "engine", "second_engine"]
 
@@ -31,142 +23,18 @@ pytestmark = [
 ]
 
 ROUNDS = int(os.environ.get("STAGER_SOAK_ROUNDS", "3"))
-VISITED, OTHERS = "visited", ("one", "two", "three")
-DISK = 96 << 20
-PATIENCE = 180.0
 
 
 @pytest.fixture
 def stager(tmp_path: Path, app_image: str, engine: OwnEngine) -> Iterator[ClockedStager]:
-    with small_disk(tmp_path, DISK) as disk:
-        folder = tmp_path / "stager"
-        folder.mkdir()
-        stager = ClockedStager(folder, app_image, {"images": {"shop": {"sleep_after": "10s"}}})
-        stager.state = disk / "state"
-        stager.start()
+    with stager_on_small_disk(tmp_path, app_image) as stager:
         yield stager
-        stager.show_log()
-        stager.clean_up()
-
-
-class Previews:
-    """What each preview has to show.
-
-    Args:
-        dice: chooses what happens.
-    """
-
-    def __init__(self, stager: ClockedStager, dice: random.Random) -> None:
-        self._stager, self._dice = stager, dice
-        self._shown: dict[str, set[str]] = {}
-        self._version = 0
-
-    def launch(self, name: str) -> None:
-        """Launch the next version of one. Where it isn't accepted, it may or may not be launched."""
-        self._version += 1
-        text = f"{name} {self._version}"
-        try:
-            accepted = self._stager.launch(name, VERSION=str(self._version), wait="0").status_code == 202
-        except httpx.TransportError:
-            accepted = False
-        self._shown[name] = {text} if accepted else {*self._shown[name], text}
-
-    def launch_some(self) -> None:
-        for name in self._dice.sample(OTHERS, self._dice.choice((0, 1, 2))):
-            self.launch(name)
-
-    def settle(self) -> None:
-        """Wait until each shows what it has to."""
-        for name in self._shown:
-            until(lambda name=name: self._is_right(name), f"{name} shows {self._shown[name]}", PATIENCE)  # type: ignore[misc]
-
-    def _is_right(self, name: str) -> bool:
-        try:
-            return self._stager.get(name).text in self._shown[name]
-        except httpx.TransportError:
-            return False
-
-
-class Loaded:
-    """Requests to one preview for as long as the block lasts, from a thread of their own: whatever waits in
-    the block, they go on.
-
-    Attributes:
-        load: what became of them.
-    """
-
-    load: Load
-
-    def __init__(self, stager: ClockedStager, name: str) -> None:
-        self._stager, self._name = stager, name
-        self._begun, self._ended = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._ask()))
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        self._begun.wait()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-
-    async def _ask(self) -> None:
-        async with Load(self._stager.url, self._stager.host(self._name)) as self.load:
-            self._begun.set()
-            while not self._ended.is_set():
-                await asyncio.sleep(0.05)
 
 
 def test_nothing_is_lost_and_nothing_is_left(stager: ClockedStager, engine: OwnEngine) -> None:
     seed = int(os.environ.get("STAGER_SEED", "0")) or secrets.randbelow(1 << 32)
     print(f"STAGER_SEED={seed}")
     dice = random.Random(seed)
-    previews = Previews(stager, dice)
-    for name in (VISITED, *OTHERS):
-        previews.launch(name)
-    previews.settle()
-    for number in range(ROUNDS):
-        for name in dice.sample(list(FAULTS), len(FAULTS)):
-            if not name.startswith("clock") or LIBRARY:
-                print(f"{number + 1}: {name}", end=": ", flush=True)
-                _suffered(stager, engine, previews, dice, FAULTS[name])
-    _nothing_is_left(stager)
-
-
-def _suffered(
-    stager: ClockedStager, engine: OwnEngine, previews: Previews, dice: random.Random, fault: Fault
-) -> None:
-    """One fault, under load, with launches before and during it."""
-    with Loaded(stager, VISITED) as loaded:
-        previews.launch_some()
-        with fault.lasting(stager, engine):
-            time.sleep(dice.choice((0.1, 1.0, 4.0)))
-            if stager.process is not None and stager.process.runs:
-                previews.launch_some()
-                time.sleep(dice.choice((0.1, 2.0)))
-        ended = time.monotonic()
-        stager.connect_again()
-        previews.settle()
-        took = time.monotonic() - ended
-    load = loaded.load
-    print(f"right after {took:.1f} s, {len(load.failures)} of {load.requests:,} requests failed", flush=True)
-    assert not (fault.is_unseen and load.failures), load.failures[:5]
-    if dice.random() < 0.5:
-        time.sleep(25)  # all fall asleep
-        print(f"  {[each['state'] for each in stager.api()]}", flush=True)
-
-
-def _nothing_is_left(stager: ClockedStager) -> None:
-    count = 1 + len(OTHERS)
-    until(lambda: len(stager.containers()) == len(stager.networks()) == count, "one of each", PATIENCE)
-    with contextlib.closing(sqlite3.connect(stager.state / "stager.db")) as database:
-        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        assert database.execute("PRAGMA foreign_key_check").fetchall() == []
-    for name in (VISITED, *OTHERS):
-        stager.kill(name)
-    until(
-        lambda: not (stager.containers() or stager.networks() or stager.volumes()),
-        "nothing is left",
-        PATIENCE,
+    suffer(
+        stager, engine, dice, [name for _ in range(ROUNDS) for name in dice.sample(list(FAULTS), len(FAULTS))]
     )

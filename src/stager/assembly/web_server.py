@@ -128,6 +128,7 @@ def _web_options(loaded: Loaded, state: StateDirectory, applications: Applicatio
         metrics_for=settings.metrics.allow,
         repositories=settings.local_forge,
         spool=str(state.path),
+        mcp=settings.mcp,
     )
 
 

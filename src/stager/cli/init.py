@@ -68,8 +68,9 @@ class _Choice:
         return "" if self.folder == "." else f', in the folder "{self.folder}"'
 
 
-def init(
+def init(  # noqa: PLR0913 (one parameter per option)
     folder: Annotated[Path, typer.Argument(help="The repository's folder.")] = Path(),
+    *,
     context: Annotated[
         str, typer.Option(help="The application's folder, if there are several applications.")
     ] = "",
@@ -84,6 +85,13 @@ def init(
         bool, typer.Option("--yes", "-y", help="Ask no questions; use the detected values.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite existing files.")] = False,
+    mcp: Annotated[
+        bool, typer.Option("--mcp", help="Write only .mcp.json, by which coding agents find the server.")
+    ] = False,
+    endpoint: Annotated[
+        str,
+        typer.Option(metavar="NAME", envvar="STAGER_ENDPOINT", help="The server of --mcp: its name or URL."),
+    ] = "",
 ) -> None:
     """Write a repository's .stager.yml from what its files say.
 
@@ -91,6 +99,11 @@ def init(
     and none with --yes or outside of a terminal.
     """
     root = _repository(folder)
+    if mcp:
+        from stager.cli.mcp_file import write_mcp_file  # noqa: PLC0415 (the client's libraries)
+
+        write_mcp_file(root, endpoint, force=force)
+        return
     project = survey(root)
     asks = not yes and _is_terminal()
     choice = _completed(_chosen(_choices(project, generate=dockerfile), context, asks=asks), asks=asks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import FastAPI, Request, Response
 from starlette.datastructures import MutableHeaders
+from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -29,6 +30,7 @@ from stager.web.auth.csrf import BEHIND_TLS, SAFE_METHODS, is_cross_origin
 from stager.web.body_limits import BodyLimits
 from stager.web.context import WebContext, control_plane_of
 from stager.web.forges import git_http, local_push
+from stager.web.mcp import endpoint as mcp_endpoint
 from stager.web.pages import (
     account,
     application_setup,
@@ -84,6 +86,7 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
     ):
         app.include_router(module.router)
     app.include_router(terminal.router)
+    app.router.routes.append(Route(mcp_endpoint.PATH, mcp_endpoint.McpEndpoint()))
     app.mount(git_http.PREFIX, git_http.GitOverHttp())
     app.mount("/static", StaticFiles(packages=[("stager.web", "static")]))
     app.add_middleware(SessionRenewal)

@@ -54,6 +54,7 @@ class WebOptions:
         metrics_for: networks that may read the metrics without credentials.
         repositories: paths of the local forge's repositories, by name.
         spool: folder for large request bodies; empty for the system's own.
+        mcp: whether `/mcp` is served.
     """
 
     configuration: str = ""
@@ -63,6 +64,7 @@ class WebOptions:
     metrics_for: Sequence[Network] = ()
     repositories: Mapping[str, Path] = field(default_factory=dict)
     spool: str = ""
+    mcp: bool = False
 
 
 @dataclass(frozen=True, slots=True)

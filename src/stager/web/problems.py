@@ -16,7 +16,8 @@ from stager.web.pages.rendering import render
 RETRY_AFTER = "5"
 RETRY_AFTER_THROTTLED = "60"
 """Seconds in which failed logins are counted; see `stager.control.identity.throttle`."""
-API = "/api/"
+API = ("/api/", "/mcp")
+"""Paths for programs."""
 NO_STORE = {"Cache-Control": "no-store"}
 
 
@@ -68,12 +69,13 @@ async def _stager_error(request: Request, error: Exception) -> Response:
     if status_of(error) == 401 and _is_browser(request):
         target = f"{request.url.path}?{request.url.query}" if request.url.query else request.url.path
         return RedirectResponse(f"/login?{urlencode({'to': target})}", 303, headers=NO_STORE)
-    response = _response(request, _problem_of(error))
+    response = _response(request, problem_of(error))
     response.headers.update(_headers(error))
     return response
 
 
-def _problem_of(error: StagerError) -> Problem:
+def problem_of(error: StagerError) -> Problem:
+    """Return the problem for an error."""
     return Problem(
         title=error.message,
         status=status_of(error),
@@ -96,7 +98,7 @@ def _headers(error: StagerError) -> dict[str, str]:
 
 def response_to(path: str, error: StagerError) -> Response:
     """Return the response for an error."""
-    response = problem_response(path, _problem_of(error))
+    response = problem_response(path, problem_of(error))
     response.headers.update(_headers(error))
     return response
 

@@ -34,6 +34,7 @@ SHARED = {
     "image-refused": "the builder for code from forks didn't return the expected image",
     "image-unknown": "there is no entry of this name under `images:`",
     "instance-gone": "the container was removed, or no longer runs",
+    "name-ambiguous": "a name matches several previews",
     "name-invalid": "a name is too long, or has characters that can't be printed",
     "nginx-template": "the template of vhosts can't be used",
     "not-permitted": "the role isn't enough",

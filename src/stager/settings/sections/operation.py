@@ -203,6 +203,7 @@ reconcile_interval: 30s
 retention: 14d
 metrics:
   allow: [127.0.0.0/8]
+mcp: true
 log_format: json
 """
 
@@ -226,6 +227,10 @@ log_format: json
 
     metrics: Metrics = Metrics()
     """Access to `/metrics` without credentials."""
+
+    mcp: bool = False
+    """Whether coding agents may use Stager at `/mcp`, by the Model Context Protocol and with a person's
+    token. See [Let a coding agent use previews](../how-to/coding-agents.md)."""
 
     log_format: Literal["auto", "json", "text"] = "auto"
     """Format of Stager's log: `json` is one object per line, `auto` is text on a terminal and JSON

@@ -16,6 +16,7 @@ from starlette.websockets import WebSocketDisconnect
 
 from stager.control.control_plane import ControlPlane
 from stager.domain.errors import StagerError
+from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Action
 from stager.ports.engine import Size, Terminal
 from stager.ports.handlers import Credentials
@@ -74,12 +75,31 @@ async def _open(control: ControlPlane, socket: WebSocket, environment: str, quer
     actor = await control.identity.authenticator.authenticate(
         Credentials(authorization, {}, address_of(socket))
     )
+    return await open_terminal(
+        control, actor, environment, query.command, query.size, query.kind, query.service
+    )
+
+
+async def open_terminal(
+    control: ControlPlane,
+    actor: Actor,
+    environment: str,
+    command: list[str],
+    size: Size,
+    kind: str,
+    service: str,
+) -> Terminal:
+    """Run a command in an environment's instance, as a permitted and audited action.
+
+    Raises:
+        Refused: 404 unless the actor may see the environment and it has the service, 403 unless they may run
+            commands, 409, no instance runs.
+        Retry: the engine doesn't answer.
+    """
     found = await control.environments.queries.visible(environment, actor)
-    subject = _subject(found.name, query.service, query.command)
+    subject = _subject(found.name, service, command)
     async with control.identity.authorizer.authorized(actor, Action.EXEC, found.app, subject):
-        return await control.environments.attach.open(
-            found, query.command, query.size, query.kind, query.service
-        )
+        return await control.environments.attach.open(found, command, size, kind, service)
 
 
 def _subject(name: str, service: str, command: list[str]) -> str:
