@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import ssl
-import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -41,7 +40,7 @@ async def oauth_client(
         StagerError: `refusal` of the provider's error code.
         Retry: no valid response in time.
     """
-    import httpx  # noqa: PLC0415 (as in `_classes`)
+    import httpx2  # noqa: PLC0415 (as in `_classes`)
 
     client_class, error_type = _classes()
     how |= {
@@ -57,7 +56,7 @@ async def oauth_client(
             yield oauth
     except error_type as error:
         raise refusal(str(error.error)) from None
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError, RecursionError) as error:
+    except (httpx2.HTTPError, httpx2.InvalidURL, ValueError, TimeoutError, RecursionError) as error:
         # The cause is left out: it may contain the request with its secrets.
         raise away(title, type(error).__name__) from None
 
@@ -74,16 +73,16 @@ def away(title: str, why: str) -> Retry:
 @functools.cache
 def _certificates() -> ssl.SSLContext:
     """The trusted certificates. Reading them takes a while, so they are cached."""
-    import httpx  # noqa: PLC0415 (as in `_classes`)
+    import httpx2  # noqa: PLC0415 (as in `_classes`)
 
-    return httpx.create_ssl_context()
+    return httpx2.create_ssl_context()
 
 
 def _bounding(title: str) -> Callable[[Any], Any]:
     """A hook that rejects a response which is too long or compressed (it could expand to any size)."""
-    import httpx  # noqa: PLC0415 (as in `_classes`)
+    import httpx2  # noqa: PLC0415 (as in `_classes`)
 
-    class Bounded(httpx.AsyncByteStream):
+    class Bounded(httpx2.AsyncByteStream):
         def __init__(self, stream: Any) -> None:
             self._stream = stream
 
@@ -98,7 +97,7 @@ def _bounding(title: str) -> Callable[[Any], Any]:
         async def aclose(self) -> None:
             await self._stream.aclose()
 
-    async def bound(response: httpx.Response) -> None:
+    async def bound(response: httpx2.Response) -> None:
         if response.headers.get("content-encoding", "identity") != "identity":
             raise away(title, "its response is compressed, which wasn't requested")
         response.stream = Bounded(response.stream)
@@ -108,12 +107,7 @@ def _bounding(title: str) -> Callable[[Any], Any]:
 
 def _classes() -> tuple[Any, type[Any]]:
     """Authlib's client and error. Imported at the first sign-in: it takes 20 MB."""
-    import authlib.deprecate  # noqa: PLC0415
-
-    with warnings.catch_warnings():
-        # It recommends a successor of httpx that isn't in common use yet.
-        warnings.simplefilter("ignore", authlib.deprecate.AuthlibDeprecationWarning)
-        from authlib.integrations.httpx_client import AsyncOAuth2Client  # noqa: PLC0415
     from authlib.common.errors import AuthlibBaseError  # noqa: PLC0415
+    from authlib.integrations.httpx_client import AsyncOAuth2Client  # noqa: PLC0415 (it uses httpx2 if it is there)
 
     return AsyncOAuth2Client, AuthlibBaseError
