@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from stager.cli.command_table import COMMANDS, load
+from stager.cli.up.session import SERVER as SERVER_OF_UP
 
 LIBRARIES = [
     "aiodocker",
@@ -106,3 +107,12 @@ def test_the_list_of_commands_shows_the_first_sentence_of_each_help(entry: objec
     assert isinstance(entry, type(COMMANDS[0]))
     text = " ".join(inspect.cleandoc(load(entry).help or "").split())
     assert text.startswith(entry.summary)
+
+
+@pytest.mark.parametrize("modules", [("stager.cli.server", "stager.assembly.server"), SERVER_OF_UP])
+def test_the_server_does_without_the_library_of_colors(modules: tuple[str, ...]) -> None:
+    script = f"import sys\nfor name in {modules!r}: __import__(name)\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert "structlog" in done.stdout.split()
+    assert not any(name.startswith("rich") for name in done.stdout.split())

@@ -37,6 +37,8 @@ POLL_INTERVAL = 1.0
 """Seconds between two looks at the files."""
 PORTS = range(8000, 8100)
 USER = "up"
+SERVER = ("stager.cli.log_output", "stager.cli.up.embedded_server")
+"""The modules of the server. The first imports the library of the log as fast as it can be."""
 
 
 class Session:
@@ -68,7 +70,7 @@ class Session:
         await FrontLauncher(self._state.front).stop()  # left by a killed run
         port = _free_port(self._place.port)
         async with self._front(port) as front:
-            imported = asyncio.create_task(import_in_background("stager.cli.up.embedded_server"))
+            imported = asyncio.create_task(import_in_background(*SERVER))
             first = await _unless(ended, forked)
             await asyncio.gather(front, imported)
             await self._serve(first, port, ended)
