@@ -227,6 +227,8 @@ FOR_WHOEVER_IS_KNOWN = {
     ("GET", "/api/v1/capacity"),  # likewise: see test_listing.py
     ("GET", "/api/v1/snapshots"),  # the same
     ("GET", "/api/v1/whoami"),
+    ("GET", "/api/v1/why"),  # by what they may see: test_why.py
+    ("GET", "/why"),
     ("DELETE", "/api/v1/session"),  # one's own
     ("GET", "/api/v1/tokens"),  # one's own
     ("POST", "/api/v1/tokens"),
