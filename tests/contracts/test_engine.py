@@ -748,6 +748,14 @@ async def test_the_memory_of_what_runs_is_measured(engine: Engine) -> None:
     assert (await engine.instances.memory()).get("e1", 0) == 0
 
 
+async def test_the_memory_and_the_processor_time_of_what_runs_are_measured(engine: Engine) -> None:
+    await started(engine, "serves", "e1")
+    used = (await engine.instances.consumption())["e1"]
+
+    assert used.memory > 0
+    assert used.processor_time >= 0
+
+
 async def test_the_disk_space_of_what_is_there_is_measured(engine: Engine) -> None:
     await started(engine, "serves", "e1")
     assert (await engine.instances.disk())["e1"] >= 0

@@ -152,6 +152,22 @@ def check_volume_names(spec: InstanceSpec) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Consumption:
+    """What instances use of the machine.
+
+    Args:
+        memory: bytes in use, see `Instances.memory`.
+        processor_time: seconds of processor time since the instances were started.
+    """
+
+    memory: int = 0
+    processor_time: float = 0.0
+
+    def __add__(self, other: Consumption) -> Consumption:
+        return Consumption(self.memory + other.memory, self.processor_time + other.processor_time)
+
+
+@dataclass(frozen=True, slots=True)
 class Volume:
     """A named volume of an environment.
 
@@ -351,6 +367,9 @@ class Instances(Protocol):
         """The memory in bytes that the instances of each environment use together, by the environment's id,
         without the page cache that the kernel frees first. An environment whose instances don't run uses
         none."""
+
+    async def consumption(self) -> Mapping[str, Consumption]:
+        """What the instances of each environment use together, by the environment's id; see `memory`."""
 
     async def disk(self) -> Mapping[str, int]:
         """The bytes that the instances of each environment have written, with its named volumes, by the

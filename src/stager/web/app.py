@@ -42,6 +42,7 @@ from stager.web.pages import (
     preview,
     sign_in,
 )
+from stager.web.pages.overview import qr
 
 DESCRIPTION = "Launch, inspect and remove preview environments."
 CROSS_ORIGIN = problems.Problem(
@@ -72,6 +73,7 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
         garbage,
         home,
         dashboard,
+        qr,
         preview,
         github_setup,
         application_setup,

@@ -24,8 +24,7 @@ from stager.ports.setup import ApplicationSetup, AppSetup
 from stager.web.auth import cookies
 from stager.web.auth.csrf import SAFE_METHODS, is_cross_site_request, is_same_origin
 from stager.web.auth.oauth_state import OAuthStates
-from stager.web.pages.change_stream import OpenStreams
-from stager.web.pages.preview_items import ChangeEvents
+from stager.web.pages.change_stream import Shared
 from stager.web.request_body import parameters_of
 from stager.web.uploads import Uploads
 
@@ -80,8 +79,7 @@ class WebContext:
         oauth_states: the states of connections to the forge that are in progress.
         password_throttles: throttles for passwords of previews: for each address, and for all addresses
             together.
-        change_events: the rendered changes of previews.
-        open_streams: the open streams of changes.
+        dashboards: what the streams of open dashboards use together.
         uploads: receives dumps.
     """
 
@@ -92,8 +90,7 @@ class WebContext:
     checks: Sequence[Check] = ()
     oauth_states: OAuthStates = field(default_factory=OAuthStates)
     password_throttles: tuple[Throttle, Throttle] = field(default_factory=_password_throttles)
-    change_events: ChangeEvents = field(default_factory=ChangeEvents)
-    open_streams: OpenStreams = field(default_factory=OpenStreams)
+    dashboards: Shared = field(default_factory=Shared)
     uploads: Uploads = field(default_factory=_uploads)
 
 

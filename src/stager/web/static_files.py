@@ -81,7 +81,11 @@ async def _serve(request: Request) -> Response:
     if file is None or "/" in given:
         raise HTTPException(404)
     tag = f'"{version()}"'
-    headers = {"Cache-Control": FOREVER if given == version() else CHECKED, "ETag": tag, "Vary": "Accept-Encoding"}
+    headers = {
+        "Cache-Control": FOREVER if given == version() else CHECKED,
+        "ETag": tag,
+        "Vary": "Accept-Encoding",
+    }
     if tag in request.headers.get("if-none-match", ""):
         return Response(status_code=304, headers=headers)
     if "gzip" not in request.headers.get("accept-encoding", ""):

@@ -151,6 +151,8 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
     ),
     ("GET", "/api/v1/environments/{environment}/volumes"): (Action.READ_LOGS, asking("GET", ID + "/volumes")),
     ("GET", "/previews/{environment}"): (Action.SEE, asking("GET", "/previews/{id}")),
+    ("GET", "/previews/{environment}/qr.svg"): (Action.SEE, asking("GET", "/previews/{id}/qr.svg")),
+    ("GET", "/dashboard/machine"): (Action.SET_UP, asking("GET", "/dashboard/machine")),
     ("POST", "/previews/{environment}/redeploy"): (
         Action.REDEPLOY,
         asking("POST", "/previews/{id}/redeploy", headers=OURS),

@@ -10,6 +10,7 @@ from stager.control.environments.capacity_report import CapacityQueries
 from stager.control.environments.change_feed import ChangeFeed
 from stager.control.environments.change_log import ChangeLog
 from stager.control.environments.commands import CheckBranch, Commands
+from stager.control.environments.consumption import ConsumptionMeter
 from stager.control.environments.desired_state import DesiredState
 from stager.control.environments.expiry import INTERVAL, Expiry
 from stager.control.environments.power import Power
@@ -91,7 +92,8 @@ class Environments:
         self.power = Power(store, self.desired_state, self.queries, self.scheduler, callbacks.wake)
         self.share_links = ShareLinks(ports, self.queries, authorizer, routing.visitor_access)
         self.attach = Attach(store, ports.instances)
+        self.consumption = ConsumptionMeter(ports.instances, ports.clock)
 
     def loops(self) -> list[Loop]:
-        """Expiry."""
-        return [Loop("expiry", self.expiry.run, INTERVAL, after_adoption=True)]
+        """Expiry, and the measurements of what previews use."""
+        return [Loop("expiry", self.expiry.run, INTERVAL, after_adoption=True), *self.consumption.loops()]

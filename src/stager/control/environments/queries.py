@@ -114,6 +114,10 @@ class Queries:
         row = await self._store.read(lambda tx: _with_rollback(tx, existing(tx, environment_id)))
         return replace(row, visibility=visibility)
 
+    async def all(self) -> list[Row]:
+        """All environments that are present, not filtered by permission; see `unfiltered`."""
+        return await self._store.read(lambda tx: _all(tx, app="", gone=False))
+
     async def unfiltered(self, environment_ids: Collection[str]) -> dict[str, Row]:
         """The environments of these ids, as far as they exist, by id. Not filtered by permission: the caller
         shows them to an actor by the actor's `visibility` only."""

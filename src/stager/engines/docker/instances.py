@@ -25,7 +25,7 @@ from stager.engines.docker.data.volumes import Volumes
 from stager.engines.docker.events import changed_environments
 from stager.engines.docker.exec_in_container import check, run_inside
 from stager.engines.docker.inspections import Inspections
-from stager.engines.docker.memory_usage import memory_of
+from stager.engines.docker.memory_usage import consumption_of, memory_of
 from stager.engines.docker.named_volumes import NamedVolumes, Owners
 from stager.engines.docker.network.listening_ports import listeners_of
 from stager.engines.docker.network.membership import Membership, Rows, network_of, usage_of
@@ -35,7 +35,7 @@ from stager.engines.docker.post_mortem import post_mortem
 from stager.engines.docker.power import set_state
 from stager.engines.docker.stopping import stop_container
 from stager.engines.docker.terminal import open_terminal
-from stager.ports.engine import Checked, InstanceSpec, Listener, Ran, Size, Terminal, Volume
+from stager.ports.engine import Checked, Consumption, InstanceSpec, Listener, Ran, Size, Terminal, Volume
 from stager.ports.firewall import Firewall
 
 log = structlog.get_logger(__name__)
@@ -322,6 +322,16 @@ class DockerInstances:
         for row in rows:
             total[row["Labels"][labels.ENVIRONMENT]] += used.get(row["Id"], 0)
         return dict(total)
+
+    async def consumption(self) -> dict[str, Consumption]:
+        """See `ports.engine.Instances.consumption`."""
+        rows = await self._list(None)
+        used = await consumption_of(self._docker, [row["Id"] for row in rows if row["State"] in LOADED])
+        total: dict[str, Consumption] = {}
+        for row in rows:
+            environment = row["Labels"][labels.ENVIRONMENT]
+            total[environment] = total.get(environment, Consumption()) + used.get(row["Id"], Consumption())
+        return total
 
     async def disk(self) -> dict[str, int]:
         """See `ports.engine.Instances.disk`."""

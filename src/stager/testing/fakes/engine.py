@@ -19,6 +19,7 @@ from stager.ports.clock import Clock
 from stager.ports.data import VolumeKey
 from stager.ports.engine import (
     Checked,
+    Consumption,
     InstanceSpec,
     Listener,
     Ran,
@@ -73,6 +74,7 @@ class FakeEngine:
         asked: host and path of each health check's request, in order.
         ran: instance and command of each command that was run inside, in order.
         used_memory: bytes that each running instance of an environment uses, by the environment's id.
+        processor_time: seconds that an environment's instances have used, by its id.
         used_disk: bytes that an environment has written, by its id.
         stored: the contents of volumes, and the snapshots, which `FakeData` makes.
         support: what the machine can do with the memory of paused instances.
@@ -85,6 +87,7 @@ class FakeEngine:
         self.asked: list[tuple[str, str]] = []
         self.ran: list[tuple[str, tuple[str, ...]]] = []
         self.used_memory: dict[str, int] = {}
+        self.processor_time: dict[str, float] = {}
         self.used_disk: dict[str, int] = {}
         self.stored = FakeVolumes()
         self.support = Reclaim("a fake", "4.0 GB of zram")
@@ -456,6 +459,10 @@ class FakeEngine:
                 environment = container.instance.environment
                 total[environment] += self.used_memory.get(environment, MEMORY)
         return dict(total)
+
+    async def consumption(self) -> dict[str, Consumption]:
+        used = await self.memory()
+        return {id_: Consumption(memory, self.processor_time.get(id_, 0.0)) for id_, memory in used.items()}
 
     async def disk(self) -> dict[str, int]:
         await self._turn("disk")

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from stager.control.control_plane import ControlPlane
 from stager.control.environments.queries import Visibility
-from stager.domain.errors import StagerError
 from stager.domain.identity.actor import Actor
 from stager.ports.handlers import Credentials
+from stager.web.pages.overview.figure_events import FigureEvents
+from stager.web.pages.overview.shared_checks import SharedChecks
+from stager.web.pages.overview.tally import Tally
 from stager.web.pages.preview_items import ChangeEvents, event
 
-COALESCE_SECONDS = 0.3
+COALESCE_SECONDS = 0.5
 """Changes of this long are sent together."""
-CHECK_SECONDS = 2.0
-"""For this long, the result of checking a viewer's credentials and permissions is used."""
 HEARTBEAT_SECONDS = 10.0
 """Interval of comments in a stream without changes; the credentials are checked then, too."""
 MAX_STREAMS = 500
@@ -60,32 +62,32 @@ def _person(actor: Actor) -> tuple[str, str]:
 class Viewer:
     """The person behind a stream, whose credentials and permissions are checked again while it is open."""
 
-    def __init__(self, control: ControlPlane, actor: Actor, credentials: Credentials) -> None:
+    def __init__(
+        self, control: ControlPlane, checks: SharedChecks, actor: Actor, credentials: Credentials
+    ) -> None:
         self.actor = actor
         self._control = control
+        self._checks = checks
         self._credentials = credentials
-        self._visible: dict[str, Visibility] = {}
-        self._checked_at = asyncio.get_running_loop().time()
 
     async def is_known(self) -> bool:
-        """Whether the credentials still identify the same person. Forgets permissions that are older than
-        `CHECK_SECONDS`."""
-        now = asyncio.get_running_loop().time()
-        if now - self._checked_at < CHECK_SECONDS:
-            return True
-        try:
-            actor = await self._control.identity.authenticator.authenticate(self._credentials)
-        except StagerError:
-            return False
-        self._checked_at = now
-        self._visible.clear()
-        return actor == self.actor
+        """Whether the credentials still identify the same person."""
+        return await self._checks.actor(self._control, self._credentials) == self.actor
 
     async def visibility(self, app: str) -> Visibility:
         """What the person may see of this application's previews, and do with them."""
-        if app not in self._visible:
-            self._visible[app] = await self._control.environments.queries.visibility(self.actor, app)
-        return self._visible[app]
+        return await self._checks.visibility(self._control, self.actor, app)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all open streams use together."""
+
+    events: ChangeEvents = field(default_factory=ChangeEvents)
+    streams: OpenStreams = field(default_factory=OpenStreams)
+    checks: SharedChecks = field(default_factory=SharedChecks)
+    tally: Tally = field(default_factory=Tally)
+    figures: FigureEvents = field(default_factory=FigureEvents)
 
 
 class ChangeStream(StreamingResponse):
@@ -95,13 +97,10 @@ class ChangeStream(StreamingResponse):
         position: of the last change that the viewer has.
     """
 
-    def __init__(
-        self, control: ControlPlane, events: ChangeEvents, streams: OpenStreams, viewer: Viewer, position: str
-    ) -> None:
-        super().__init__(
-            _changes(control, events, viewer, position), media_type="text/event-stream", headers=HEADERS
-        )
-        self._streams = streams
+    def __init__(self, control: ControlPlane, shared: Shared, viewer: Viewer, position: str) -> None:
+        stream = _Stream(control, shared, viewer, position)
+        super().__init__(stream.texts(), media_type="text/event-stream", headers=HEADERS)
+        self._streams = shared.streams
         self._viewer = viewer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,26 +111,60 @@ class ChangeStream(StreamingResponse):
             await super().__call__(scope, receive, send)
 
 
-async def _changes(
-    control: ControlPlane, events: ChangeEvents, viewer: Viewer, position: str
-) -> AsyncIterator[str]:
-    changes = control.environments.change_log
-    yield ": open\n\n"
-    while True:
-        has_changed = await changes.wait(position, HEARTBEAT_SECONDS)
-        if has_changed:
-            await asyncio.sleep(COALESCE_SECONDS)
-        if changes.is_closed:
-            return
-        if not await viewer.is_known():
-            yield event("end", position, "")
-            return
-        if not has_changed:
-            yield ": heartbeat\n\n"
-            continue
-        news = changes.since(position)
-        position = changes.position if news is None else news[-1].position
+class _Stream:
+    """The events of one stream: changed previews, the numbers at the filters, and what previews use."""
+
+    def __init__(self, control: ControlPlane, shared: Shared, viewer: Viewer, position: str) -> None:
+        self._control = control
+        self._shared = shared
+        self._viewer = viewer
+        self._position = position
+        self._numbers: dict[str, int] | None = None
+        self._measured = 0
+
+    async def texts(self) -> AsyncIterator[str]:
+        """Yield the text of the response, part by part."""
+        changes = self._control.environments.change_log
+        yield ": open\n\n"
+        while True:
+            self._control.environments.consumption.look()
+            has_changed = await changes.wait(self._position, HEARTBEAT_SECONDS)
+            if has_changed:
+                await asyncio.sleep(COALESCE_SECONDS)
+            if changes.is_closed:
+                return
+            if not await self._viewer.is_known():
+                yield event("end", self._position, "")
+                return
+            text = await self._news() if has_changed else ""
+            text += await self._new_figures()
+            if text or not has_changed:
+                yield text or ": heartbeat\n\n"
+
+    async def _news(self) -> str:
+        """Return the events of what has changed; empty if the viewer may see none of it."""
+        changes = self._control.environments.change_log
+        news = changes.since(self._position)
+        self._position = changes.position if news is None else news[-1].position
         if news is None:
-            yield event("reload", position, "")
-        elif rendered := await events.render(control, news, viewer.visibility):
-            yield "".join(rendered)
+            return event("reload", self._position, "")
+        rendered = await self._shared.events.render(self._control, news, self._viewer.visibility)
+        return "".join(rendered) + await self._new_numbers() if rendered else ""
+
+    async def _new_numbers(self) -> str:
+        await self._shared.tally.refresh(self._control)
+        numbers = await self._shared.tally.numbers(self._viewer.visibility, self._viewer.actor.name)
+        if numbers == self._numbers:
+            return ""
+        self._numbers = numbers
+        return event("numbers", "", json.dumps(numbers))
+
+    async def _new_figures(self) -> str:
+        """Return an event with the figures that have changed since the last one; empty if none have."""
+        meter, tally = self._control.environments.consumption, self._shared.tally
+        if meter.number == self._measured:
+            return ""
+        await tally.refresh(self._control)
+        apps = frozenset([app for app in tally.apps if await self._viewer.visibility(app)])
+        before, self._measured = self._measured, meter.number
+        return self._shared.figures.text(meter, tally, apps, before)

@@ -23,18 +23,21 @@ from stager.web.context import (
     web_of,
 )
 from stager.web.pages.dashboard import dashboard
+from stager.web.pages.overview.selection import Selection
 from stager.web.pages.rendering import render
 
 router = APIRouter(include_in_schema=False)
 
 
 @router.api_route("/", methods=["GET", "HEAD"])
-async def home(request: Request, control: Control, web: Web, q: str = "") -> Response:
+async def home(request: Request, control: Control, web: Web) -> Response:
     """Show the dashboard to those who are signed in; to others, whether Stager is running and configured.
     That page is public, so it names no preview."""
     visitor = await _signed_in(request, control)
     if visitor is not None:
-        return await dashboard(control, web, visitor, q)
+        given = request.query_params
+        names = ("q", "show", "sort", "limit")
+        return await dashboard(control, web, visitor, Selection.of(*(given.get(name, "") for name in names)))
     problems = dict(control.reconciler.readiness.problems)
     return render(
         "home.html",

@@ -10,10 +10,14 @@ from datetime import datetime, timedelta
 
 from stager.control.control_plane import ControlPlane
 from stager.control.environments.change_log import Change
+from stager.control.environments.consumption import Figures
 from stager.control.environments.queries import Row, Visibility
+from stager.control.reporting.pr_comment_template import is_reachable_elsewhere
 from stager.domain.service_status import ServiceState
 from stager.domain.status import State
 from stager.web.api.views import EnvironmentView, view_of
+from stager.web.pages.overview.figures import in_words, shown
+from stager.web.pages.overview.selection import author_of, groups_of, rank_of
 from stager.web.pages.rendering import templates
 
 TONES = {
@@ -63,6 +67,11 @@ def age(since: datetime, now: datetime) -> str:
     return next((f"{elapsed // unit} {name}" for unit, name in _UNITS if elapsed >= unit), "now")
 
 
+def _remaining(until: datetime, now: datetime) -> str:
+    """Return the time until a moment in its largest unit, such as `3 h`."""
+    return "soon" if (left := age(now, until)) == "now" else left
+
+
 def words_of(view: EnvironmentView) -> str:
     """Return the text that a search looks in, in lower case."""
     change = view.change
@@ -83,22 +92,44 @@ def can_be_removed(view: EnvironmentView, visibility: Visibility) -> bool:
     return visibility.kill and view.state is not State.GONE and not (view.change and is_stopped)
 
 
-def item(view: EnvironmentView, visibility: Visibility, now: datetime) -> str:
-    """Return a preview as an item of the list, as HTML."""
+def item(view: EnvironmentView, visibility: Visibility, now: datetime, figures: Figures | None = None) -> str:
+    """Return a preview as an item of the list, as HTML.
+
+    Args:
+        figures: what it uses of the machine; None while that isn't known.
+    """
     return templates.get_template("preview-item.html").render(
         view=view,
         visibility=visibility,
         removable=can_be_removed(view, visibility),
         words=words_of(view),
         age=age(view.created_at, now),
+        visited=age(view.last_visit, now) if view.last_visit else "",
+        expires=_remaining(view.expires_at, now) if view.expires_at else "",
+        groups=" ".join(groups_of(view.state, view.reason)),
+        rank=rank_of(view.state),
+        author=author_of(view),
+        figures=in_words(figures) if figures else "",
+        megabytes=shown(figures)[0] if figures else 0,
+        is_elsewhere=is_reachable_elsewhere(view.url),
     )
+
+
+def _item_of(control: ControlPlane, view: EnvironmentView, visibility: Visibility) -> str:
+    figures = control.environments.consumption.figures.get(view.id)
+    return item(view, visibility, control.ports.clock.now(), figures)
 
 
 def event(kind: str, position: str, data: str) -> str:
     """Return a server-sent event (WHATWG HTML, section 9.2.6). Each line of the data gets its prefix, so line
-    ends in names and titles can't begin another event."""
+    ends in names and titles can't begin another event.
+
+    Args:
+        position: of the change, from which a reader goes on after an interruption; empty: the event has none.
+    """
     lines = "".join(f"data: {line}\n" for line in data.splitlines())
-    return f"event: {kind}\nid: {position}\n{lines or 'data:' + chr(10)}\n"
+    id_ = f"id: {position}\n" if position else ""
+    return f"event: {kind}\n{id_}{lines or 'data:' + chr(10)}\n"
 
 
 class ChangeEvents:
@@ -142,7 +173,7 @@ class ChangeEvents:
         if rendered is None:
             view = view_of(control, row)
             is_gone = view.state is State.GONE
-            data = view.id if is_gone else item(view, row.visibility, control.ports.clock.now())
+            data = view.id if is_gone else _item_of(control, view, row.visibility)
             rendered = event("removed" if is_gone else "preview", change.position, data)
             self._events[key] = rendered
             if len(self._events) > MAX_CACHED:

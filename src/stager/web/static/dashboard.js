@@ -5,6 +5,7 @@ const RETRY = [1_000, 2_000, 5_000, 10_000];
 const SILENCE = 30_000;
 const AGE_EVERY = 30_000;
 const TYPING = 200;
+const MACHINE_EVERY = 10_000;
 
 const list = document.getElementById("previews");
 const news = document.getElementById("news");
@@ -22,13 +23,32 @@ function tell(text) {
 
 // The list
 
+const ORDERS = {
+  age: () => 0,
+  visit: (a, b) => (b.dataset.visited > a.dataset.visited) - (b.dataset.visited < a.dataset.visited),
+  name: (a, b) => a.dataset.name.toLowerCase().localeCompare(b.dataset.name.toLowerCase()),
+  state: (a, b) => a.dataset.rank - b.dataset.rank,
+  memory: (a, b) => b.dataset.memory - a.dataset.memory,
+};
+
+function isShown(item) {
+  const { show, viewer } = list.dataset;
+  if (show === "mine") return item.dataset.author !== "" && item.dataset.author === viewer;
+  return !show || item.dataset.groups.split(" ").includes(show);
+}
+
 function matches(item) {
   const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-  return words.every((word) => item.dataset.words.includes(word));
+  return isShown(item) && words.every((word) => item.dataset.words.includes(word));
+}
+
+function isBefore(item, other) {
+  const order = (ORDERS[list.dataset.sort] ?? ORDERS.age)(item, other);
+  return order < 0 || (order === 0 && item.dataset.created > other.dataset.created);
 }
 
 function place(item) {
-  const after = [...list.children].find((other) => other.dataset.created < item.dataset.created);
+  const after = [...list.children].find((other) => other !== item && isBefore(item, other));
   list.insertBefore(item, after ?? null);
   if (list.children.length > Number(list.dataset.limit)) list.lastElementChild.remove();
 }
@@ -40,6 +60,9 @@ function replace(old, item) {
   const focusable = (element) => [...element.querySelectorAll("a, button, summary")];
   const focus = focusable(old).indexOf(document.activeElement);
   old.replaceWith(item);
+  // A sorted item moves only while nobody uses it, so that nothing jumps away under the pointer.
+  const isUsed = focus >= 0 || item.matches(":hover") || opened.includes(true);
+  if (list.dataset.sort !== "age" && !isUsed) place(item);
   if (focus >= 0) (focusable(item)[focus] ?? focusable(item)[0]).focus();
 }
 
@@ -47,7 +70,28 @@ function count() {
   const shown = list.children.length;
   document.getElementById("none").hidden = shown > 0;
   if (shown < Number(list.dataset.limit)) {
-    document.getElementById("count").textContent = shown ? `${shown}${search.value.trim() ? " found" : ""}` : "";
+    const isAll = !search.value.trim() && !list.dataset.show;
+    document.getElementById("count").textContent = shown ? `${shown}${isAll ? "" : " found"}` : "";
+  }
+}
+
+function showNumbers(numbers) {
+  for (const link of document.querySelectorAll("#filters a")) {
+    link.querySelector(".number").textContent = numbers[link.dataset.group || "all"];
+  }
+}
+
+function size(megabytes) {
+  if (megabytes >= 1_048_576) return `${(megabytes / 1_048_576).toFixed(1)} TB`;
+  return megabytes >= 1_024 ? `${(megabytes / 1_024).toFixed(1)} GB` : `${megabytes} MB`;
+}
+
+function showFigures(figures) {
+  for (const [id, [megabytes, percent]] of Object.entries(figures)) {
+    const item = document.getElementById(`preview-${id}`);
+    if (!item) continue;
+    item.dataset.memory = megabytes;
+    item.querySelector(".usage").textContent = percent < 0 ? size(megabytes) : `${size(megabytes)} · ${percent} % CPU`;
   }
 }
 
@@ -80,9 +124,11 @@ async function handle(events) {
   for (const { kind, id, data } of events) {
     if (kind === "preview") told.push(show(data));
     else if (kind === "removed") told.push(remove(data));
+    else if (kind === "numbers") showNumbers(JSON.parse(data));
+    else if (kind === "figures") showFigures(JSON.parse(data));
     else if (kind === "reload") await load();
     if (kind === "end") return;
-    if (kind !== "reload") list.dataset.position = id;
+    if (id && kind !== "reload") list.dataset.position = id;
   }
   count();
   announce(told);
@@ -148,7 +194,11 @@ async function load() {
   const controller = new AbortController();
   searching = controller;
   const query = search.value.trim();
-  const url = query ? `/?q=${encodeURIComponent(query)}` : "/";
+  const given = new URLSearchParams(location.search);
+  given.delete("limit");
+  if (query) given.set("q", query);
+  else given.delete("q");
+  const url = given.size ? `/?${given.toString().replaceAll("+", "%20")}` : "/";
   const response = await fetch(url, { cache: "no-store", signal: controller.signal });
   const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
   const items = fresh.getElementById("previews");
@@ -156,8 +206,9 @@ async function load() {
   history.replaceState(null, "", url);
   list.replaceChildren(...items.children);
   list.dataset.position = items.dataset.position;
-  document.querySelector("main input[name=to]").value = fresh.querySelector("main input[name=to]").value;
-  for (const id of ["count", "none"]) document.getElementById(id).replaceWith(fresh.getElementById(id));
+  document.querySelector("#actions input[name=to]").value = fresh.querySelector("#actions input[name=to]").value;
+  for (const name of ["limit", "show", "sort"]) list.dataset[name] = items.dataset[name];
+  for (const id of ["count", "none", "more", "filters", "order"]) document.getElementById(id).replaceWith(fresh.getElementById(id));
 }
 
 let typing = 0;
@@ -175,13 +226,13 @@ search.form.addEventListener("submit", (event) => {
 
 // Actions
 
-document.querySelector("main form").addEventListener("submit", async (event) => {
+document.getElementById("actions").addEventListener("submit", async (event) => {
   event.preventDefault();
   const button = event.submitter;
-  if (!button) return;
+  if (!button || button.disabled) return;
   button.disabled = true;
   try {
-    const body = new URLSearchParams(new FormData(event.target));
+    const body = new URLSearchParams(new FormData(event.target, button));
     const response = await fetch(button.formAction, { method: "POST", body, headers: { Accept: "text/html" }, redirect: "manual" });
     if (response.type === "opaqueredirect") {
       tell("");
@@ -214,8 +265,31 @@ function age(seconds) {
 }
 
 setInterval(() => {
-  for (const time of list.querySelectorAll("time")) time.textContent = age((Date.now() - Date.parse(time.dateTime)) / 1_000);
+  for (const time of list.querySelectorAll("time")) {
+    const seconds = (Date.now() - Date.parse(time.dateTime)) / 1_000;
+    if ("left" in time.dataset) time.textContent = seconds > -60 ? "soon" : age(-seconds);
+    else time.textContent = age(seconds);
+  }
 }, AGE_EVERY);
+
+// Sorting without the button
+
+document.addEventListener("change", (event) => {
+  if (event.target.matches("#order select")) event.target.form.requestSubmit();
+});
+
+// The machine
+
+const machine = document.querySelector(".machine");
+
+async function renewMachine() {
+  const response = await fetch(machine.dataset.url, { cache: "no-store" });
+  if (response.ok) document.getElementById("machine").innerHTML = await response.text(); // rendered by the server
+}
+
+if (machine) {
+  setInterval(() => { if (machine.open && !document.hidden) renewMachine().catch(() => {}); }, MACHINE_EVERY);
+}
 
 // A hidden page doesn't hold a connection: browsers open six to a host over HTTP/1.1.
 document.addEventListener("visibilitychange", () => {
