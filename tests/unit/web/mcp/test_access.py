@@ -76,6 +76,11 @@ async def test_what_may_not_be_seen_is_not_listed() -> None:
     assert listed.structured_content == {"previews": [], "more": 0}
 
 
+@pytest.mark.attack(
+    "Previews of applications without a role, by name, host, URL or pull request",
+    profile="coding agent",
+    result="they don't exist: 404",
+)
 @pytest.mark.parametrize("word", ["x", "x.preview.test", "http://x.preview.test/", "acme/shop#1", "", "../x"])
 async def test_what_may_not_be_seen_is_not_found_by_any_name(word: str) -> None:
     async with web(roles=Roles({"basic:ann": Role.NONE})) as opened:

@@ -46,6 +46,11 @@ async def test_credentials_are_required_before_anything_is_read(
     assert answer.json()["reason"] == "unauthorized"
 
 
+@pytest.mark.attack(
+    "A call of an MCP tool with the visitor's session",
+    profile="page in a browser",
+    result="the session isn't accepted: 401",
+)
 async def test_a_browsers_session_does_not_count(web: WebHarness) -> None:
     form = {"user": "ann", "password": "pass"}
     ours = {"origin": f"http://{HOST}"}
@@ -56,6 +61,11 @@ async def test_a_browsers_session_does_not_count(web: WebHarness) -> None:
     assert (await ask(web, headers={**JSON, **ours, **cookie})).status_code == 401
 
 
+@pytest.mark.attack(
+    "A call of an MCP tool from a page of another origin, with valid credentials",
+    profile="page in a browser",
+    result="refused: 403",
+)
 async def test_a_page_of_another_origin_is_refused(web: WebHarness) -> None:
     answer = await ask(web, headers={**JSON, **basic(), "origin": "http://evil.test"})
 
@@ -86,6 +96,11 @@ async def test_what_is_no_request_is_answered_with_an_error(web: WebHarness, bod
     assert answer.json()["error"]["code"] in (-32700, -32600, -32602)
 
 
+@pytest.mark.attack(
+    "A call that waits for ten minutes, of a token that is revoked meanwhile",
+    profile="coding agent",
+    result="it ends within ten seconds: 401",
+)
 async def test_a_revoked_token_ends_a_wait(web: WebHarness) -> None:
     web.harness.engine.add_image(IMAGE, Program(status=None))
     preview = await launch(web)
@@ -101,6 +116,11 @@ async def test_a_revoked_token_ends_a_wait(web: WebHarness) -> None:
     assert problem["reason"] == "unauthorized"
 
 
+@pytest.mark.attack(
+    "Seventeen calls that wait, with one person's tokens",
+    profile="coding agent",
+    result="the last one is refused: 429",
+)
 async def test_one_person_has_a_limited_number_of_calls(web: WebHarness) -> None:
     web.harness.engine.add_image(IMAGE, Program(status=None))
     preview = await launch(web)
