@@ -11,6 +11,7 @@ from bench.rows import (
     cloned_pushes,
     clones,
     crash,
+    dashboards,
     databases,
     idle,
     launch,
@@ -45,6 +46,7 @@ ROWS: tuple[Row, ...] = (
     asleep.ROW,
     idle.ROW,
     thousand.ROW,
+    dashboards.ROW,
     resync.ROW,
     leftovers.ROW,
 )

@@ -123,6 +123,7 @@ def _web_options(loaded: Loaded, state: StateDirectory, applications: Applicatio
     return WebOptions(
         configuration=str(loaded.path) if loaded.path else "",
         warnings=loaded.warnings,
+        public_list=settings.public_list,
         start_timeout=max((_launch_timeout(a) for a in applications), default=0.0) + EXTRA_WAIT,
         trusted=settings.trusted_proxies,
         metrics_for=settings.metrics.allow,

@@ -25,6 +25,7 @@ from stager.web.auth import cookies
 from stager.web.auth.csrf import SAFE_METHODS, is_cross_site_request, is_same_origin
 from stager.web.auth.oauth_state import OAuthStates
 from stager.web.pages.change_stream import Shared
+from stager.web.pages.overview.public_list import PublicList
 from stager.web.request_body import parameters_of
 from stager.web.uploads import Uploads
 
@@ -49,6 +50,7 @@ class WebOptions:
     Args:
         configuration: path of the configuration file; empty if there is none.
         warnings: the configuration's warnings.
+        public_list: whether the start page lists public previews to everybody.
         start_timeout: seconds that a request waits for a launch at most.
         trusted: networks of the proxies in front of the front.
         metrics_for: networks that may read the metrics without credentials.
@@ -59,6 +61,7 @@ class WebOptions:
 
     configuration: str = ""
     warnings: tuple[str, ...] = ()
+    public_list: bool = False
     start_timeout: float = 360.0
     trusted: Sequence[Network] = ()
     metrics_for: Sequence[Network] = ()
@@ -80,6 +83,7 @@ class WebContext:
         password_throttles: throttles for passwords of previews: for each address, and for all addresses
             together.
         dashboards: what the streams of open dashboards use together.
+        public_list: the list of public previews.
         uploads: receives dumps.
     """
 
@@ -91,6 +95,7 @@ class WebContext:
     oauth_states: OAuthStates = field(default_factory=OAuthStates)
     password_throttles: tuple[Throttle, Throttle] = field(default_factory=_password_throttles)
     dashboards: Shared = field(default_factory=Shared)
+    public_list: PublicList = field(default_factory=PublicList)
     uploads: Uploads = field(default_factory=_uploads)
 
 

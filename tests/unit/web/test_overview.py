@@ -7,18 +7,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 
+import httpx
 import pytest
 
 from stager.control.environments.consumption import Figures
 from stager.control.identity.authorizer import Roles
 from stager.domain.errors import Fault
+from stager.domain.identity.access_policy import Privacy
 from stager.domain.identity.roles import Role
 from stager.domain.status import State
 from stager.testing.fakes.builder import Result
 from stager.web.pages.overview.figures import in_words
 from stager.web.pages.overview.selection import PAGE_SIZE, Group, Selection, Sort, groups_of
 from tests.unit.control.harness import SHOP
-from tests.unit.web.harness import WebHarness, web
+from tests.unit.web.harness import HOST, WebHarness, app_of, web
 from tests.unit.web.test_dashboard import BLOG, BUILT, FIRST, PEOPLE, SECOND, Stream, session_of, streaming
 
 ROLES = Roles({"basic:ann": Role.ADMINISTRATOR, "basic:vera": Role.VIEWER, "basic:eve": Role.NONE})
@@ -188,6 +190,28 @@ class TestMachine:
             assert "Docker needs attention" in text, text.split("<summary>")[1][:80]
             assert "systemctl status docker" in text
             assert '<details class="machine" data-url="/dashboard/machine" open>' in text
+
+
+class TestPublicList:
+    @pytest.mark.attack(
+        "Stager's start page with `public_list`, read by a stranger",
+        profile="visitor",
+        result="it names public previews with state and URL, but no private preview",
+    )
+    async def test_has_public_previews_only(self) -> None:
+        secret = replace(BLOG, privacy=Privacy(frozenset({"sign-in"})))
+        async with web(users=PEOPLE, roles=ROLES, applications=(SHOP, secret)) as opened:
+            await opened.harness.launch("open-branch")
+            await opened.harness.launch("secret-branch", "blog")
+            await opened.harness.rest()
+            transport = httpx.ASGITransport(app_of(opened.harness, public_list=True))
+            async with httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}") as stranger:
+                text = (await stranger.get("/")).text
+
+            assert 'href="http://open-branch.preview.test"' in text
+            assert "live" in text
+            assert "secret-branch" not in text
+            assert "open-branch" not in (await opened.client.get("/")).text
 
 
 async def test_a_qr_code_is_an_image_of_its_own() -> None:

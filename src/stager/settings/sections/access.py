@@ -123,6 +123,7 @@ class PreviewAccess(Task):
     title: ClassVar = "Who may see previews"
     nested: ClassVar[tuple[str, ...]] = ("private",)
     example: ClassVar = """\
+public_list: true
 defaults:
   private: sign-in           # for all applications
 images:
@@ -135,3 +136,7 @@ images:
       password: ${PREVIEW_PASSWORD}
       max_age: 7d
 """
+
+    public_list: bool = False
+    """Whether Stager's start page lists the public previews to everybody, with name, state and URL. Private
+    previews aren't listed."""

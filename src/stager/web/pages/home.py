@@ -32,7 +32,7 @@ router = APIRouter(include_in_schema=False)
 @router.api_route("/", methods=["GET", "HEAD"])
 async def home(request: Request, control: Control, web: Web) -> Response:
     """Show the dashboard to those who are signed in; to others, whether Stager is running and configured.
-    That page is public, so it names no preview."""
+    That page is public, so it names previews only if `public_list` is set, and no private ones."""
     visitor = await _signed_in(request, control)
     if visitor is not None:
         given = request.query_params
@@ -46,6 +46,7 @@ async def home(request: Request, control: Control, web: Web) -> Response:
         domain=control.routing.urls.authority if control.routing.urls.is_known else "",
         example=control.routing.urls.url(f"my-branch.{control.routing.urls.domain}"),
         home=str(request.base_url).rstrip("/"),
+        previews=await web.public_list.previews(control) if web.options.public_list else None,
         problems=problems,
         warnings=len(web.options.warnings),
     )
