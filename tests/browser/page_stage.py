@@ -155,8 +155,7 @@ async def _serve(stage: PageStage, ready: threading.Event, done: threading.Event
         loop.run_at(1.0)
         config = uvicorn.Config(harness.app, port=stage.port, log_config=None, lifespan="off")
         server = uvicorn.Server(config)
-        server.install_signal_handlers = lambda: None  # type: ignore[method-assign]
-        serving = asyncio.create_task(server._serve())
+        serving = asyncio.create_task(server._serve())  # without signal handlers
         while not server.started and not serving.done():
             await asyncio.sleep(0.01)
         ready.set()

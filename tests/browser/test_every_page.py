@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize
 
 from tests.browser.page_stage import PASSWORD, PageStage, page_stage
 from tests.browser.page_table import TABLE, PageRow
 
-PHONE = {"width": 375, "height": 720}
-DESKTOP = {"width": 1280, "height": 800}
+PHONE: ViewportSize = {"width": 375, "height": 720}
+DESKTOP: ViewportSize = {"width": 1280, "height": 800}
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
 REACHED = """() => {
   const controls = "a[href], button, input:not([type=hidden]), select, textarea, summary";
@@ -44,7 +44,7 @@ def stage() -> Iterator[PageStage]:
 
 def sign_in(context: BrowserContext, stage: PageStage, user: str) -> None:
     """Sign in within a context, without showing a page."""
-    form = {"user": user, "password": PASSWORD, "to": "/account"}
+    form: dict[str, str | float | bool] = {"user": user, "password": PASSWORD, "to": "/account"}
     answer = context.request.post(f"{stage.home}/login", form=form, headers={"Origin": stage.home})
     assert answer.ok, answer.status
 
@@ -67,7 +67,7 @@ class Visitors:
     def _open(self, user: str, *, scripts: bool) -> Visitor:
         context = self._browser.new_context(
             viewport=DESKTOP, java_script_enabled=scripts, reduced_motion="reduce"
-        )  # type: ignore[arg-type]
+        )
         if user:
             sign_in(context, self._stage, user)
         visitor = Visitor(context.new_page())
@@ -123,13 +123,13 @@ def breaches(page: Page, scheme: str) -> list[str]:
 def test_everybody_can_use_it(visitors: Visitors, stage: PageStage, row: PageRow) -> None:
     visitor = visitors.of(row.user)
     page = visitor.page
-    page.set_viewport_size(DESKTOP)  # type: ignore[arg-type]
+    page.set_viewport_size(DESKTOP)
     show(page, row, stage)
     assert page.locator("h1").count() == 1
     assert page.title()
     assert page.evaluate(REACHED) == []
     assert breaches(page, "light") == []
-    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    page.set_viewport_size(PHONE)
     assert page.evaluate(WIDE) <= 0, "scrolls horizontally on a phone"
     assert breaches(page, "dark") == []
     said = [each for each in visitor.found if f"status of {row.status}" not in each]
