@@ -12,6 +12,7 @@ from stager.helper.protocol import refused
 
 Shape = Callable[[object, str], Any]
 """Validates a value and converts it; the string is its path, for errors. Raises `HelperError`."""
+INSTALLATION = r"[a-z0-9][a-z0-9-]{0,63}"
 
 
 def integer(low: int, high: int) -> Shape:
@@ -51,6 +52,9 @@ def text(pattern: str, meaning: str) -> Shape:
         return value
 
     return read
+
+
+installation = text(INSTALLATION, "an installation's id")
 
 
 def one_of(*words: str) -> Shape:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from stager.helper.protocol import PROTOCOL, HelperError, refused
@@ -97,6 +99,14 @@ class Registry:
         del fields
         features = {feature.name: feature.unavailable() for feature in self.features}
         return {"version": self._version, "protocol": PROTOCOL, "features": features}
+
+
+def absolute(text: str) -> Path:
+    """Parse an absolute path. Raises argparse.ArgumentTypeError."""
+    path = Path(os.path.normpath(text))
+    if not path.is_absolute():
+        raise argparse.ArgumentTypeError(f"{text!r} isn't an absolute path")
+    return path
 
 
 def failed(message: str, reason: str, hint: str = "") -> HelperError:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from fastapi import FastAPI, Request, Response
 from starlette.datastructures import MutableHeaders
 from starlette.routing import Route
-from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from stager.control.control_plane import ControlPlane
 from stager.version import __version__
-from stager.web import problems
+from stager.web import problems, static_files
 from stager.web.api import (
     capacity,
     compat,
@@ -29,6 +28,7 @@ from stager.web.api.openapi import described
 from stager.web.auth import cookies, preview_access
 from stager.web.auth.csrf import BEHIND_TLS, SAFE_METHODS, is_cross_origin
 from stager.web.body_limits import BodyLimits
+from stager.web.compression import PageCompression
 from stager.web.context import WebContext, control_plane_of
 from stager.web.forges import git_http, local_push
 from stager.web.mcp import endpoint as mcp_endpoint
@@ -92,7 +92,8 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
     app.include_router(terminal.router)
     app.router.routes.append(Route(mcp_endpoint.PATH, mcp_endpoint.McpEndpoint()))
     app.mount(git_http.PREFIX, git_http.GitOverHttp())
-    app.mount("/static", StaticFiles(packages=[("stager.web", "static")]))
+    app.mount("/static", static_files.router)
+    app.add_middleware(PageCompression)
     app.add_middleware(SessionRenewal)
     app.add_middleware(BodyLimits)
     app.add_middleware(SameOrigin)

@@ -70,7 +70,7 @@ async def test_texts_of_the_forge_are_escaped(web: WebHarness) -> None:
     await store.write(lambda tx: tx.finish_delivery(one, f"ignored: {EVIL}", now, EVIL))
 
     page = (await web.ask("GET", "/deliveries")).text
-    assert "<script" not in page
+    assert "<script>" not in page
     assert page.count("&lt;script&gt;") == 4
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
@@ -84,14 +85,16 @@ class TestPage:
     async def test_runs_our_own_script_alone(self, web: WebHarness) -> None:
         answer = await web.ask("GET", f"/previews/{await launched(web)}")
         policy = answer.headers["content-security-policy"]
-        script = await web.client.get("/static/preview.js")
+        [path] = re.findall(r'src="(/static/[0-9a-f]+/preview.js)"', answer.text)
+        script = await web.client.get(path)
 
         assert "default-src 'none'" in policy
         assert "script-src 'self'; connect-src 'self'" in policy
         assert "frame-ancestors 'none'" in policy
         assert script.status_code == 200
         assert "javascript" in script.headers["content-type"]
-        assert 'src="/static/preview.js"' in answer.text
+        assert "immutable" in script.headers["cache-control"]
+        assert "unsafe" not in policy
 
     async def test_names_and_logs_are_inert(self, web: WebHarness) -> None:
         nasty = "<script>alert(1)</script>"

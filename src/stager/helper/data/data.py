@@ -15,10 +15,10 @@ from typing import Any
 from stager.helper.builder.disk import size
 from stager.helper.data.namespace import Namespace
 from stager.helper.data.pool import Pool
-from stager.helper.data.storage import DATA, INSTALLATION, NAME, SNAPSHOT, VOLUMES, Storage, complete
+from stager.helper.data.storage import DATA, NAME, SNAPSHOT, VOLUMES, Storage, complete
 from stager.helper.protocol import HelperError
-from stager.helper.shapes import Shape, boolean, fields, integer, list_of, text
-from stager.helper.verbs import Feature, Result, Verb, failed
+from stager.helper.shapes import INSTALLATION, Shape, boolean, fields, installation, integer, list_of, text
+from stager.helper.verbs import Feature, Result, Verb, absolute, failed
 
 log = logging.getLogger("stager-helper")
 
@@ -32,7 +32,6 @@ INITIALIZE_TIMEOUT = 360.0
 READ, MEASURE = "data-read", "data-usage"
 """The queues of verbs that change nothing. A volume with millions of files takes minutes to measure."""
 
-installation = text(INSTALLATION, "an installation's id")
 volume = text(NAME, "a volume's name")
 snapshot = text(SNAPSHOT, "a snapshot's id")
 part = text(NAME, "the name of a snapshot's part")
@@ -222,14 +221,6 @@ class Data(Feature):
     def _is_mounted(self, path: str) -> bool:
         """Whether a folder of the pool is mounted somewhere else, as a container's volume."""
         return any(f"{mount.root}/".endswith(f"/{path}/") for mount in self._namespace.mounts())
-
-
-def absolute(text: str) -> Path:
-    """Parse an absolute path. Raises argparse.ArgumentTypeError."""
-    path = Path(os.path.normpath(text))
-    if not path.is_absolute():
-        raise argparse.ArgumentTypeError(f"{text!r} isn't an absolute path")
-    return path
 
 
 def _parts(storage: Storage, name: str) -> list[dict[str, object]]:

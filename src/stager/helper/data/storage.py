@@ -23,7 +23,6 @@ from stager.helper.data.tree import FOLDER, TreeCopy, measure, names, opened, re
 from stager.helper.protocol import refused
 from stager.helper.verbs import failed
 
-INSTALLATION = r"[a-z0-9][a-z0-9-]{0,63}"
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}"
 """Names of volumes, and of the parts of a snapshot."""
 SNAPSHOT = r"[a-z0-9][a-z0-9-]{0,63}"

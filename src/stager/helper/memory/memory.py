@@ -8,12 +8,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from stager.helper.data.data import absolute, installation
 from stager.helper.memory.cgroups import Cgroups, find_cgroups
 from stager.helper.memory.containers import Containers, PausedContainer
 from stager.helper.protocol import HelperError
-from stager.helper.shapes import fields, text
-from stager.helper.verbs import Feature, Result, Verb, failed
+from stager.helper.shapes import fields, installation, text
+from stager.helper.verbs import Feature, Result, Verb, absolute, failed
 
 DOCKER = Path("/var/run/docker.sock")
 RECLAIM_TIMEOUT = 120.0

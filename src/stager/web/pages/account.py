@@ -15,6 +15,7 @@ from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Action, Role
 from stager.web.auth import cookies
 from stager.web.context import Control, Known
+from stager.web.pages.frame import frame_of
 from stager.web.pages.rendering import SECURITY, render
 from stager.web.pages.sign_in import check_origin
 from stager.web.problems import status_of
@@ -125,7 +126,7 @@ async def _page(
     roles = roles[:MAX_APPLICATIONS]
     return render(
         "account.html",
-        visitor=actor,
+        frame=await frame_of(control, actor, "account"),
         status=status_of(error) if error else 200,
         actor=actor,
         everywhere=await control.identity.authorizer.role(actor),

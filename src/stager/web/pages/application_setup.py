@@ -19,6 +19,7 @@ from stager.domain.status import State, status_of
 from stager.ports.setup import ApplicationSetup, NewApplication
 from stager.project.variables import parse_env
 from stager.web.context import Control, Known, Web, WebContext
+from stager.web.pages.frame import Frame, frame_of
 from stager.web.pages.rendering import SECURITY, render
 from stager.web.pages.sign_in import check_origin
 from stager.web.problems import status_of as http_status_of
@@ -28,6 +29,8 @@ router = APIRouter(include_in_schema=False)
 
 PATH = "/setup"
 ADD = "/setup/application"
+HERE = "applications"
+"""The entry of the navigation."""
 MAX_VARIABLES = 16_384
 """Characters of the variables, and of the secrets."""
 Name = Annotated[str, Path(max_length=64)]
@@ -60,7 +63,7 @@ async def begin(control: Control, web: Web, actor: Known) -> Response:
     app = web.setup.made() if web.setup else None
     return render(
         "first-run.html",
-        visitor=actor,
+        frame=await frame_of(control, actor, HERE),
         tone="good",
         app=app,
         applications=[application.name for application in control.applications],
@@ -73,7 +76,8 @@ async def begin(control: Control, web: Web, actor: Known) -> Response:
 async def form(control: Control, web: Web, actor: Known, source: str = "local") -> Response:
     """Show the form for an application."""
     await control.identity.authorizer.check(actor, Action.SET_UP)
-    return _form(actor, _setup(web), ApplicationForm(source="github" if source == "github" else "local"))
+    given = ApplicationForm(source="github" if source == "github" else "local")
+    return _form(await frame_of(control, actor, HERE), _setup(web), given)
 
 
 @router.post(ADD)
@@ -86,8 +90,8 @@ async def add(request: Request, control: Control, web: Web, actor: Known) -> Res
         async with control.identity.audit.recorded(actor, Action.SET_UP, subject="application"):
             name = setup.add(_application(given))
     except StagerError as error:
-        return _form(actor, setup, given, error)
-    return _added(actor, setup, name)
+        return _form(await frame_of(control, actor, HERE), setup, given, error)
+    return _added(await frame_of(control, actor, HERE), setup, name)
 
 
 @router.get(ADD + "/{name}")
@@ -97,7 +101,7 @@ async def first_preview(control: Control, web: Web, actor: Known, name: Name) ->
     application = control.applications.find(name)
     if application is None:
         if web.applications is not None and web.applications.is_waiting(name):
-            return _added(actor, web.applications, name)
+            return _added(await frame_of(control, actor, HERE), web.applications, name)
         return RedirectResponse(PATH, 303, headers=SECURITY)
     return await _first_preview(control, web, actor, application)
 
@@ -154,16 +158,16 @@ def _variables(text: str, field: str) -> dict[str, str]:
     return parse_env(text)
 
 
-def _added(actor: Actor, setup: ApplicationSetup, name: str) -> Response:
-    return render("application-added.html", visitor=actor, name=name, file=setup.file, next=f"{ADD}/{name}")
+def _added(frame: Frame, setup: ApplicationSetup, name: str) -> Response:
+    return render("application-added.html", frame=frame, name=name, file=setup.file, next=f"{ADD}/{name}")
 
 
 def _form(
-    actor: Actor, setup: ApplicationSetup, given: ApplicationForm, error: StagerError | None = None
+    frame: Frame, setup: ApplicationSetup, given: ApplicationForm, error: StagerError | None = None
 ) -> Response:
     return render(
         "application-form.html",
-        visitor=actor,
+        frame=frame,
         status=http_status_of(error) if error else 200,
         given=given,
         file=setup.file,
@@ -190,7 +194,7 @@ async def _first_preview(
     path = web.options.repositories.get(application.name)
     return render(
         "first-preview.html",
-        visitor=actor,
+        frame=await frame_of(control, actor, HERE),
         status=http_status_of(error) if error else 200,
         application=application,
         previews=previews,

@@ -15,6 +15,7 @@ from stager.domain.identity.roles import Action, Role
 from stager.web.api.views import EnvironmentView, view_of
 from stager.web.context import Control, Known, Web, WebContext, actor_of, credentials_of
 from stager.web.pages.change_stream import ChangeStream, Viewer
+from stager.web.pages.frame import frame_of
 from stager.web.pages.overview.machine_panel import Part, panel_of
 from stager.web.pages.overview.selection import (
     LABELS,
@@ -28,7 +29,7 @@ from stager.web.pages.overview.selection import (
     ordered,
 )
 from stager.web.pages.preview_items import item, matches
-from stager.web.pages.rendering import SCRIPTED, render
+from stager.web.pages.rendering import render
 
 router = APIRouter(include_in_schema=False)
 
@@ -50,8 +51,7 @@ async def dashboard(control: ControlPlane, web: WebContext, actor: Actor, select
     is_administrator = await control.identity.authorizer.role(actor) is Role.ADMINISTRATOR
     return render(
         "dashboard.html",
-        visitor=actor,
-        headers=SCRIPTED,
+        frame=await frame_of(control, actor, "previews"),
         query=selection.query,
         selection=selection,
         filters=_filters([view for view, _ in views], selection, actor.name),

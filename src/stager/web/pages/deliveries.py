@@ -7,6 +7,7 @@ from fastapi.responses import Response
 
 from stager.ports.store import DeliveryRecord
 from stager.web.context import Control, Known, Web
+from stager.web.pages.frame import frame_of
 from stager.web.pages.rendering import render
 
 router = APIRouter(include_in_schema=False)
@@ -21,7 +22,7 @@ async def deliveries(control: Control, web: Web, actor: Known) -> Response:
     found = await control.pull_requests.deliveries.recent(actor, LISTED)
     return render(
         "deliveries.html",
-        visitor=actor,
+        frame=await frame_of(control, actor, "deliveries"),
         recent=[(one, tone_of(one)) for one in found.recent],
         refused=found.refused,
         home=control.routing.urls.home,

@@ -14,7 +14,8 @@ from stager.domain.identity.roles import Action
 from stager.ports.setup import AppSetup, Proposal
 from stager.web.auth.oauth_state import LIFETIME
 from stager.web.context import Control, Known, Web, WebContext
-from stager.web.pages.rendering import SECURITY, allow_forms_to, render
+from stager.web.pages.frame import frame_of
+from stager.web.pages.rendering import SCRIPTED, SECURITY, allow_forms_to, render
 from stager.web.problems import status_of
 
 router = APIRouter(include_in_schema=False)
@@ -33,7 +34,7 @@ async def offer(
         setup = _setup(web)
         state, cookie = web.oauth_states.issue(actor, request.cookies.get(COOKIE, ""))
         proposal = setup.proposal(control.routing.urls.home, organization.strip(), state)
-        response = _page(control, actor, setup, proposal, organization=organization.strip())
+        response = await _page(control, actor, setup, proposal, organization=organization.strip())
     except StagerError as error:
         return _error_page(error)
     response.set_cookie(
@@ -78,14 +79,14 @@ def _setup(web: WebContext) -> AppSetup:
     return web.setup
 
 
-def _page(
+async def _page(
     control: ControlPlane, actor: Actor, setup: AppSetup, proposal: Proposal, *, organization: str
 ) -> HTMLResponse:
     address = urlsplit(setup.forge_url)
     return render(
         "setup.html",
-        visitor=actor,
-        headers=allow_forms_to(f"{address.scheme}://{address.netloc}"),
+        frame=await frame_of(control, actor, "applications"),
+        headers=allow_forms_to(f"{address.scheme}://{address.netloc}", SCRIPTED),
         path=PATH,
         forge=setup.forge_url,
         home=control.routing.urls.home,

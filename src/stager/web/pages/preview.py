@@ -32,8 +32,9 @@ from stager.web.api.views import (
     volume_views_of,
 )
 from stager.web.context import Control, Known
+from stager.web.pages.frame import frame_of
 from stager.web.pages.preview_items import age, can_be_removed
-from stager.web.pages.rendering import SCRIPTED, SECURITY, render, templates
+from stager.web.pages.rendering import SECURITY, render, templates
 from stager.web.pages.sign_in import check_origin
 from stager.web.request_body import form_of
 
@@ -146,8 +147,7 @@ async def preview(control: Control, actor: Known, environment: Id, *, volumes: b
     has_volumes = any(service.volumes for service in view.services)
     return render(
         "preview.html",
-        visitor=actor,
-        headers=SCRIPTED,
+        frame=await frame_of(control, actor, "previews"),
         view=view,
         visibility=visibility,
         removable=can_be_removed(view, visibility),

@@ -291,13 +291,6 @@ if (machine) {
   setInterval(() => { if (machine.open && !document.hidden) renewMachine().catch(() => {}); }, MACHINE_EVERY);
 }
 
-document.addEventListener("click", async (event) => {
-  const button = event.target.closest("button[data-copy]");
-  if (!button) return;
-  await navigator.clipboard?.writeText(button.dataset.copy);
-  news.textContent = "Copied";
-});
-
 // A hidden page doesn't hold a connection: browsers open six to a host over HTTP/1.1.
 document.addEventListener("visibilitychange", () => {
   if (document.hidden) {

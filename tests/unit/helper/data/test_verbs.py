@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from stager.data_pool import DataPool
-from stager.helper.data.data import Data, absolute
+from stager.helper.data.data import Data
 from stager.helper.data.loop_file import LoopFile
 from stager.helper.data.namespace import Namespace
 from stager.helper.data.pool import Pool
+from stager.helper.verbs import absolute
 from tests.unit.helper.serving import line, sent, served
 
 GB = 1 << 30

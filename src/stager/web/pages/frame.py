@@ -1,0 +1,58 @@
+"""The header of every page: who is signed in, and where that person can go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stager.control.control_plane import ControlPlane
+from stager.domain.identity.actor import Actor
+from stager.domain.identity.roles import Action, may
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """An entry of the navigation.
+
+    Args:
+        needs: the permission for the whole installation without which the entry is hidden; None for none.
+    """
+
+    key: str
+    title: str
+    path: str
+    needs: Action | None = None
+
+
+ENTRIES = (
+    Entry("previews", "Previews", "/"),
+    Entry("deliveries", "Deliveries", "/deliveries", Action.READ_DELIVERIES),
+    Entry("applications", "Applications", "/setup", Action.SET_UP),
+)
+"""In the order of the header. The owner of a page adds its entry here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What the header shows.
+
+    Args:
+        visitor: the user's name.
+        entries: the pages that the user may open.
+        here: the key of the entry that the page belongs to; `account` for the user's own pages.
+    """
+
+    visitor: str
+    entries: tuple[Entry, ...] = ENTRIES[:1]
+    here: str = ""
+
+
+async def frame_of(control: ControlPlane, actor: Actor, here: str = "") -> Frame:
+    """Return the header for a user. The role is the one for the installation, which is known without asking
+    a forge.
+
+    Args:
+        here: the key of the entry that the page belongs to.
+    """
+    role = await control.identity.authorizer.role(actor)
+    entries = tuple(entry for entry in ENTRIES if entry.needs is None or may(role, entry.needs))
+    return Frame(actor.name, entries, here)
