@@ -13,7 +13,7 @@ from pkgutil import walk_packages
 
 import httpx
 import pytest
-from fastapi.routing import APIRoute, APIWebSocketRoute
+from fastapi.routing import APIRoute, APIRouter, APIWebSocketRoute
 from starlette.types import Message
 
 import stager.web
@@ -35,7 +35,7 @@ from tests.unit.web.harness import HOST, WebHarness, basic, web
 ROLES = (None, *Role)
 """None is a client without credentials."""
 MODULES = [import_module(module.name) for module in walk_packages(stager.web.__path__, "stager.web.")]
-ROUTERS = [module.router for module in MODULES if hasattr(module, "router")]
+ROUTERS = [module.router for module in MODULES if isinstance(getattr(module, "router", None), APIRouter)]
 Asked = Callable[[WebHarness, str], Awaitable[httpx.Response]]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import quote
 
 import typer
 
@@ -34,7 +33,7 @@ def why(
     With --json: an object with `code`, `message`, `hint`, `rule`, `environment` and `url`.
     """
     with server(endpoint) as api:
-        found = api.connection.get(f"{WHY}?target={quote(target, safe='')}")
+        found = api.connection.get(WHY, target=target)
     if as_json:
         echo_json(found)
         return
