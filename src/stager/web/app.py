@@ -23,6 +23,7 @@ from stager.web.api import (
     terminal,
 )
 from stager.web.api import deliveries as deliveries_api
+from stager.web.api import launching as launching_api
 from stager.web.api.openapi import described
 from stager.web.auth import cookies, preview_access
 from stager.web.auth.csrf import BEHIND_TLS, SAFE_METHODS, is_cross_origin
@@ -38,6 +39,7 @@ from stager.web.pages import (
     deliveries,
     github_setup,
     home,
+    launching,
     login_link,
     preview,
     sign_in,
@@ -70,6 +72,7 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
         device_login,
         diagnostics,
         deliveries_api,
+        launching_api,
         garbage,
         home,
         dashboard,
@@ -78,6 +81,7 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
         github_setup,
         application_setup,
         deliveries,
+        launching,
         share_links,
         preview_access,
         login_link,
