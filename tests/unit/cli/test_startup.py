@@ -116,3 +116,11 @@ def test_the_server_does_without_the_library_of_colors(modules: tuple[str, ...])
 
     assert "structlog" in done.stdout.split()
     assert not any(name.startswith("rich") for name in done.stdout.split())
+
+
+def test_mcp_is_imported_by_its_first_request_only() -> None:
+    script = "import sys, stager.assembly.web_server\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert "stager.web.mcp.endpoint" in done.stdout.split()
+    assert not {"mcp", "mcp_types"} & set(done.stdout.split())

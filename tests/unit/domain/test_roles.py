@@ -25,7 +25,15 @@ DECIDES = {
     Action.MANAGE_SNAPSHOTS,
     Action.DOWNLOAD_SNAPSHOT,
 }
-ADMINISTERS = {Action.READ_AUDIT, Action.READ_DELIVERIES, Action.COLLECT_GARBAGE, Action.SET_UP}
+ADMINISTERS = {
+    Action.READ_AUDIT,
+    Action.READ_DELIVERIES,
+    Action.REPLAY_DELIVERIES,
+    Action.READ_SETTINGS,
+    Action.MANAGE_PEOPLE,
+    Action.COLLECT_GARBAGE,
+    Action.SET_UP,
+}
 ALLOWED = {
     Role.NONE: set[Action](),
     Role.VIEWER: SEES,

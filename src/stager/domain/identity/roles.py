@@ -70,6 +70,12 @@ class Action(StrEnum):
     READ_AUDIT = "read-audit"
     READ_DELIVERIES = "read-deliveries"
     """See webhook deliveries and their outcomes, of all repositories."""
+    REPLAY_DELIVERIES = "replay-deliveries"
+    """Process recorded webhook deliveries again."""
+    READ_SETTINGS = "read-settings"
+    """See the configuration in force, without secrets."""
+    MANAGE_PEOPLE = "manage-people"
+    """See everybody's roles, sessions and tokens; end sessions and revoke tokens."""
     COLLECT_GARBAGE = "collect-garbage"
     """See and remove what nothing needs any more on the machine."""
     SET_UP = "set-up"
@@ -97,6 +103,9 @@ NEEDED: Mapping[Action, Role] = MappingProxyType(
         Action.READ_METRICS: Role.VIEWER,
         Action.READ_AUDIT: Role.ADMINISTRATOR,
         Action.READ_DELIVERIES: Role.ADMINISTRATOR,
+        Action.REPLAY_DELIVERIES: Role.ADMINISTRATOR,
+        Action.READ_SETTINGS: Role.ADMINISTRATOR,
+        Action.MANAGE_PEOPLE: Role.ADMINISTRATOR,
         Action.COLLECT_GARBAGE: Role.ADMINISTRATOR,
         Action.SET_UP: Role.ADMINISTRATOR,
     }

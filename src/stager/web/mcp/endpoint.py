@@ -40,7 +40,10 @@ class McpEndpoint:
                 server = await self._loaded()
                 await server(scope, _again(await request.body(), receive), send)
         except StagerError as error:
-            await problems.response_to(PATH, error)(scope, receive, send)
+            response = problems.response_to(PATH, error)
+            if response.status_code == 401:
+                response.headers["WWW-Authenticate"] = 'Bearer realm="Stager"'
+            await response(scope, receive, send)
 
     async def _loaded(self) -> ASGIApp:
         """The server. The package takes most of a second to import, so nobody else waits for it."""

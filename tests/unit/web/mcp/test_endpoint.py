@@ -43,6 +43,7 @@ async def test_credentials_are_required_before_anything_is_read(
     answer = await ask(web, headers={**JSON, **headers}, content=b"x" * (FORM_LIMIT + 1), json=None)
 
     assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Bearer")
     assert answer.json()["reason"] == "unauthorized"
 
 
