@@ -96,8 +96,8 @@ class TestList:
             assert names_in(empty) == []
             assert "No preview here" in empty
             text = await get(opened, "/?show=live", cookie)
-            assert 'data-group="live" aria-current="page">Live <span class="soft number">2</span>' in text
-            assert 'data-group="mine">Mine <span class="soft number">1</span>' in text
+            assert 'data-group="live" aria-current="page">Live <span class="count number">2</span>' in text
+            assert 'data-group="mine">Mine <span class="count number">1</span>' in text
             assert 'value="/?show=live"' in text
 
     async def test_shows_what_previews_use_and_sorts_by_it(self) -> None:
