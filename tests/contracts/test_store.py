@@ -22,7 +22,6 @@ from stager.ports.store import (
     StateKind,
     Store,
     Transaction,
-    Transaction,
 )
 from stager.stores.sqlite.store import open_store
 from stager.testing import MemoryStore
