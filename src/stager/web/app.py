@@ -24,6 +24,7 @@ from stager.web.api import (
 )
 from stager.web.api import deliveries as deliveries_api
 from stager.web.api import launching as launching_api
+from stager.web.api import why as why_api
 from stager.web.api.openapi import described
 from stager.web.auth import cookies, preview_access
 from stager.web.auth.csrf import BEHIND_TLS, SAFE_METHODS, is_cross_origin
@@ -43,6 +44,7 @@ from stager.web.pages import (
     login_link,
     preview,
     sign_in,
+    why,
 )
 from stager.web.pages.overview import qr
 
@@ -73,6 +75,7 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
         diagnostics,
         deliveries_api,
         launching_api,
+        why_api,
         garbage,
         home,
         dashboard,
@@ -82,6 +85,7 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
         application_setup,
         deliveries,
         launching,
+        why,
         share_links,
         preview_access,
         login_link,

@@ -301,6 +301,7 @@ class TestDescription:
             ("/api/v1/applications/{app}/changes", "get"),
             ("/api/v1/capacity", "get"),
             ("/api/v1/deliveries", "get"),
+            ("/api/v1/why", "get"),
             (ENVIRONMENTS, "post"),
             (ENVIRONMENTS + "/{environment}", "get"),
             (ENVIRONMENTS + "/{environment}", "delete"),

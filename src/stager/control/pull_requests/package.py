@@ -21,6 +21,7 @@ from stager.control.pull_requests.open_changes import OpenChanges
 from stager.control.pull_requests.policy import Listeners, Policy
 from stager.control.pull_requests.resync import Resync
 from stager.control.pull_requests.webhooks import EventConsumers, WebhookConsumer
+from stager.control.pull_requests.why import WhyQuery
 from stager.domain.application import Applications
 
 
@@ -66,6 +67,7 @@ class PullRequests:
         )
         self.deliveries = DeliveryLog(store, ports.clock, metrics, identity.authorizer)
         self.open_changes = OpenChanges(store, ports.forges, applications, identity.authorizer, ports.clock)
+        self.why = WhyQuery(store, applications, identity.authorizer, ports.forges)
         self.resync = Resync(store, ports.forges, applications, self.change_events, ports.clock)
         ports.forges.on_connected(self._resync_soon.set)
 
