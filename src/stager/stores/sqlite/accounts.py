@@ -6,9 +6,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any, TypeVar
+from functools import reduce
+from typing import Any, TypeVar, cast
 
-from sqlalchemy import Connection, Executable, Select, bindparam, delete, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Executable, Select, bindparam, delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from stager.domain.identity.accounts import AuditFilter, AuditRecord, Person, Session, ShareLink, Token
@@ -41,9 +42,11 @@ _AUDIT_RECORDS = (
     .order_by(audit.c.seq.desc())
     .limit(bindparam("limit"))
 )
-_WORDS = audit.c.actor
-for _column in ("address", "action", "app", "subject", "detail"):
-    _WORDS = _WORDS + " " + audit.c[_column]
+_WORDS = reduce(
+    lambda all_before, name: all_before + " " + audit.c[name],
+    ("address", "action", "app", "subject", "detail"),
+    cast("ColumnElement[str]", audit.c.actor),
+)
 _MATCHING_AUDIT_RECORDS = _AUDIT_RECORDS.where(
     *(or_(bindparam(name) == "", audit.c[name] == bindparam(name)) for name in ("action", "app", "result")),
     func.instr(func.lower(_WORDS), func.lower(bindparam("text"))) > 0,
