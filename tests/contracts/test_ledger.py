@@ -112,11 +112,12 @@ class TestAudit:
         kill = replace(
             entry(2), actor="bob (GitHub)", action="kill", app="shop", subject="50%_x", result="refused"
         )
-        for one in (launch, kill):
-            await store.write(lambda tx, one=one: tx.append_audit_record(one))
+        await store.write(lambda tx: tx.append_audit_record(launch))
+        await store.write(lambda tx: tx.append_audit_record(kill))
 
         async def found(**only: str) -> list[str]:
-            records = await store.read(lambda tx: tx.audit_records(limit=9, only=AuditFilter(**only)))
+            wanted = AuditFilter(**only)
+            records = await store.read(lambda tx: tx.audit_records(limit=9, only=wanted))
             return [each.action for each in records]
 
         assert await found() == ["kill", "launch"]
