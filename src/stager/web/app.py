@@ -23,6 +23,7 @@ from stager.web.api import (
     terminal,
 )
 from stager.web.api import deliveries as deliveries_api
+from stager.web.api import why as why_api
 from stager.web.api.openapi import described
 from stager.web.auth import cookies, preview_access
 from stager.web.auth.csrf import BEHIND_TLS, SAFE_METHODS, is_cross_origin
@@ -41,6 +42,7 @@ from stager.web.pages import (
     login_link,
     preview,
     sign_in,
+    why,
 )
 from stager.web.pages.overview import qr
 
@@ -70,6 +72,7 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
         device_login,
         diagnostics,
         deliveries_api,
+        why_api,
         garbage,
         home,
         dashboard,
@@ -78,6 +81,7 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
         github_setup,
         application_setup,
         deliveries,
+        why,
         share_links,
         preview_access,
         login_link,

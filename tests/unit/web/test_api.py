@@ -299,6 +299,7 @@ class TestDescription:
             (ENVIRONMENTS, "get"),
             ("/api/v1/capacity", "get"),
             ("/api/v1/deliveries", "get"),
+            ("/api/v1/why", "get"),
             (ENVIRONMENTS, "post"),
             (ENVIRONMENTS + "/{environment}", "get"),
             (ENVIRONMENTS + "/{environment}", "delete"),

@@ -13,7 +13,7 @@ from pkgutil import walk_packages
 
 import httpx
 import pytest
-from fastapi.routing import APIRoute, APIWebSocketRoute
+from fastapi.routing import APIRoute, APIRouter, APIWebSocketRoute
 from starlette.types import Message
 
 import stager.web
@@ -35,7 +35,7 @@ from tests.unit.web.harness import HOST, WebHarness, basic, web
 ROLES = (None, *Role)
 """None is a client without credentials."""
 MODULES = [import_module(module.name) for module in walk_packages(stager.web.__path__, "stager.web.")]
-ROUTERS = [module.router for module in MODULES if hasattr(module, "router")]
+ROUTERS = [module.router for module in MODULES if isinstance(getattr(module, "router", None), APIRouter)]
 Asked = Callable[[WebHarness, str], Awaitable[httpx.Response]]
 
 
@@ -227,6 +227,8 @@ FOR_WHOEVER_IS_KNOWN = {
     ("GET", "/api/v1/capacity"),  # likewise: see test_listing.py
     ("GET", "/api/v1/snapshots"),  # the same
     ("GET", "/api/v1/whoami"),
+    ("GET", "/api/v1/why"),  # by what they may see: test_why.py
+    ("GET", "/why"),
     ("DELETE", "/api/v1/session"),  # one's own
     ("GET", "/api/v1/tokens"),  # one's own
     ("POST", "/api/v1/tokens"),
