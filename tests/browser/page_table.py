@@ -45,6 +45,8 @@ TABLE = (
     PageRow("preview-services", "/previews/{services}"),
     PageRow("preview-volumes", "/previews/{services}?volumes=true"),
     PageRow("deliveries", "/deliveries"),
+    PageRow("why", "/why"),
+    PageRow("why-answer", "/why?target=acme/site%232"),
     PageRow("account", "/account"),
     PageRow("setup", "/setup"),
     PageRow("setup-github", "/setup/github"),
