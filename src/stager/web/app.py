@@ -23,6 +23,7 @@ from stager.web.api import (
     terminal,
 )
 from stager.web.api import deliveries as deliveries_api
+from stager.web.api import launching as launching_api
 from stager.web.api import why as why_api
 from stager.web.api.openapi import described
 from stager.web.auth import cookies, preview_access
@@ -39,6 +40,7 @@ from stager.web.pages import (
     deliveries,
     github_setup,
     home,
+    launching,
     login_link,
     preview,
     sign_in,
@@ -72,6 +74,7 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
         device_login,
         diagnostics,
         deliveries_api,
+        launching_api,
         why_api,
         garbage,
         home,
@@ -81,6 +84,7 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
         github_setup,
         application_setup,
         deliveries,
+        launching,
         why,
         share_links,
         preview_access,

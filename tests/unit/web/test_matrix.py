@@ -162,6 +162,14 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
         asking("POST", "/previews/{id}/remove", headers=OURS),
     ),
     ("GET", "/api/v1/audit"): (Action.READ_AUDIT, asking("GET", "/api/v1/audit")),
+    ("GET", "/api/v1/applications/{app}/target"): (
+        Action.LAUNCH,
+        asking("GET", "/api/v1/applications/shop/target?name=x"),
+    ),
+    ("GET", "/api/v1/applications/{app}/changes"): (
+        Action.LAUNCH,
+        asking("GET", "/api/v1/applications/shop/changes"),
+    ),
     ("GET", "/api/v1/garbage"): (Action.COLLECT_GARBAGE, asking("GET", "/api/v1/garbage")),
     ("DELETE", "/api/v1/garbage"): (Action.COLLECT_GARBAGE, asking("DELETE", "/api/v1/garbage")),
     ("GET", "/api/v1/deliveries"): (Action.READ_DELIVERIES, asking("GET", "/api/v1/deliveries")),
@@ -234,6 +242,7 @@ FOR_WHOEVER_IS_KNOWN = {
     ("POST", "/api/v1/tokens"),
     ("DELETE", "/api/v1/tokens/{token}"),
     ("GET", "/account"),  # one's own
+    ("GET", "/new"),  # offers only what they may launch: see test_launching.py
 }
 STREAMS = {("GET", "/dashboard/events")}  # test_dashboard.py
 BY_FORM = {
@@ -241,6 +250,7 @@ BY_FORM = {
     ("POST", "/account/sessions/end"),
     ("POST", "/account/tokens"),
     ("POST", "/account/tokens/{token}/revoke"),
+    ("POST", "/new"),  # test_launching.py
     ("POST", "/login"),
     ("POST", "/login/authorize"),
     ("POST", "/login/link"),  # test_login_link.py
