@@ -45,8 +45,6 @@ TABLE = (
     PageRow("preview-services", "/previews/{services}"),
     PageRow("preview-volumes", "/previews/{services}?volumes=true"),
     PageRow("deliveries", "/deliveries"),
-    PageRow("why", "/why"),
-    PageRow("why-answer", "/why?target=acme/site%232"),
     PageRow("launch", "/new"),
     PageRow("launch-chosen", "/new?app=site&branch=checkout"),
     PageRow("launch-error", "/new?app=site&branch=refs/pull/3/head"),
