@@ -15,6 +15,7 @@ from stager.domain.identity.roles import Role
 from stager.domain.pull_requests.events import ChangeEvent, Skip
 from stager.domain.pull_requests.why import Facts, LastDelivery, Target, target_of
 from stager.domain.pull_requests.why import why as decide
+from stager.settings.values.patterns import Pattern
 from stager.testing import FaultMode, Program
 from tests.unit.control.harness import ANN, IMAGE, SHOP, Harness
 from tests.unit.control.pull_requests.test_policy import APP, OTHER, SHA, Gate, forked, ruled
@@ -43,6 +44,7 @@ RULES = [
     ({"labels": ("preview",)}, {}, "label-missing", "labels"),
     ({"without_labels": ("wip",)}, {"labels": ("WIP",)}, "label-forbidden", "without_labels"),
     ({"title": "^feat"}, {"title": "Typo"}, "title-mismatch", "title"),
+    ({"without_title": Pattern("(?i)^wip")}, {"title": "WIP: x"}, "title-forbidden", "without_title"),
     ({"authors": ("ann",)}, {"author": "bob"}, "author", "authors"),
     ({"bases": ("release/*",)}, {}, "base-branch", "bases"),
     ({"drafts": False}, {"draft": True}, "draft", "drafts"),
