@@ -16,6 +16,7 @@ from typing import Any
 import comment_picture
 import httpx
 import page_pictures
+import stage_pictures
 from argon2 import PasswordHasher
 from demo import BROKEN, Demo
 from demo_browser import chromium
@@ -151,7 +152,7 @@ class Stage:
         return found[0]
 
     def take_all(self, folder: Path) -> None:
-        """Save every page in light and dark, wide and narrow."""
+        """Save pages of the demo in light and dark, wide and narrow."""
         folder.mkdir(parents=True, exist_ok=True)
         for scheme in ("light", "dark"):
             for width in (WIDE, NARROW):
@@ -216,6 +217,7 @@ def main() -> int:
             if given.all:
                 stage.take_all(given.all)
                 page_pictures.take_all(browser, given.all)
+                stage_pictures.take_all(browser, given.all, [])
     except DemoError as error:
         print(f"✗ {error}\n  {error.hint}", file=sys.stderr)
         return 1

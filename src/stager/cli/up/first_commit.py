@@ -1,5 +1,5 @@
 """Decides what is built and run, prints it, and commits the folder for the first time. Runs in a forked
-process; see `session`."""
+process, which alone imports what reads the folder's files; see `session`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from functools import partial
 from pathlib import Path
 
 from stager.cli.up.options import Options, Place
-from stager.cli.up.preparation import prepare
 from stager.cli.up.prepared import Prepared
 from stager.cli.up.terminal import StandardTerminal
-from stager.cli.up.variables import ENV_FILE
 from stager.cli.up.working_tree import WorkingTree, tracked_env_files
 
 REPOSITORY = "files.git"
@@ -45,6 +43,9 @@ def commit_first(place: Place, options: Options, state: Path) -> FirstCommit:
 
 
 async def _commit(place: Place, options: Options, state: Path) -> FirstCommit:
+    from stager.cli.up.preparation import prepare  # noqa: PLC0415 (not for the parent process)
+    from stager.cli.up.variables import ENV_FILE  # noqa: PLC0415
+
     terminal, folder = StandardTerminal(), place.folder
     is_tracked = ENV_FILE in await tracked_env_files(folder)
     prepared = prepare(folder, state / SECRETS_KEY, options, terminal, is_env_tracked=is_tracked)

@@ -16,6 +16,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,8 @@ POLL_INTERVAL = 1.0
 """Seconds between two looks at the files."""
 PORTS = range(8000, 8100)
 USER = "up"
+SHARED = "stager.settings.repository_file"
+"""What both processes need most of, so that it is imported before the fork."""
 SERVER = ("stager.cli.log_output", "stager.cli.up.embedded_server")
 """The modules of the server. The first imports the library of the log as fast as it can be."""
 
@@ -59,6 +62,8 @@ class Session:
         self._state.lock()
         with without_collection():
             from stager.cli.up.first_commit import commit_first  # noqa: PLC0415 (not for `stager up --help`)
+
+            import_module(SHARED)
         first = forked(reported()(partial(commit_first, self._place, options, self._state.path)))
         try:
             asyncio.run(self._run(first))
