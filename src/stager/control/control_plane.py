@@ -114,7 +114,7 @@ class ControlPlane:
         self.data = Snapshotting(
             ports, applications, self.identity, self.environments, self.reconciler, options.key
         )
-        self.pictures = Pictures(ports, self.environments.queries)
+        self.pictures = Pictures(ports, self.environments.queries, self.environments.change_feed.changed)
         self.cleanup = Cleanup(ports, self.identity.authorizer, self.builds, self.reconciler)
         self.reporting = Reporting(ports, urls, applications, options.reports)
         self.environments.change_feed.listen(self.plugins.post_launch.request)

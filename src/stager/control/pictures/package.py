@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 
 from stager.control.environments.queries import Queries
@@ -21,11 +22,12 @@ class Pictures:
 
     Args:
         queries: who may see a preview may see its pictures.
+        publish: see `Rounds`.
     """
 
-    def __init__(self, ports: Ports, queries: Queries) -> None:
+    def __init__(self, ports: Ports, queries: Queries, publish: Callable[[str], None]) -> None:
         self._ports, self._queries = ports.pictures, queries
-        self.rounds = Rounds(ports, ports.pictures) if ports.pictures else None
+        self.rounds = Rounds(ports, ports.pictures, publish) if ports.pictures else None
 
     @property
     def are_taken(self) -> bool:

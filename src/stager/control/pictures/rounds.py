@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -41,12 +41,18 @@ class _Sitting:
 
 class Rounds:
     """Takes pictures of what has been published. An untrusted page gets none: its browser would run beside
-    the previews' other containers without the stronger isolation of its own."""
+    the previews' other containers without the stronger isolation of its own.
 
-    def __init__(self, ports: Ports, pictures: PicturePorts) -> None:
+    Args:
+        publish: called with the id of an environment whose pictures are new. It must not block or raise.
+    """
+
+    def __init__(
+        self, ports: Ports, pictures: PicturePorts, publish: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._store, self._instances = ports.store, ports.instances
         self._machine, self._clock = ports.machine, ports.clock
-        self._pictures = pictures
+        self._pictures, self._publish = pictures, publish
         self._done: dict[str, int] = {}
         self._soon: asyncio.TimerHandle | None = None
         self._attempts: dict[str, int] = {}
@@ -157,6 +163,7 @@ class Rounds:
     async def _save(self, environment: Environment, album: Album, pictures: Sequence[bytes]) -> None:
         await self._pictures.albums.save(environment.id, album, pictures)
         self._attempts.pop(album.deployment, None)
+        self._publish(environment.id)
 
 
 def _present(tx: Transaction) -> list[Environment]:

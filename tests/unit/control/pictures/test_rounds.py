@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from stager.control.pictures.rounds import Rounds
+from stager.control.reporting.pictures import pictures_text
 from stager.domain.errors import Fault, Retry
 from stager.domain.source import Trust
 from stager.engines.docker.pictures.comparison import changed_share, is_usable
@@ -166,3 +167,18 @@ def test_a_picture_of_too_many_pixels_is_refused_by_its_header() -> None:
 async def test_a_path_is_no_key(albums: FileAlbums) -> None:
     assert await albums.picture("../x", "0" * 64) is None
     assert await albums.picture("x", "../../seal") is None
+
+
+async def test_the_comment_has_the_pictures(harness: Harness, camera: Camera, albums: FileAlbums) -> None:
+    running = harness.running.control_plane
+    repository = harness.forge.add_repository("acme", "shop")
+    await harness.deliver(harness.forge.open(repository, "feature", "a1b2c3d4" * 5))
+    await harness.rest(60)
+    (environment,) = await harness.environments()
+    pictures = PicturePorts(camera, albums, [VIEW])
+    await Rounds(running.ports, pictures).run()
+    album = await albums.load(environment.id)
+    text = pictures_text(album, (await harness.deployment()).id, "http://demo/previews/x")
+    assert "[Pictures](http://demo/previews/x#pictures)" in text
+    assert "- `/`, 800 px" in text
+    assert pictures_text(album, "another", "") == ""
