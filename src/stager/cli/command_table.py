@@ -64,6 +64,7 @@ COMMANDS = (
     _client(PREVIEWS, "why", "why", "Tell why a pull request or branch has no preview."),
     _client(PREVIEWS, "wait", "wait", "Wait until a preview is live."),
     _client(PREVIEWS, "share", "share", "Print a link to a private preview."),
+    _client(PREVIEWS, "pictures", "pictures", "List the pictures of a preview's pages."),
     _client(PREVIEWS, "redeploy", "launch", "Redeploy a preview with its last parameters."),
     _client(PREVIEWS, "rollback", "launch", "Launch an earlier revision of a preview again."),
     _client(PREVIEWS, "sleep", "power", "Put a preview to sleep until the next visit."),

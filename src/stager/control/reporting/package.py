@@ -40,9 +40,7 @@ class Reporting:
         sinks: dict[str, Sink] = {}
         if options.comments:
             sinks["comment"] = PullRequestCommentSink(
-                ports.store,
-                ports.data,
-                ports.forges,
+                ports,
                 urls,
                 applications,
                 options.installation,

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from stager.control.forges import Forges
+from stager.control.ports import Ports
+from stager.control.reporting.pictures import pictures_text
 from stager.control.reporting.pr_comment_template import comment_body
 from stager.control.reporting.reporter import ReportState, report_state_of
 from stager.control.routing.urls import Urls
@@ -17,9 +18,8 @@ from stager.domain.application import Applications
 from stager.domain.environment import UNAPPROVED, ChangeLink, Environment, SuspensionReason
 from stager.domain.errors import StagerError
 from stager.domain.status import State, Status
-from stager.ports.data import Data
 from stager.ports.forge import Reports
-from stager.ports.store import StateKind, Store, Transaction
+from stager.ports.store import StateKind, Transaction
 
 COMMENTED_STATES = frozenset({State.QUEUED, State.LIVE, State.DEGRADED, State.FAILED, State.FAILED_UPDATE})
 COMMENTED_REASONS = UNAPPROVED | {SuspensionReason.NO_ROOM}
@@ -38,18 +38,15 @@ class PullRequestCommentSink:
 
     def __init__(
         self,
-        store: Store,
-        data: Data,
-        forges: Forges,
+        ports: Ports,
         addresses: Urls,
         applications: Applications,
         installation: str,
         *,
         removes: bool = False,
     ) -> None:
-        self._store = store
-        self._data = data
-        self._forges = forges
+        self._store, self._data, self._forges = ports.store, ports.data, ports.forges
+        self._pictures = ports.pictures
         self._addresses = addresses
         self._applications = applications
         self._installation = installation
@@ -78,6 +75,8 @@ class PullRequestCommentSink:
             self._warnings(state),
             self._urls_of_services(state),
         )
+        if pictures := await self._pictures_of(state):
+            body += f"\n{pictures}"
         digest = hashlib.sha256(body.encode()).hexdigest()
         if digest == await self._store.read(
             lambda tx: tx.environment_state(environment.id, StateKind.COMMENT)
@@ -88,6 +87,13 @@ class PullRequestCommentSink:
             change, marker=marker, body=f"{marker}\n{body}", known=environment.comment_id
         )
         await self._store.write(lambda tx: _remember(tx, environment.id, comment_id, digest))
+
+    async def _pictures_of(self, state: ReportState) -> str:
+        """What is said of the pictures of what visitors see; empty if there are none."""
+        if self._pictures is None or state.serving is None:
+            return ""
+        album = await self._pictures.albums.load(state.environment.id)
+        return pictures_text(album, state.serving.id, self._addresses.page(state.environment.id))
 
     async def _changed_data(self, state: ReportState) -> int | None:
         """How many bytes of the clones had changed when the deployment was first reported as live: by

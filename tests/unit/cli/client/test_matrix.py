@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[Action, tuple[str, ...]]] = {
     "open": (Action.SEE, ("x",)),
     "logs": (Action.READ_LOGS, ("x",)),
     "deliveries": (Action.READ_DELIVERIES, ()),
+    "pictures": (Action.SEE, ("x",)),
     "share": (Action.SHARE, ("x", "--for", "1d")),
     "reset": (Action.RESET, ("x", "--no-wait")),
     "sleep": (Action.SLEEP, ("x",)),

@@ -141,6 +141,10 @@ class Api:
         found = self.connection.post(f"{ENVIRONMENTS}/{id_}/share-links", body)
         return _object(found, "url", "expires_at")
 
+    def pictures(self, id_: str) -> Json:
+        """Return the pictures of its pages."""
+        return _object(self.connection.get(f"{ENVIRONMENTS}/{id_}/pictures"), "pictures", "message")
+
     def reset(self, id_: str) -> Preview:
         """Replace its data. Doesn't wait."""
         return _preview(self.connection.post(f"{ENVIRONMENTS}/{id_}/reset"))
