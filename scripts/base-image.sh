@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Makes a base image from the distribution's own packages, without an image registry: stager-base/static:1
 # (busybox alone), stager-base/python:1 (Python, git, bash), stager-base/python-build:1 (the same with pip and venv)
+# stager-base/chromium:1 (Chromium and Python, for pictures of previews),
 # stager-base/node:1 (Node.js with npm, of a wheel that requirements/node.txt locks; git, bash) or
 # stager-base/node-build:1 (the same with a C++ compiler and Python, for npm packages with native code). Each
 # package's files are unpacked into a folder, with all that they depend on, and the folder becomes the image. Nothing
 # of it needs root. stager-base/debian:1 is a whole Debian 13 with apt and Python, for Stager's own image: debootstrap
 # makes it, as root.
-# usage: scripts/base-image.sh static|python|python-build|node|node-build|debian
+# usage: scripts/base-image.sh static|python|python-build|chromium|node|node-build|debian
 set -Eeuo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -16,6 +17,7 @@ set -Eeuo pipefail
 # What the image is made for decides which packages it begins with; all else follows from them.
 declare -A ROOTS=([static]="busybox-static" [python]="busybox-static bash git python3"
   [python-build]="busybox-static bash git libstdc++6 python3 python3-pip python3-venv"
+  [chromium]="busybox-static python3 chromium fonts-dejavu-core fonts-liberation fontconfig-config"
   [node]="busybox-static bash git libstdc++6" [node-build]="busybox-static bash git libstdc++6 g++ make python3")
 
 # Inside an image, pip may install beside the distribution's own packages: nobody else uses them.
@@ -79,6 +81,7 @@ verify() {
   in_image "$1" sh -c 'echo busybox' >/dev/null
   case "$2" in
     python*) in_image "$1" sh -ec 'python3 --version; git --version; bash --version | head -n 1; python3 -c "import ssl, sqlite3, http.server"' ;;&
+    chromium) in_image "$1" sh -ec 'chromium --version; python3 -c "import json, base64, selectors"' ;;
     python-build) in_image "$1" sh -ec 'pip --version; python3 -m venv /tmp/venv; /tmp/venv/bin/pip --version' ;;
     debian) in_image "$1" sh -ec 'apt-get --version | head -n 1; python3 -c "import ssl, venv, ensurepip"' ;;
     node*) in_image "$1" sh -ec 'node --version; npm --version; git --version; node -e "require(\"https\")"' ;;&
@@ -94,7 +97,7 @@ clean_up() {
 
 name="${1:-none}"
 [ "$name" = debian ] || [ -n "${ROOTS[$name]:-}" ] || fail "There is no recipe for a base image \"$name\"." \
-  "usage: scripts/base-image.sh static|python|python-build|node|node-build|debian"
+  "usage: scripts/base-image.sh static|python|python-build|chromium|node|node-build|debian"
 read -ra roots <<<"${ROOTS[$name]:-}"
 image="stager-base/$name:1"
 recipe="$(cat "$0" "$ROOT/scripts/image-lib.sh" "$ROOT/requirements/node.txt" /etc/os-release /etc/ssl/certs/ca-certificates.crt | sha256sum | cut -c1-16)"

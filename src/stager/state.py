@@ -37,6 +37,7 @@ class StateDirectory:
         self.seal_key = path / "seal.key"
         self.log = path / "stager.log"
         self.snapshots = path / "snapshots"
+        self.pictures = path / "pictures"
         self.guarded = path / "guarded"
         """Exists once the root helper has been used: from then on no preview starts without it."""
         self._lock_path = path / "stager.pid"

@@ -16,6 +16,7 @@ from stager.assembly.forges import accounts_of, github_of, local_forge_of, webho
 from stager.assembly.front import front_options
 from stager.assembly.helper import data_helper_of, firewall_of, helper_of, memory_of, public_ports
 from stager.assembly.machine import machine_of
+from stager.assembly.pictures import pictures_of
 from stager.assembly.routing import edge_proxy_of, reaches_by_loopback, urls_of
 from stager.control.forges import Forges
 from stager.control.ports import Ports
@@ -126,6 +127,7 @@ async def drivers_of(
         data=data,
         workbench=DockerWorkbench(docker, state.installation, data.volumes, data.benches),
         certificates=certificates_of(settings, state),
+        pictures=pictures_of(settings, state, docker),
     )
     return Drivers(ports, urls, keeper, front, setup, accounts_of(settings, session, setup))
 

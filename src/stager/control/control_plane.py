@@ -21,6 +21,7 @@ from stager.control.identity.login_flows import LoginFlows
 from stager.control.identity.package import Identity, IdentityOptions
 from stager.control.loops import Loop
 from stager.control.metrics import Metrics
+from stager.control.pictures.package import Pictures
 from stager.control.plugins.invoker import HANDLER_SECONDS
 from stager.control.plugins.package import Plugins, PluginSet
 from stager.control.ports import Ports
@@ -113,9 +114,12 @@ class ControlPlane:
         self.data = Snapshotting(
             ports, applications, self.identity, self.environments, self.reconciler, options.key
         )
+        self.pictures = Pictures(ports, self.environments.queries)
         self.cleanup = Cleanup(ports, self.identity.authorizer, self.builds, self.reconciler)
         self.reporting = Reporting(ports, urls, applications, options.reports)
         self.environments.change_feed.listen(self.plugins.post_launch.request)
+        if self.pictures.rounds:
+            self.environments.change_feed.listen(self.pictures.rounds.changed)
         if self.reporting.reporter:
             self.environments.change_feed.listen(self.reporting.reporter.changed)
         self.controller = self.reconciler.controller(self._loops(options.intervals))
@@ -149,6 +153,7 @@ class ControlPlane:
             *self.routing.loops(self.reconciler.readiness),
             *self.pull_requests.loops(intervals.resync),
             *self.data.loops(),
+            *self.pictures.loops(),
         ]
 
     # The packages below call back through these, because the reconciler and builds are composed after them.

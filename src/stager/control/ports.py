@@ -15,6 +15,7 @@ from stager.ports.firewall import Firewall
 from stager.ports.forge import Webhooks
 from stager.ports.logs import Logs
 from stager.ports.machine import Machine
+from stager.ports.pictures import PicturePorts
 from stager.ports.router import EdgeProxy, Router
 from stager.ports.secret_box import SecretBox
 from stager.ports.server_commands import ServerCommands
@@ -54,6 +55,7 @@ class Ports:
         edge_proxy: the proxy in front of the front; None if there is none.
         firewall: network rules of instances; None without the root helper.
         certificates: None if Stager orders none.
+        pictures: None if no pictures are taken.
     """
 
     store: Store
@@ -75,3 +77,4 @@ class Ports:
     edge_proxy: EdgeProxy | None = None
     firewall: Firewall | None = None
     certificates: Certificates | None = None
+    pictures: PicturePorts | None = None

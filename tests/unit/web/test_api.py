@@ -327,6 +327,8 @@ class TestDescription:
             ("/api/v1/tokens", "post"),
             ("/api/v1/tokens/{token}", "delete"),
             ("/api/v1/whoami", "get"),
+            (ENVIRONMENTS + "/{environment}/pictures", "get"),
+            (ENVIRONMENTS + "/{environment}/pictures/{key}.png", "get"),
             (ENVIRONMENTS + "/{environment}/share-links", "get"),
             (ENVIRONMENTS + "/{environment}/share-links", "post"),
             (ENVIRONMENTS + "/{environment}/share-links/{link}", "delete"),

@@ -179,6 +179,8 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
         Action.READ_METRICS,
         asking("GET", "/metrics", headers={"x-forwarded-for": "198.51.100.9"}),
     ),
+    ("GET", f"{ID_IN_PATH}/pictures"): (Action.SEE, asking("GET", ID + "/pictures")),
+    ("GET", ID_IN_PATH + "/pictures/{key}.png"): (Action.SEE, asking("GET", ID + "/pictures/0.png")),
     ("GET", f"{ID_IN_PATH}/share-links"): (Action.SHARE, asking("GET", ID + "/share-links")),
     ("POST", f"{ID_IN_PATH}/share-links"): (Action.SHARE, asking("POST", ID + "/share-links", json={})),
     ("DELETE", ID_IN_PATH + "/share-links/{link}"): (Action.SHARE, withdraw_a_link),

@@ -151,15 +151,28 @@ MACHINES: Sequence[tuple[str, str]] = [
 """Processors that run programs of another kind, too, each with that. The x32 interface is left out."""
 
 
-@functools.cache
+SANDBOX = "clone unshare chroot"
+"""What the sandbox of a browser needs: namespaces of its own for pages, without any capability outside."""
+
+
 def profile() -> str:
-    """The profile as Docker's API takes it after `seccomp=`."""
+    """The profile of instances, as Docker's API takes it after `seccomp=`."""
+    return _profile("")
+
+
+def browser_profile() -> str:
+    """The profile of instances with what a browser's own sandbox needs."""
+    return _profile(SANDBOX)
+
+
+@functools.cache
+def _profile(more: str) -> str:
     return json.dumps(
         {
             "defaultAction": "SCMP_ACT_ERRNO",
             "defaultErrnoRet": EPERM,
             "archMap": [{"architecture": own, "subArchitectures": [other]} for own, other in MACHINES],
-            "syscalls": list(_rules()),
+            "syscalls": [*_rules(), *([_allowed(more)] if more else ())],
         },
         separators=(",", ":"),
     )

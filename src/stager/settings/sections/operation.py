@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from stager.settings.loading.context import Context, FolderPath, NameOf
 from stager.settings.loading.refusals import InvalidValue, refuse
 from stager.settings.sections.capacity import CapacitySettings
+from stager.settings.sections.pictures import PictureSettings
 from stager.settings.values.network import Network, NetworkV4
 from stager.settings.values.scalars import NOT_BOOLEAN, ONE_OR_MANY, POSITIVE, Duration
 from stager.settings.values.section import Section, Task
@@ -204,6 +205,9 @@ retention: 14d
 metrics:
   allow: [127.0.0.0/8]
 mcp: true
+pictures:
+  image: stager-base/chromium:1
+  widths: [1280, 375]
 log_format: json
 """
 
@@ -231,6 +235,9 @@ log_format: json
     mcp: bool = False
     """Whether coding agents may use Stager at `/mcp`, by the Model Context Protocol and with a person's
     token. See [Let a coding agent use previews](../how-to/coding-agents.md)."""
+
+    pictures: PictureSettings = PictureSettings()
+    """Pictures of each preview's pages."""
 
     log_format: Literal["auto", "json", "text"] = "auto"
     """Format of Stager's log: `json` is one object per line, `auto` is text on a terminal and JSON

@@ -22,6 +22,7 @@ from stager.domain.identity.actor import Actor
 from stager.domain.status import State
 from stager.domain.text import as_on_screen, binary_size, lines_on_screen
 from stager.web.api.environments import Id
+from stager.web.api.pictures import pictures_view
 from stager.web.api.snapshots import data_view_of
 from stager.web.api.views import (
     DeploymentView,
@@ -149,6 +150,7 @@ async def preview(control: Control, actor: Known, environment: Id, *, volumes: b
         "preview.html",
         frame=await frame_of(control, actor, "previews"),
         view=view,
+        album=await pictures_view(control, environment, actor),
         visibility=visibility,
         removable=can_be_removed(view, visibility),
         unsettled=view.state in UNSETTLED,

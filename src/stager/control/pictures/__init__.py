@@ -1,0 +1,1 @@
+"""Pictures of previews: when they are taken, and who may see them."""
