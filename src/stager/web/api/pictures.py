@@ -13,6 +13,7 @@ from stager.domain.identity.actor import Actor
 from stager.ports.pictures import Picture
 from stager.web.api.environments import ANSWERS, Id
 from stager.web.context import Control, Known
+from stager.web.problems import Problem
 
 router = APIRouter(prefix="/api/v1", tags=["environments"], responses=ANSWERS)
 
@@ -92,7 +93,10 @@ async def list_pictures(control: Control, actor: Known, environment: Id) -> Pict
 @router.get(
     "/environments/{environment}/pictures/{key}.png",
     response_class=Response,
-    responses={200: {"content": {"image/png": {}}, "description": "The picture."}},
+    responses={
+        200: {"content": {"image/png": {}}, "description": "The picture."},
+        410: {"description": "There is no such picture any more.", "model": Problem},
+    },
 )
 async def get_picture(control: Control, actor: Known, environment: Id, key: Key) -> Response:
     """Get a picture as PNG."""
