@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, Field
@@ -13,7 +14,8 @@ from stager.domain.errors import Retry
 from stager.domain.pull_requests.why import LONGEST_TARGET
 from stager.domain.status import State, summary_of
 from stager.domain.text import lines_on_screen
-from stager.web.api.views import EnvironmentView, current
+from stager.web.api.pictures import PicturesView, pictures_view
+from stager.web.api.views import EnvironmentView, FailureView, current
 from stager.web.api.why import WhyView, why_view
 from stager.web.mcp.caller import Caller, current_caller
 from stager.web.mcp.previews import Preview, Service, find_preview, pull_request_of
@@ -59,15 +61,6 @@ class WaitView(BaseModel):
     preview: EnvironmentView
 
 
-class FailureView(BaseModel):
-    """Why a preview failed."""
-
-    code: str
-    message: str
-    hint: str
-    excerpt: list[str]
-
-
 class FailureAnswer(BaseModel):
     """The failure, if there is one."""
 
@@ -78,6 +71,14 @@ class LogView(BaseModel):
     """The end of a log."""
 
     lines: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Screenshot:
+    """A picture, with what is known about all of them."""
+
+    view: PicturesView
+    png: bytes
 
 
 async def list_previews(
@@ -140,16 +141,7 @@ async def wait_for_preview(
 
 async def preview_failure(preview: Preview) -> FailureAnswer:
     """Tell why a preview failed and what mends it; null if it didn't fail."""
-    caller = current_caller()
-    row = await caller.control.environments.queries.row(
-        (await find_preview(caller, preview)).id, caller.actor
-    )
-    status = live_status(row.environment, row.deployment, caller.control.builds.queue)
-    if not status.reason:
-        return FailureAnswer(failure=None)
-    lines = list(status.lines) if row.visibility.logs else []
-    failure = FailureView(code=status.reason, message=status.message, hint=status.hint, excerpt=lines)
-    return FailureAnswer(failure=failure)
+    return FailureAnswer(failure=(await show_preview(preview)).failure)
 
 
 async def preview_logs(
@@ -184,3 +176,23 @@ async def why_no_preview(
     """Tell which rule keeps a pull request or branch from having a preview."""
     caller = current_caller()
     return await why_view(caller.control, target, caller.actor)
+
+
+async def preview_screenshot(
+    preview: Preview,
+    route: Annotated[str, Field(max_length=2_000, description="Of the page; by default the first.")] = "",
+    width: Annotated[int | None, Field(description="Of the screen; by default the first.")] = None,
+) -> PicturesView | Screenshot:
+    """Show a page of the live preview, with its console errors and the share of changed pixels."""
+    caller = current_caller()
+    found = await find_preview(caller, preview)
+    view = await pictures_view(caller.control, found.id, caller.actor)
+    wanted = [
+        each
+        for each in view.pictures
+        if each.path and route in ("", each.route) and width in (None, each.width)
+    ]
+    if not wanted or not wanted[0].path:
+        return view
+    key = wanted[0].path.rpartition("/")[2].removesuffix(".png")
+    return Screenshot(view, await caller.control.pictures.picture(found.id, key, caller.actor))

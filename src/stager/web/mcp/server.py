@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from functools import wraps
@@ -10,7 +11,7 @@ from typing import Final, TypeAlias
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
-from mcp_types import CallToolResult, TextContent, ToolAnnotations
+from mcp_types import CallToolResult, ImageContent, TextContent, ToolAnnotations
 from pydantic import BaseModel
 from starlette.types import Receive, Scope, Send
 
@@ -25,7 +26,7 @@ INSTRUCTIONS: Final = (
     " wait_for_preview; if it failed, preview_failure names the cause and the change that mends it."
 )
 
-Result: TypeAlias = BaseModel
+Result: TypeAlias = BaseModel | reading.Screenshot
 Function: TypeAlias = Callable[..., Coroutine[object, object, Result]]
 Json: TypeAlias = "dict[str, Json] | list[Json] | str | float | bool | None"
 
@@ -57,6 +58,7 @@ TOOLS: Final[tuple[tuple[Function, Kind], ...]] = (
     (reading.wait_for_preview, _READS),
     (reading.preview_failure, _READS),
     (reading.preview_logs, _READS),
+    (reading.preview_screenshot, _READS),
     (reading.why_no_preview, _READS),
     (acting.launch_preview, _CHANGES),
     (acting.run_command, _DESTROYS),
@@ -116,6 +118,10 @@ def _called(function: Function) -> Callable[..., Awaitable[CallToolResult]]:
 
 
 def _result(result: Result) -> CallToolResult:
+    if isinstance(result, reading.Screenshot):
+        image = ImageContent(type="image", data=b64encode(result.png).decode(), mime_type="image/png")
+        answer = _result(result.view)
+        return answer.model_copy(update={"content": [*answer.content, image]})
     return _content(result.model_dump_json(), result.model_dump(mode="json"))
 
 

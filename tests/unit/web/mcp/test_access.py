@@ -19,6 +19,7 @@ SURFACES: dict[str, tuple[Action, dict[str, Any]]] = {
     "show_preview": (Action.SEE, BY_ID),
     "wait_for_preview": (Action.SEE, BY_ID),
     "preview_failure": (Action.SEE, BY_ID),
+    "preview_screenshot": (Action.SEE, BY_ID),
     "preview_logs": (Action.READ_LOGS, BY_ID),
     "launch_preview": (Action.LAUNCH, {"app": "shop", "name": "x"}),
     "run_command": (Action.EXEC, {**BY_ID, "command": ["true"]}),
