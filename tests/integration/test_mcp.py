@@ -72,6 +72,7 @@ def every_tool() -> Calls:
         ("show_preview", {"preview": "feature"}),
         ("preview_failure", {"preview": "feature"}),
         ("preview_logs", {"preview": "feature"}),
+        ("why_no_preview", {"target": "acme/shop#7"}),
         ("run_command", {"preview": "feature", "command": ["sh", "-c", "echo hello; exit 3"]}),
         ("share_preview", {"preview": "feature", "hours": 1}),
         ("reset_preview", {"preview": "feature"}),
@@ -107,13 +108,14 @@ def by_typescript(sdk: Path, stager: StagerUnderTest, calls: Calls) -> tuple[set
 def check(tools: Iterable[str], results: list[Any]) -> None:
     """What both clients must see."""
     assert {name for name, _ in every_tool()} == set(tools)
-    launched, waited, listed, shown, failure, logs, command, shared, reset, killed = results
+    launched, waited, listed, shown, failure, logs, why, command, shared, reset, killed = results
     assert launched["name"] == "feature"
     assert (waited["settled"], waited["live"]) == (True, True)
     assert [each["id"] for each in listed["previews"]] == [launched["id"]]
     assert shown["state"] == "live"
     assert failure["failure"] is None
     assert "lines" in logs
+    assert why["code"]
     assert (command["exit_code"], command["output"]) == (3, "hello\n")
     assert shared["url"].startswith(shown["url"])
     assert reset["generation"] > shown["generation"]

@@ -61,6 +61,7 @@ COMMANDS = (
     _client(PREVIEWS, "open", "previews", "Open a preview in the browser."),
     _client(PREVIEWS, "logs", "logs", "Show the log of a preview or of its build."),
     _client(PREVIEWS, "exec", "exec_command", "Run a command or a shell in a preview."),
+    _client(PREVIEWS, "why", "why", "Tell why a pull request or branch has no preview."),
     _client(PREVIEWS, "wait", "wait", "Wait until a preview is live."),
     _client(PREVIEWS, "share", "share", "Print a link to a private preview."),
     _client(PREVIEWS, "redeploy", "launch", "Redeploy a preview with its last parameters."),

@@ -99,12 +99,14 @@ class Suspension:
 
     Args:
         place: in the queue, 1 for the next one; 0 unless the reason is `QUEUED`.
+        rule: the slug of the rule that caused it, where several rules have the same reason; may be empty.
     """
 
     reason: SuspensionReason
     message: str
     hint: str = ""
     place: int = 0
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,8 @@ from stager.web.api import (
     terminal,
 )
 from stager.web.api import deliveries as deliveries_api
+from stager.web.api import launching as launching_api
+from stager.web.api import why as why_api
 from stager.web.api.openapi import described
 from stager.web.auth import cookies, preview_access
 from stager.web.auth.csrf import BEHIND_TLS, SAFE_METHODS, is_cross_origin
@@ -38,9 +40,11 @@ from stager.web.pages import (
     deliveries,
     github_setup,
     home,
+    launching,
     login_link,
     preview,
     sign_in,
+    why,
 )
 from stager.web.pages.environment import actions as preview_actions
 from stager.web.pages.environment import log_streams
@@ -72,6 +76,8 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
         device_login,
         diagnostics,
         deliveries_api,
+        launching_api,
+        why_api,
         garbage,
         home,
         dashboard,
@@ -82,6 +88,8 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
         github_setup,
         application_setup,
         deliveries,
+        launching,
+        why,
         share_links,
         preview_access,
         login_link,

@@ -25,6 +25,7 @@ from stager.web.auth import cookies
 from stager.web.auth.csrf import SAFE_METHODS, is_cross_site_request, is_same_origin
 from stager.web.auth.oauth_state import OAuthStates
 from stager.web.pages.change_stream import Shared
+from stager.web.pages.once import Once
 from stager.web.pages.overview.public_list import PublicList
 from stager.web.request_body import parameters_of
 from stager.web.uploads import Uploads
@@ -84,6 +85,7 @@ class WebContext:
             together.
         dashboards: what the streams of open dashboards use together.
         public_list: the list of public previews.
+        launches: the forms of launches by hand.
         uploads: receives dumps.
     """
 
@@ -96,6 +98,7 @@ class WebContext:
     password_throttles: tuple[Throttle, Throttle] = field(default_factory=_password_throttles)
     dashboards: Shared = field(default_factory=Shared)
     public_list: PublicList = field(default_factory=PublicList)
+    launches: Once = field(default_factory=Once)
     uploads: Uploads = field(default_factory=_uploads)
 
 

@@ -38,7 +38,7 @@ from stager.web.app import create_app
 from stager.web.auth import preview_access
 from stager.web.context import WebContext
 from stager.web.forges import local_push
-from stager.web.pages import account, dashboard, home, preview, sign_in
+from stager.web.pages import account, dashboard, home, launching, preview, sign_in
 from stager.web.pages.overview import qr
 from tests.unit.docs.example import a_change, a_live_deployment, an_environment
 from tests.unit.docs.pages import DOCS, ROOT, first_cells, sections
@@ -104,6 +104,7 @@ def _calls() -> set[tuple[str, str]]:
     for module in (
         diagnostics,
         account,
+        launching,
         dashboard,
         environments,
         compat,

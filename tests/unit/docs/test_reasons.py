@@ -26,6 +26,7 @@ SHARED = {
     "engine-error": "Docker answers with an error",
     "environment-unknown": "there is no such preview",
     "forge-answer-unreadable": "GitHub's answer doesn't match its API",
+    "forge-unreachable": "a forge doesn't answer, or not in time",
     "forge-unknown": "a delivery names a forge that isn't configured",
     "front-away": "the front doesn't answer",
     "handler-failed": "a handler raised something",

@@ -297,8 +297,11 @@ class TestDescription:
 
         assert found == {
             (ENVIRONMENTS, "get"),
+            ("/api/v1/applications/{app}/target", "get"),
+            ("/api/v1/applications/{app}/changes", "get"),
             ("/api/v1/capacity", "get"),
             ("/api/v1/deliveries", "get"),
+            ("/api/v1/why", "get"),
             (ENVIRONMENTS, "post"),
             (ENVIRONMENTS + "/{environment}", "get"),
             (ENVIRONMENTS + "/{environment}", "delete"),

@@ -13,7 +13,7 @@ from pkgutil import walk_packages
 
 import httpx
 import pytest
-from fastapi.routing import APIRoute, APIWebSocketRoute
+from fastapi.routing import APIRoute, APIRouter, APIWebSocketRoute
 from starlette.types import Message
 
 import stager.web
@@ -35,7 +35,7 @@ from tests.unit.web.harness import HOST, WebHarness, basic, web
 ROLES = (None, *Role)
 """None is a client without credentials."""
 MODULES = [import_module(module.name) for module in walk_packages(stager.web.__path__, "stager.web.")]
-ROUTERS = [module.router for module in MODULES if hasattr(module, "router")]
+ROUTERS = [module.router for module in MODULES if isinstance(getattr(module, "router", None), APIRouter)]
 Asked = Callable[[WebHarness, str], Awaitable[httpx.Response]]
 
 
@@ -162,6 +162,14 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
         asking("POST", "/previews/{id}/remove", headers=OURS),
     ),
     ("GET", "/api/v1/audit"): (Action.READ_AUDIT, asking("GET", "/api/v1/audit")),
+    ("GET", "/api/v1/applications/{app}/target"): (
+        Action.LAUNCH,
+        asking("GET", "/api/v1/applications/shop/target?name=x"),
+    ),
+    ("GET", "/api/v1/applications/{app}/changes"): (
+        Action.LAUNCH,
+        asking("GET", "/api/v1/applications/shop/changes"),
+    ),
     ("GET", "/api/v1/garbage"): (Action.COLLECT_GARBAGE, asking("GET", "/api/v1/garbage")),
     ("DELETE", "/api/v1/garbage"): (Action.COLLECT_GARBAGE, asking("DELETE", "/api/v1/garbage")),
     ("GET", "/api/v1/deliveries"): (Action.READ_DELIVERIES, asking("GET", "/api/v1/deliveries")),
@@ -239,11 +247,14 @@ FOR_WHOEVER_IS_KNOWN = {
     ("GET", "/api/v1/capacity"),  # likewise: see test_listing.py
     ("GET", "/api/v1/snapshots"),  # the same
     ("GET", "/api/v1/whoami"),
+    ("GET", "/api/v1/why"),  # by what they may see: test_why.py
+    ("GET", "/why"),
     ("DELETE", "/api/v1/session"),  # one's own
     ("GET", "/api/v1/tokens"),  # one's own
     ("POST", "/api/v1/tokens"),
     ("DELETE", "/api/v1/tokens/{token}"),
     ("GET", "/account"),  # one's own
+    ("GET", "/new"),  # offers only what they may launch: see test_launching.py
 }
 STREAMS = {
     ("GET", "/dashboard/events"),  # test_dashboard.py
@@ -254,6 +265,7 @@ BY_FORM = {
     ("POST", "/account/sessions/end"),
     ("POST", "/account/tokens"),
     ("POST", "/account/tokens/{token}/revoke"),
+    ("POST", "/new"),  # test_launching.py
     ("POST", "/login"),
     ("POST", "/login/authorize"),
     ("POST", "/login/link"),  # test_login_link.py

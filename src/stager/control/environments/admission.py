@@ -87,7 +87,8 @@ def _queue(tx: Transaction, queued: Queued) -> Change | None:
     if environment is None or not (environment.desired.should_run or environment.desired.is_queued):
         return None
     why = sentence(queued.shortage)
-    suspension = Suspension(SuspensionReason.QUEUED, why, STARTS_ITSELF, queued.place)
+    rule = queued.shortage.resource.value
+    suspension = Suspension(SuspensionReason.QUEUED, why, STARTS_ITSELF, queued.place, rule)
     if environment.desired.suspension == suspension:
         return None
     is_new = not environment.desired.is_queued

@@ -13,6 +13,7 @@ from stager.control.environments.commands import CheckBranch, Commands
 from stager.control.environments.consumption import ConsumptionMeter
 from stager.control.environments.desired_state import DesiredState
 from stager.control.environments.expiry import INTERVAL, Expiry
+from stager.control.environments.launch_targets import LaunchTargets
 from stager.control.environments.power import Power
 from stager.control.environments.queries import Queries
 from stager.control.environments.records import Records
@@ -87,6 +88,7 @@ class Environments:
             self.scheduler,
             callbacks.check_branch,
         )
+        self.launch_targets = LaunchTargets(store, applications, authorizer, routing.urls)
         self.rollback = Rollback(store, ports.images, self.queries, self.desired_state, self.scheduler)
         self.expiry = Expiry(ports, applications, self.desired_state, self.change_feed, callbacks.wake)
         self.power = Power(store, self.desired_state, self.queries, self.scheduler, callbacks.wake)

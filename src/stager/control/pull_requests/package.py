@@ -17,9 +17,11 @@ from stager.control.pull_requests.comment_commands import CommentCommands
 from stager.control.pull_requests.delivery_log import DeliveryLog
 from stager.control.pull_requests.inbox import Deduplication, Inbox
 from stager.control.pull_requests.merge_queue import MergeQueue
+from stager.control.pull_requests.open_changes import OpenChanges
 from stager.control.pull_requests.policy import Listeners, Policy
 from stager.control.pull_requests.resync import Resync
 from stager.control.pull_requests.webhooks import EventConsumers, WebhookConsumer
+from stager.control.pull_requests.why import WhyQuery
 from stager.domain.application import Applications
 
 
@@ -64,6 +66,8 @@ class PullRequests:
             once=once,
         )
         self.deliveries = DeliveryLog(store, ports.clock, metrics, identity.authorizer)
+        self.open_changes = OpenChanges(store, ports.forges, applications, identity.authorizer, ports.clock)
+        self.why = WhyQuery(store, applications, identity.authorizer, ports.forges)
         self.resync = Resync(store, ports.forges, applications, self.change_events, ports.clock)
         ports.forges.on_connected(self._resync_soon.set)
 

@@ -74,12 +74,14 @@ class Policy:
         forge = self._forges.of(change.repository.id)
         if forge is None:
             message = "No preview: the rules need data from the forge, and Stager has no access to it."
-            return Suspension(SuspensionReason.RULES, message, "Configure credentials for the forge.")
+            hint = "Configure credentials for the forge."
+            return Suspension(SuspensionReason.RULES, message, hint, rule="forge-not-connected")
         try:
             return await self._by_paths_and_checks(forge, application, change)
         except Retry as error:
             log.warning("policy_postponed", reason=error.reason, error=error.message)
-            return Suspension(SuspensionReason.RULES, "No preview yet: the forge doesn't answer.", LATER)
+            message = "No preview yet: the forge doesn't answer."
+            return Suspension(SuspensionReason.RULES, message, LATER, rule="forge-unavailable")
 
     @staticmethod
     async def _by_paths_and_checks(
@@ -124,6 +126,7 @@ def _checks_suspension(checks: Checks) -> Suspension | None:
         SuspensionReason.CHECKS,
         f"No preview yet: {_CHECKS[checks]}.",
         "The preview starts once they have passed.",
+        rule=f"checks-{checks}",
     )
 
 
@@ -163,7 +166,8 @@ class ListenerDecision:
         if not isinstance(self.decision, Skip):
             return None
         message = f"No preview: {self.reason}."
-        return Suspension(SuspensionReason.RULES, message, f"The listener {self.listener} decided that.")
+        hint = f"The listener {self.listener} decided that."
+        return Suspension(SuspensionReason.RULES, message, hint, rule="listener")
 
 
 class Listeners:

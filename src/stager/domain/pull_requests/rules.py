@@ -65,9 +65,9 @@ class Rules:
 
 def refusal(rules: Rules, change: Change) -> Suspension | None:
     """Why this change gets no preview, by its own fields; None when every rule allows it."""
-    for reason, hint in _failed_rules(rules, change):
+    for rule, reason, hint in _failed_rules(rules, change):
         if reason:
-            return Suspension(SuspensionReason.RULES, f"No preview: {reason}.", hint)
+            return Suspension(SuspensionReason.RULES, f"No preview: {reason}.", hint, rule=rule)
     return None
 
 
@@ -79,23 +79,29 @@ def refusal_by_paths(rules: Rules, paths: Sequence[str]) -> Suspension | None:
         return None
     wanted = _listed(rules.paths)
     return Suspension(
-        SuspensionReason.RULES, f"No preview: this pull request changes no file that matches {wanted}."
+        SuspensionReason.RULES,
+        f"No preview: this pull request changes no file that matches {wanted}.",
+        rule="paths",
     )
 
 
-def _failed_rules(rules: Rules, change: Change) -> Sequence[tuple[str, str]]:
-    """The reasons against a preview, each with a hint, most important first; empty reasons for rules that
-    allow it."""
+def _failed_rules(rules: Rules, change: Change) -> Sequence[tuple[str, str, str]]:
+    """The rules in the order of their importance, each with its slug, the reason against a preview, and a
+    hint; the reason is empty for a rule that allows it."""
     return (
-        (_skipped(change), "Remove it from the title and the description to get a preview."),
-        (_by_bot(rules, change), "`pull_requests.bots: true` in the configuration allows them."),
-        (_by_author(rules, change), "`pull_requests.authors` in the configuration lists the authors."),
-        (_by_base(rules, change), ""),
-        (_by_draft(rules, change), "Mark it as ready for review to get a preview."),
-        (_by_labels(rules, change), "Add the label to get a preview."),
-        (_by_forbidden_labels(rules, change), "Remove the label to get a preview."),
-        (_by_title(rules, change), ""),
-        (_by_forbidden_title(rules, change), "Change the title to get a preview."),
+        ("opted-out", _skipped(change), "Remove it from the title and the description to get a preview."),
+        ("bot", _by_bot(rules, change), "`pull_requests.bots: true` in the configuration allows them."),
+        (
+            "author",
+            _by_author(rules, change),
+            "`pull_requests.authors` in the configuration lists the authors.",
+        ),
+        ("base-branch", _by_base(rules, change), ""),
+        ("draft", _by_draft(rules, change), "Mark it as ready for review to get a preview."),
+        ("label-missing", _by_labels(rules, change), "Add the label to get a preview."),
+        ("label-forbidden", _by_forbidden_labels(rules, change), "Remove the label to get a preview."),
+        ("title-mismatch", _by_title(rules, change), ""),
+        ("title-forbidden", _by_forbidden_title(rules, change), "Change the title to get a preview."),
     )
 
 

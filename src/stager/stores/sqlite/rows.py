@@ -252,7 +252,13 @@ def _desired_of(row: EnvironmentRow) -> Desired:
 
 
 def _suspension_of(data: dict[str, Any]) -> Suspension:
-    return Suspension(SuspensionReason(data["reason"]), data["message"], data["hint"], data.get("place", 0))
+    return Suspension(
+        SuspensionReason(data["reason"]),
+        data["message"],
+        data["hint"],
+        data.get("place", 0),
+        data.get("rule", ""),
+    )
 
 
 def deployment_row(deployment: Deployment) -> DeploymentRow:

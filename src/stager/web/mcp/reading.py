@@ -10,9 +10,11 @@ from stager.control.environments.queries import Row
 from stager.control.reconciler.status_page import live_status
 from stager.domain.deployment import deployed_sha
 from stager.domain.errors import Retry
+from stager.domain.pull_requests.why import LONGEST_TARGET
 from stager.domain.status import State, summary_of
 from stager.domain.text import lines_on_screen
 from stager.web.api.views import EnvironmentView, current
+from stager.web.api.why import WhyView, why_view
 from stager.web.mcp.caller import Caller, current_caller
 from stager.web.mcp.previews import Preview, Service, find_preview, pull_request_of
 
@@ -171,3 +173,14 @@ async def preview_logs(
 def _end_of(log: list[str], lines: int) -> LogView:
     text = "\n".join(lines_on_screen("\n".join(log[-lines:])))
     return LogView(lines=text[-MAX_TEXT:].splitlines())
+
+
+async def why_no_preview(
+    target: Annotated[
+        str,
+        Field(max_length=LONGEST_TARGET, description="OWNER/REPO#NUMBER, OWNER/REPO#BRANCH or a URL."),
+    ],
+) -> WhyView:
+    """Tell which rule keeps a pull request or branch from having a preview."""
+    caller = current_caller()
+    return await why_view(caller.control, target, caller.actor)

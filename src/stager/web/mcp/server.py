@@ -57,6 +57,7 @@ TOOLS: Final[tuple[tuple[Function, Kind], ...]] = (
     (reading.wait_for_preview, _READS),
     (reading.preview_failure, _READS),
     (reading.preview_logs, _READS),
+    (reading.why_no_preview, _READS),
     (acting.launch_preview, _CHANGES),
     (acting.run_command, _DESTROYS),
     (acting.share_preview, _CHANGES),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from stager.control.control_plane import ControlPlane
 from stager.domain.identity.actor import Actor
-from stager.domain.identity.roles import Action, may
+from stager.domain.identity.roles import Action, Role, may
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,7 @@ class Entry:
 
 ENTRIES = (
     Entry("previews", "Previews", "/"),
+    Entry("launch", "Launch", "/new", Action.LAUNCH),
     Entry("deliveries", "Deliveries", "/deliveries", Action.READ_DELIVERIES),
     Entry("applications", "Applications", "/setup", Action.SET_UP),
 )
@@ -54,5 +55,13 @@ async def frame_of(control: ControlPlane, actor: Actor, here: str = "") -> Frame
         here: the key of the entry that the page belongs to.
     """
     role = await control.identity.authorizer.role(actor)
-    entries = tuple(entry for entry in ENTRIES if entry.needs is None or may(role, entry.needs))
-    return Frame(actor.name, entries, here)
+    entries = [entry for entry in ENTRIES if await _permits(control, actor, role, entry)]
+    return Frame(actor.name, tuple(entries), here)
+
+
+async def _permits(control: ControlPlane, actor: Actor, role: Role, entry: Entry) -> bool:
+    """Whether the entry is shown: launching also for those who may launch only some applications, which
+    strategies cache."""
+    if entry.needs is None or may(role, entry.needs):
+        return True
+    return entry.needs is Action.LAUNCH and await control.environments.launch_targets.any_app(actor)

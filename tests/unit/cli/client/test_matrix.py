@@ -52,6 +52,7 @@ FOR_WHOEVER_IS_KNOWN = {
     "capacity": (),
     "snapshot list": (),
     "whoami": (),
+    "why": ("acme/shop#7",),
     "token list": (),
     "token create": ("CI",),
 }

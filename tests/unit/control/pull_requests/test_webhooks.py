@@ -468,6 +468,7 @@ class TestListeners:
                 SuspensionReason.RULES,
                 "No preview: only documentation changed.",
                 "The listener Deciding decided that.",
+                rule="listener",
             )
             assert (await harness.status()).state is State.REFUSED
             assert harness.engine.there() == []

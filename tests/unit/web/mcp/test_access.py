@@ -26,7 +26,7 @@ SURFACES: dict[str, tuple[Action, dict[str, Any]]] = {
     "reset_preview": (Action.RESET, BY_ID),
     "kill_preview": (Action.KILL, BY_ID),
 }
-OPEN = {"list_previews"}
+OPEN = {"list_previews", "why_no_preview"}
 """They show what the role lets one see."""
 HIDDEN = {"environment-unknown"}
 REFUSALS = {"not-permitted", *HIDDEN}

@@ -116,3 +116,14 @@ async def test_wrong_arguments_are_named(web: WebHarness, arguments: dict[str, o
 
     assert result.is_error
     assert text_of(result).startswith("Error executing tool wait_for_preview")
+
+
+async def test_why_answers_with_the_rule_or_as_about_an_unknown_repository(web: WebHarness) -> None:
+    async with connected(web) as client:
+        answer = await call(client, "why_no_preview", target="acme/unknown#7")
+        invalid = await refused(client, "why_no_preview", target="nothing")
+
+    assert answer["code"]
+    assert answer["message"]
+    assert answer["environment"] is None
+    assert invalid["reason"] == "target-invalid"
