@@ -35,7 +35,7 @@ body { margin: 0; padding: 24px; display: flex; gap: 40px; background: #fff; }
 img { border: 10px solid #2b2a27; border-radius: 32px; }
 """
 DOMAIN = "previews.localhost"
-COLOURS = 64
+COLOURS = 256
 """Of the pictures in the documentation, for a third of their size."""
 
 

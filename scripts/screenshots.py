@@ -116,11 +116,6 @@ class Stage:
         yield page
         context.close()
 
-    def take_dashboard(self, target: Path) -> None:
-        with self.page(WIDE, "light") as page:
-            page.get_by_text("failed to build. Visitors still see").wait_for()
-            page.screenshot(path=target)
-
     def take_data(self, target: Path) -> None:
         """Save the section of a preview's page that says what its volumes started from."""
         with httpx.Client(
@@ -212,7 +207,7 @@ def main() -> int:
             stage = Stage(demo, browser)
             demo.clean_up()
             stage.prepare()
-            stage.take_dashboard(TARGET)
+            stage_pictures.take_dashboard(browser, TARGET)
             stage.take_data(DATA_TARGET)
             if given.all:
                 stage.take_all(given.all)

@@ -12,6 +12,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from demo_browser import chromium
+from page_pictures import COLOURS
+from PIL import Image
 from playwright.sync_api import Browser, Page
 
 from tests.browser.page_stage import PageStage, page_stage
@@ -19,6 +21,21 @@ from tests.browser.page_table import TABLE, PageRow
 from tests.browser.test_every_page import DESKTOP, PHONE, show, sign_in
 
 SIZES = {"wide": DESKTOP, "phone": PHONE}
+
+
+def take_dashboard(browser: Browser, target: Path) -> None:
+    """Save the picture of the dashboard for the documentation."""
+    with page_stage() as stage:
+        context = browser.new_context(viewport={"width": 1100, "height": 700}, device_scale_factor=2)
+        sign_in(context, stage, "ann")
+        page = context.new_page()
+        page.goto(stage.home)
+        page.locator("main > .notice").evaluate("notice => notice.remove()")  # about the stage's settings
+        page.locator("body > footer").evaluate("footer => footer.remove()")
+        page.wait_for_timeout(12_000)  # until the first figures of memory
+        page.screenshot(path=target, full_page=True)
+        context.close()
+    Image.open(target).quantize(COLOURS).save(target, optimize=True)
 
 
 def take_all(browser: Browser, folder: Path, names: list[str]) -> None:

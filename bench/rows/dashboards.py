@@ -112,7 +112,8 @@ async def _follow(
         async for chunk in answer.content.iter_any():
             now, text = monotonic(), rest + chunk
             for found in ITEM.findall(text):
-                if found not in known:
+                # Others are late changes of the preparation.
+                if found not in known and found.decode() in sent:
                     known.add(found)
                     seen.append(now - sent[found.decode()])
             rest = text[-64:]

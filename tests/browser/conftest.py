@@ -9,8 +9,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.browser import steady_chromium
 from tests.integration.behind import behind, nginx
+from tests.integration.building import make_rig
 from tests.integration.conftest import app_image, make_stager
-from tests.integration.test_building import make_rig
 
 __all__ = ["app_image", "behind", "make_rig", "make_stager", "nginx"]
 

@@ -145,7 +145,7 @@ async def furnish(harness: WebHarness, stage: PageStage) -> None:
 async def _serve(stage: PageStage, ready: threading.Event, done: threading.Event) -> None:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, ScaledLoop)
-    loop.move_to(5_000)
+    loop.move_to(600)
     loop.run_at(FAST)
     applications = (SITE, TOOLS, SHOP)
     async with web(

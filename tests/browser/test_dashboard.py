@@ -90,6 +90,54 @@ def test_it_follows_previews_from_the_launch_to_the_removal(stager: StagerUnderT
     assert dashboard.evaluate("document.documentElement.scrollWidth") <= 380
 
 
+def names(page: Page) -> list[str]:
+    return page.locator("#previews .name").all_inner_texts()
+
+
+def group(page: Page, name: str) -> Locator:
+    """A filter of the list."""
+    return page.locator("#filters").get_by_role("link", name=name)
+
+
+def number(page: Page, name: str) -> Locator:
+    """The number at a filter."""
+    return group(page, name).locator(".number")
+
+
+def test_filters_and_orders_are_live(stager: StagerUnderTest, dashboard: Page) -> None:
+    stager.launched("bravo")
+    expect(number(dashboard, "Live")).to_have_text("1")
+    group(dashboard, "Failed").press("Enter")
+    expect(dashboard.get_by_role("heading", name="No preview here")).to_be_visible()
+    expect(dashboard).to_have_url(f"{home_of(stager)}/?show=failed")
+
+    stager.launch("alpha", EXIT="3", wait="0")
+    expect(item(dashboard, "alpha")).to_contain_text("failed")
+    expect(number(dashboard, "Failed")).to_have_text("1")
+    expect(dashboard.get_by_role("heading", name="No preview here")).to_be_hidden()
+    stager.launched("alpha")
+    expect(item(dashboard, "alpha")).to_have_count(0)
+    expect(number(dashboard, "Live")).to_have_text("2")
+
+    group(dashboard, "All").click()
+    dashboard.get_by_label("Sort by").select_option("name")
+    expect(dashboard).to_have_url(f"{home_of(stager)}/?sort=name")
+    assert names(dashboard) == ["alpha", "bravo"]
+    stager.launched("aaa")
+    expect(item(dashboard, "aaa")).to_contain_text("live")
+    assert names(dashboard) == ["aaa", "alpha", "bravo"]
+    expect(item(dashboard, "bravo").locator(".usage")).to_contain_text("MB")
+
+
+def test_the_machine_is_shown_and_renewed(stager: StagerUnderTest, dashboard: Page) -> None:
+    machine = dashboard.locator(".machine")
+    machine.locator("summary").press("Enter")
+    expect(machine).to_contain_text("0 running")
+    stager.launched("first")
+    expect(machine).to_contain_text("1 running")
+    expect(machine).to_contain_text("available")
+
+
 def test_it_goes_on_after_a_restart_and_ends_with_the_session(
     stager: StagerUnderTest, dashboard: Page
 ) -> None:
@@ -111,6 +159,14 @@ def test_it_works_without_javascript(stager: StagerUnderTest, browser: Browser) 
         page = context.new_page()
         sign_in(page, stager)
         expect(item(page, "first")).to_contain_text("live")
+        group(page, "Failed").click()
+        expect(page.get_by_text("No preview here")).to_be_visible()
+        group(page, "Live").click()
+        expect(item(page, "first")).to_have_count(1)
+        page.get_by_label("Sort by").select_option("memory")
+        page.get_by_role("button", name="Sort", exact=True).click()
+        assert page.url == f"{home_of(stager)}/?show=live&sort=memory"
+        page.goto(f"{home_of(stager)}/")
         page.get_by_role("searchbox").fill("second")
         page.get_by_role("searchbox").press("Enter")
         expect(item(page, "first")).to_have_count(0)

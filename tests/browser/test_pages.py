@@ -7,8 +7,8 @@ from uuid import uuid4
 
 from playwright.sync_api import Browser, Page, expect
 
+from tests.integration.building import DOCKERFILE, MakeRig, Rig
 from tests.integration.stager import PASSWORD, USER
-from tests.integration.test_building import DOCKERFILE, MakeRig, Rig
 
 NASTY = "<img src=x onerror=alert(1)>"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stager.domain.identity.accounts import AuditRecord, ShareLink, Token
+from stager.domain.identity.accounts import AuditFilter, AuditRecord, ShareLink, Token
 from stager.ports.store import Store, Transaction
 from stager.stores.sqlite.store import open_store
 from stager.testing import MemoryStore
@@ -106,6 +106,26 @@ class TestAudit:
         newest = await store.read(lambda tx: tx.audit_records(limit=2))
         assert newest == [replace(entry(3), seq=3), replace(entry(2), seq=2)]
         assert await store.read(lambda tx: tx.audit_records(limit=2, before=2)) == [replace(entry(1), seq=1)]
+
+    async def test_is_filtered(self, store: Store) -> None:
+        launch = replace(entry(1), actor="Ann (Basic)", action="launch", app="shop", result="done")
+        kill = replace(
+            entry(2), actor="bob (GitHub)", action="kill", app="shop", subject="50%_x", result="refused"
+        )
+        await store.write(lambda tx: tx.append_audit_record(launch))
+        await store.write(lambda tx: tx.append_audit_record(kill))
+
+        async def found(**only: str) -> list[str]:
+            wanted = AuditFilter(**only)
+            records = await store.read(lambda tx: tx.audit_records(limit=9, only=wanted))
+            return [each.action for each in records]
+
+        assert await found() == ["kill", "launch"]
+        assert await found(text="ANN") == ["launch"]
+        assert await found(text="50%_") == ["kill"]
+        assert await found(text="5_%") == []
+        assert await found(app="shop", result="refused") == ["kill"]
+        assert await found(action="launch", app="other") == []
 
     async def test_nothing_of_a_failed_transaction_stays(self, store: Store) -> None:
         def work(tx: Transaction) -> None:

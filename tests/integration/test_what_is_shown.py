@@ -10,10 +10,10 @@ from uuid import uuid4
 
 import pytest
 
+from tests.integration.building import DOCKERFILE, MakeRig, Rig, make_rig
 from tests.integration.conftest import MakeStager
 from tests.integration.github import Github
 from tests.integration.stager import StagerUnderTest, until
-from tests.integration.test_building import DOCKERFILE, MakeRig, Rig, make_rig
 
 __all__ = ["make_rig"]
 

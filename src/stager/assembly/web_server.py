@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import uvicorn
 from fastapi import FastAPI
@@ -19,6 +20,7 @@ from stager.domain.application import Application, Applications
 from stager.domain.errors import Fault
 from stager.front.process.sockets import PathListener, SocketError
 from stager.installation_checks import checks_for
+from stager.settings.in_force import settings_in_force
 from stager.settings.loading.loader import Loaded
 from stager.state import StateDirectory
 from stager.web.app import create_app
@@ -104,6 +106,7 @@ def _web_context(
         front_stats=drivers.front.stats,
         setup=drivers.setup,
         applications=BrowserSetup(loaded.path, state.path, reload) if reload else None,
+        settings=partial(settings_in_force, loaded),
         uploads=uploads,
         checks=(
             *checks,

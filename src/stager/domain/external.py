@@ -21,9 +21,6 @@ RESERVED = "STAGER"
 """Names that begin with it are Stager's own."""
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=2), timedelta(minutes=5)
 """Until the next try of a `before_kill` hook; doubles with each failure."""
-MASK = "**********"
-SHORTEST_MASKED = 4
-"""Characters of a secret that is masked. A shorter one would mask parts of ordinary words."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
@@ -140,14 +137,6 @@ def problem_of(resource: ExternalResource) -> str:
         return f"{resource.problem} It failed {times}."
     at = f" at {resource.retry_at:%H:%M:%S} UTC" if resource.retry_at else ""
     return f"{resource.problem} It failed {times}; Stager tries it again{at}, until it succeeds."
-
-
-def masked(text: str, secrets: Iterable[str]) -> str:
-    """A text without these secrets. Longer ones are replaced first, because they may contain others."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= SHORTEST_MASKED:
-            text = text.replace(secret, MASK)
-    return text
 
 
 def read_output(output: bytes) -> HookOutput:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 
 _CODE = re.compile(r"`([^`\n]+)`")
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
@@ -35,3 +36,18 @@ def binary_size(count: int) -> str:
         if count >= size:
             return f"{count / size:.4g} {unit}"
     return f"{count} B"
+
+
+MASK = "***"
+SHORTEST_MASKED = 4
+"""Characters of a secret, or of a line of one, that is masked. A shorter one would mask parts of words."""
+
+
+def masking(secrets: Iterable[str]) -> Callable[[str], str]:
+    """A function that replaces these secrets, and each of their lines, with `MASK`."""
+    lines = {line.strip() for value in secrets for line in value.splitlines()}
+    hidden = sorted((line for line in lines if len(line) >= SHORTEST_MASKED), key=len, reverse=True)
+    if not hidden:
+        return str
+    pattern = re.compile("|".join(map(re.escape, hidden)))
+    return lambda text: pattern.sub(MASK, text)

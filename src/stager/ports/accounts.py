@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from stager.domain.identity.accounts import AuditRecord, Session, ShareLink, Token
+from stager.domain.identity.accounts import AuditFilter, AuditRecord, Session, ShareLink, Token
+
+EVERY = AuditFilter()
 
 
 class AccountRecords(Protocol):
@@ -46,9 +48,12 @@ class AccountRecords(Protocol):
     def append_audit_record(self, record: AuditRecord) -> None:
         """Append to the audit log. Its records can't be changed or deleted."""
 
-    def audit_records(self, *, limit: int, before: int | None = None) -> list[AuditRecord]:
+    def audit_records(
+        self, *, limit: int, before: int | None = None, only: AuditFilter = EVERY
+    ) -> list[AuditRecord]:
         """Records of the audit log, newest first.
 
         Args:
             before: only those with a smaller `seq`.
+            only: only those that match.
         """

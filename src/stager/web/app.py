@@ -24,6 +24,8 @@ from stager.web.api import (
 )
 from stager.web.api import deliveries as deliveries_api
 from stager.web.api import launching as launching_api
+from stager.web.api import people as people_api
+from stager.web.api import settings as settings_api
 from stager.web.api import why as why_api
 from stager.web.api.openapi import described
 from stager.web.auth import cookies, preview_access
@@ -42,7 +44,9 @@ from stager.web.pages import (
     home,
     launching,
     login_link,
+    people,
     preview,
+    settings,
     sign_in,
     why,
 )
@@ -77,6 +81,8 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
         diagnostics,
         deliveries_api,
         launching_api,
+        people_api,
+        settings_api,
         why_api,
         garbage,
         home,
@@ -89,6 +95,8 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
         application_setup,
         deliveries,
         launching,
+        people,
+        settings,
         why,
         share_links,
         preview_access,

@@ -21,6 +21,7 @@ from stager.ports.clock import SystemClock
 from stager.ports.diagnostics import Check
 from stager.ports.handlers import Credentials
 from stager.ports.setup import ApplicationSetup, AppSetup
+from stager.settings.in_force import SettingInForce
 from stager.web.auth import cookies
 from stager.web.auth.csrf import SAFE_METHODS, is_cross_site_request, is_same_origin
 from stager.web.auth.oauth_state import OAuthStates
@@ -85,6 +86,7 @@ class WebContext:
             together.
         dashboards: what the streams of open dashboards use together.
         public_list: the list of public previews.
+        settings: the settings in force.
         launches: the forms of launches by hand.
         uploads: receives dumps.
     """
@@ -98,6 +100,7 @@ class WebContext:
     password_throttles: tuple[Throttle, Throttle] = field(default_factory=_password_throttles)
     dashboards: Shared = field(default_factory=Shared)
     public_list: PublicList = field(default_factory=PublicList)
+    settings: Callable[[], Sequence[SettingInForce]] = tuple
     launches: Once = field(default_factory=Once)
     uploads: Uploads = field(default_factory=_uploads)
 

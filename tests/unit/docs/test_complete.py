@@ -38,7 +38,8 @@ from stager.web.app import create_app
 from stager.web.auth import preview_access
 from stager.web.context import WebContext
 from stager.web.forges import local_push
-from stager.web.pages import account, dashboard, home, launching, preview, sign_in
+from stager.web.pages import account, dashboard, home, launching, people, preview, settings, sign_in
+from stager.web.pages.environment import actions, log_streams
 from stager.web.pages.overview import qr
 from tests.unit.docs.example import a_change, a_live_deployment, an_environment
 from tests.unit.docs.pages import DOCS, ROOT, first_cells, sections
@@ -105,6 +106,8 @@ def _calls() -> set[tuple[str, str]]:
         diagnostics,
         account,
         launching,
+        people,
+        settings,
         dashboard,
         environments,
         compat,
@@ -112,6 +115,8 @@ def _calls() -> set[tuple[str, str]]:
         home,
         identity,
         preview,
+        actions,
+        log_streams,
         qr,
         local_push,
         share_links,

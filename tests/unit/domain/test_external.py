@@ -11,13 +11,11 @@ import pytest
 from stager.domain.errors import Fault
 from stager.domain.external import (
     LONGEST_PAUSE,
-    MASK,
     MAX_OUTPUT,
     MAX_VARIABLES,
     ExternalResource,
     ResourceState,
     ServerHooks,
-    masked,
     pause_after,
     read_output,
     resource_for,
@@ -66,15 +64,6 @@ class TestOutput:
 
         assert caught.value.reason == "hook-output-invalid"
         assert why in caught.value.message
-
-
-class TestMasking:
-    def test_replaces_all_secrets_the_longest_first(self) -> None:
-        text = "FATAL: password hunter2 of hunter2-long is wrong: abc"
-
-        assert masked(text, ["hunter2", "hunter2-long", "abc", ""]) == (
-            f"FATAL: password {MASK} of {MASK} is wrong: abc"
-        )
 
 
 class TestResources:

@@ -103,6 +103,18 @@ async def open_a_terminal(web: WebHarness, environment: str) -> httpx.Response:
     return httpx.Response(status)
 
 
+def with_account(method: str, path: str) -> Asked:
+    """A request about a session or token of vera's."""
+
+    async def ask(web: WebHarness, _: str) -> httpx.Response:
+        vera, identity = Actor("vera", "Basic", strategy="Basic"), web.harness.running.control_plane.identity
+        session, _secret = await identity.sessions.start(vera, "")
+        token, _secret = await identity.tokens.create(vera, "CI", Role.VIEWER, None, timedelta(days=1))
+        return await web.client.request(method, path.format(session=session.id, token=token.id), headers=OURS)
+
+    return ask
+
+
 SNAPSHOT, IN_PATH = "/api/v1/snapshots/s1", "/api/v1/snapshots/{snapshot}"
 RESTORE = "/api/v1/snapshots/restore"
 
@@ -169,6 +181,31 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
     ("GET", "/api/v1/applications/{app}/changes"): (
         Action.LAUNCH,
         asking("GET", "/api/v1/applications/shop/changes"),
+    ),
+    ("GET", "/audit"): (Action.READ_AUDIT, asking("GET", "/audit")),
+    ("GET", "/settings"): (Action.READ_SETTINGS, asking("GET", "/settings")),
+    ("GET", "/api/v1/settings"): (Action.READ_SETTINGS, asking("GET", "/api/v1/settings")),
+    ("GET", "/people"): (Action.MANAGE_PEOPLE, asking("GET", "/people")),
+    ("GET", "/api/v1/people"): (Action.MANAGE_PEOPLE, asking("GET", "/api/v1/people")),
+    ("DELETE", "/api/v1/people/sessions"): (
+        Action.MANAGE_PEOPLE,
+        asking("DELETE", "/api/v1/people/sessions?strategy=BasicAuthentication&name=vera"),
+    ),
+    ("DELETE", "/api/v1/people/sessions/{session}"): (
+        Action.MANAGE_PEOPLE,
+        with_account("DELETE", "/api/v1/people/sessions/{session}"),
+    ),
+    ("POST", "/people/sessions/end"): (
+        Action.MANAGE_PEOPLE,
+        asking("POST", "/people/sessions/end", headers=OURS),
+    ),
+    ("POST", "/people/sessions/{session}/end"): (
+        Action.MANAGE_PEOPLE,
+        with_account("POST", "/people/sessions/{session}/end"),
+    ),
+    ("POST", "/people/tokens/{token}/revoke"): (
+        Action.MANAGE_PEOPLE,
+        with_account("POST", "/people/tokens/{token}/revoke"),
     ),
     ("GET", "/api/v1/garbage"): (Action.COLLECT_GARBAGE, asking("GET", "/api/v1/garbage")),
     ("DELETE", "/api/v1/garbage"): (Action.COLLECT_GARBAGE, asking("DELETE", "/api/v1/garbage")),

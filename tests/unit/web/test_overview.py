@@ -12,7 +12,7 @@ import pytest
 
 from stager.control.environments.consumption import Figures
 from stager.control.identity.authorizer import Roles
-from stager.domain.errors import Fault
+from stager.domain.errors import Fault, Retry
 from stager.domain.identity.access_policy import Privacy
 from stager.domain.identity.roles import Role
 from stager.domain.status import State
@@ -96,8 +96,8 @@ class TestList:
             assert names_in(empty) == []
             assert "No preview here" in empty
             text = await get(opened, "/?show=live", cookie)
-            assert 'data-group="live" aria-current="page">Live <span class="soft number">2</span>' in text
-            assert 'data-group="mine">Mine <span class="soft number">1</span>' in text
+            assert 'data-group="live" aria-current="page">Live <span class="count number">2</span>' in text
+            assert 'data-group="mine">Mine <span class="count number">1</span>' in text
             assert 'value="/?show=live"' in text
 
     async def test_shows_what_previews_use_and_sorts_by_it(self) -> None:
@@ -243,3 +243,21 @@ def test_a_filter_ignores_other_peoples_previews() -> None:
     assert mine.has((), "ann", "Ann")
     assert not mine.has((), "bob", "Ann")
     assert not mine.has((), "", "")
+
+
+async def test_a_stream_survives_a_moment_without_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with web(users=PEOPLE, roles=ROLES) as opened:
+        control, cookie = opened.harness.running.control_plane, await session_of(opened, "vera")
+
+        async def busy(_: object) -> None:
+            raise Retry("Too many credentials are being checked.", reason="busy")
+
+        async with streaming(opened, cookie) as stream:
+            with monkeypatch.context() as patch:
+                patch.setattr(control.identity.authenticator, "authenticate", busy)
+                await opened.harness.launch("x")
+                await opened.harness.rest()
+                assert stream.kinds == []
+            await asyncio.sleep(10)
+
+        assert set(stream.kinds) == {"preview"}

@@ -13,10 +13,8 @@ from stager.domain.environment import Desired, Environment, EnvironmentKey, RunS
 from stager.domain.service import ServiceCheck, generated_names, with_generated
 from stager.domain.snapshot import Snapshot
 from stager.domain.source import Revision
+from stager.domain.text import masking
 from stager.ports.engine import InstanceSpec
-
-SHORTEST_SECRET = 4
-"""Characters. Shorter values would make an output unreadable when they are masked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +78,4 @@ class BenchService:
         """An output with the service's secrets masked."""
         declared = self.application.service_secrets.get(self.service.name, {})
         generated = (secret_of(self.owner, name, self.key) for name in generated_names(self.service.spec))
-        return masked(output, {*declared.values(), *self.application.secrets.values(), *generated})
-
-
-def masked(output: str, secrets: set[str]) -> str:
-    """The output with these values replaced."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= SHORTEST_SECRET:
-            output = output.replace(secret, "***")
-    return output
+        return masking([*declared.values(), *self.application.secrets.values(), *generated])(output)

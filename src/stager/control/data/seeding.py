@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 import structlog
 
-from stager.control.data.benches import masked
 from stager.control.data.capture import Capture, Captured, Report
 from stager.control.data.masking import LAST_LINES, ending
 from stager.control.environments.attach import Attach
@@ -18,6 +17,7 @@ from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.errors import Fault
 from stager.domain.pull_requests.events import LaunchPreview
 from stager.domain.snapshot import FromCommand, Snapshot
+from stager.domain.text import masking
 from stager.ports.engine import Instances
 from stager.ports.store import Store, Transaction
 
@@ -95,7 +95,7 @@ class Seeding:
         ran = await self._instances.run(instance.id, ("sh", "-c", source.command), COMMAND_SECONDS)
         log.info("seed_ran", environment=environment.id, exit_code=ran.exit_code)
         if ran.exit_code != 0:
-            output = masked(ran.output, set(application.secrets.values()))
+            output = masking(application.secrets.values())(ran.output)
             raise Fault(
                 f"`{source.command[:200]}` {ending(ran, COMMAND_SECONDS)}.",
                 hint="It runs by `sh -c` in the main service. Check the end of its output.",

@@ -28,12 +28,12 @@ from stager.domain.external import (
     ExternalResource,
     ResourceState,
     ServerHooks,
-    masked,
     pause_after,
     read_output,
     resource_for,
 )
 from stager.domain.source import Revision
+from stager.domain.text import masking
 from stager.ports.server_commands import CommandResult
 from stager.ports.store import Transaction
 
@@ -337,5 +337,5 @@ def _problem(hook: _Hook, ran: CommandResult) -> str:
 
 def _errors(hook: _Hook, ran: CommandResult) -> str:
     """The last lines of standard error, without secrets."""
-    lines = masked(ran.errors, hook.secrets).strip().splitlines()[-LAST_LINES:]
+    lines = masking(hook.secrets)(ran.errors).strip().splitlines()[-LAST_LINES:]
     return "\n".join(line[:LONGEST_LINE] for line in lines)

@@ -11,9 +11,10 @@ import structlog
 
 from stager.control.identity.refusals import Refusal, Refusals
 from stager.domain.errors import Refused, StagerError
-from stager.domain.identity.accounts import AuditRecord
+from stager.domain.identity.accounts import AuditFilter, AuditRecord
 from stager.domain.identity.actor import Actor
 from stager.domain.unexpected import ending_of
+from stager.ports.accounts import EVERY
 from stager.ports.clock import Clock
 from stager.ports.store import Store
 
@@ -82,10 +83,12 @@ class Audit:
             raise
         await self.record(actor, action, app=app, subject=subject, result=DONE)
 
-    async def entries(self, *, limit: int, before: int | None = None) -> list[AuditRecord]:
-        """Return records, newest first, including the refused requests of the last minute."""
+    async def entries(
+        self, *, limit: int, before: int | None = None, only: AuditFilter = EVERY
+    ) -> list[AuditRecord]:
+        """Return matching records, newest first, including the refused requests of the last minute."""
         await self.flush()
-        return await self._store.read(lambda tx: tx.audit_records(limit=limit, before=before))
+        return await self._store.read(lambda tx: tx.audit_records(limit=limit, before=before, only=only))
 
 
 def result_of(error: StagerError) -> str:

@@ -69,6 +69,16 @@ class Authorizer:
         listed = self._roles.of(strategy, actor.name)
         return min(limit, listed if listed is not None else await self._by_strategy(strategy, actor, app))
 
+    @property
+    def listed(self) -> Mapping[str, Role]:
+        """The roles in the configuration, by `strategy:name`."""
+        return self._roles.listed
+
+    def is_listed(self, actor: Actor) -> bool:
+        """Whether the actor's role is in the configuration, which takes precedence over the strategy's."""
+        those = (each for each in self._strategies if type(each).__name__ == actor.strategy)
+        return any(self._roles.of(each, actor.name) is not None for each in those)
+
     async def _by_strategy(self, strategy: AuthenticationStrategy, actor: Actor, app: str) -> Role:
         """Return the role that the strategy gives; none when the strategy fails."""
         owner = self._applications.owner(app)

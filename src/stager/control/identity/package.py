@@ -12,6 +12,7 @@ from stager.control.identity.authenticator import Authenticator
 from stager.control.identity.authorizer import Authorizer, Roles
 from stager.control.identity.login_flows import LoginFlows
 from stager.control.identity.login_links import LoginLinks
+from stager.control.identity.people import People
 from stager.control.identity.sessions import Lifetimes, Sessions
 from stager.control.identity.sign_in import SigningIn
 from stager.control.identity.throttle import Throttle
@@ -72,6 +73,7 @@ class Identity:
         self.authorizer = Authorizer(
             strategies, invoker, applications=applications, roles=options.roles, audit=self.audit
         )
+        self.people = People(self.sessions, self.tokens, self.authorizer, applications)
         self.login_links = LoginLinks(
             store, clock, sessions=self.sessions, audit=self.audit, throttle=Throttle(clock.now)
         )

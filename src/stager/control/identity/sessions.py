@@ -126,10 +126,10 @@ class Sessions:
         if secret.startswith(BEARER) is not bearer:
             return None
         session = await self.find(secret)
-        return self._actor(session) if session else None
+        return self.actor_of(session.person) if session else None
 
-    def _actor(self, session: Session) -> Actor | None:
-        person = session.person
+    def actor_of(self, person: Person) -> Actor | None:
+        """Return a person as an actor; None if the proof can't be decrypted any more."""
         try:
             proof = self._seal.open(person.proof)
         except Refused:  # encrypted with another key: a new sign-in is needed
@@ -162,27 +162,42 @@ class Sessions:
         found = await self._store.read(lambda tx: self._of(tx, Person.of(actor)))
         return [session for session in found if now < session.expires_at]
 
-    async def end(self, actor: Actor, session_id: str) -> None:
+    async def all(self) -> list[Session]:
+        """Return everybody's sessions, oldest first."""
+        now = self._clock.now()
+        return [each for each in await self._store.read(lambda tx: tx.sessions()) if now < each.expires_at]
+
+    async def end(self, actor: Actor, session_id: str, *, of_anyone: bool = False) -> None:
         """End a session immediately.
 
+        Args:
+            of_anyone: whether the session may be someone else's.
+
         Raises:
-            Refused: 404, the actor has no such session.
+            Refused: 404, there is no such session, or it is someone else's.
         """
         async with self._audit.recorded(actor, "sign-out", subject=session_id):
-            if not await self._store.write(lambda tx: self._end(tx, actor, session_id)):
+            if not await self._store.write(lambda tx: self._end(tx, actor, session_id, of_anyone=of_anyone)):
                 raise Refused("You have no session with this id.", reason="session-unknown", status=404)
 
-    async def end_all(self, actor: Actor) -> None:
-        """End all sessions of the actor immediately."""
-        async with self._audit.recorded(actor, "sign-out", subject="everywhere"):
-            await self._store.write(lambda tx: self._end_all(tx, actor))
+    async def end_all(self, actor: Actor, person: Person | None = None) -> None:
+        """End all sessions of a person immediately.
 
-    def _end_all(self, tx: Transaction, actor: Actor) -> None:
-        for session in self._of(tx, Person.of(actor)):
+        Args:
+            person: by default the actor.
+        """
+        of = person or Person.of(actor)
+        subject = f"everywhere: {of.name}" if person else "everywhere"
+        async with self._audit.recorded(actor, "sign-out", subject=subject):
+            await self._store.write(lambda tx: self._end_all(tx, of))
+
+    def _end_all(self, tx: Transaction, person: Person) -> None:
+        for session in self._of(tx, person):
             tx.delete_session(session.id)
 
-    def _end(self, tx: Transaction, actor: Actor, session_id: str) -> bool:
-        if all(session.id != session_id for session in self._of(tx, Person.of(actor))):
+    def _end(self, tx: Transaction, actor: Actor, session_id: str, *, of_anyone: bool) -> bool:
+        those = tx.sessions() if of_anyone else self._of(tx, Person.of(actor))
+        if all(session.id != session_id for session in those):
             return False
         tx.delete_session(session_id)
         return True

@@ -13,6 +13,7 @@ import structlog
 
 from stager.control.reconciler.context import ObservedState, WorkerContext, observe
 from stager.control.reconciler.health_check import LOG_LINES
+from stager.control.reconciler.masking import mask_of, masked
 from stager.control.reconciler.preparation import Preparation
 from stager.control.reconciler.publication import Publication
 from stager.control.reconciler.retirement import Retirement
@@ -145,7 +146,7 @@ class Actions:
         def ended(d: Deployment) -> Deployment:
             is_live = d.live_at is not None
             attempt = after_exit(d.attempt, service, ending, self.now(), is_live=is_live)
-            return replace(d, attempt=attempt, log=text if service.is_main else d.log)
+            return self._masked(state, replace(d, attempt=attempt, log=text if service.is_main else d.log))
 
         saved = await self._context.records.save(deployment.id, ended)
         outcome = saved.attempt.outcome
@@ -175,11 +176,20 @@ class Actions:
             is_live = d.live_at is not None
             attempt = after_error(d.attempt, error, self.now(), service, run=run, is_live=is_live)
             is_of_main = service is None or service.is_main
-            return replace(d, attempt=attempt, log=(error.detail if is_of_main else "") or d.log)
+            said = (error.detail if is_of_main else "") or d.log
+            return self._masked(state, replace(d, attempt=attempt, log=said))
 
         saved = await self._context.records.save(deployment.id, failed)
         if saved.attempt.final:
             self._context.metrics.failed(state.environment.app, error.reason)
+
+    def _masked(self, state: ObservedState, deployment: Deployment) -> Deployment:
+        """The deployment without the secrets that its services may have printed."""
+        try:
+            application = self._context.application(state.environment, deployment)
+        except StagerError:  # it isn't in the configuration any more, nor are its secrets
+            return deployment
+        return masked(deployment, mask_of(application, state.environment, deployment, self._context.key))
 
 
 def _target_of(action: planning.Action) -> tuple[int | None, str, str]:

@@ -184,8 +184,8 @@ def _nowhere(application: Application, evidence: Evidence) -> Fault:
         f"The application runs, but didn't listen on any port within {application.start_timeout:g} s.",
         _waiting(
             evidence,
-            "The last lines of its log are shown. `start_timeout` in the configuration is the time that it "
-            "has to start.",
+            "The last lines of its log are shown. If it only needs longer, raise `start_timeout` of the "
+            "application in Stager's configuration.",
         ),
         "not-listening",
     )

@@ -15,6 +15,7 @@ from stager.control.pull_requests.policy import SHORT
 from stager.control.reporting.reporter import ReportState
 from stager.domain.deployment import Deployment, deployed_sha
 from stager.domain.environment import SuspensionReason
+from stager.domain.failure import Failure, failure_of
 from stager.domain.pull_requests.comment_command import ABOUT, PREFIX, Verb
 from stager.domain.source import Trust
 from stager.domain.status import FINDINGS_TITLE, State, Status
@@ -74,7 +75,7 @@ def comment_body(
         f"**{url}**" if _is_up(state) else "",
         _asleep(state),
         _services(services or {}) if _is_up(state) else "",
-        _warning(status.hint) if status.state is State.LIVE else _sentences(status),
+        _warning(status.hint) if status.state is State.LIVE else _sentences(status, _failure(state)),
         _facts(state, log_url),
         *_data(state),
         _expiry(state),
@@ -99,8 +100,19 @@ def _is_up(state: ReportState) -> bool:
     return state.environment.serving is not None and state.environment.desired.is_present
 
 
-def _sentences(status: Status) -> str:
-    return " ".join(filter(None, (_escaped(status.message), _escaped(status.hint))))
+def _failure(state: ReportState) -> Failure | None:
+    has_failed = state.status.state in (State.FAILED, State.FAILED_UPDATE, State.DEGRADED)
+    return failure_of(state.deployment) if has_failed else None
+
+
+def _sentences(status: Status, failure: Failure | None) -> str:
+    """What happened, the likely cause, and what to do about it."""
+    if failure is None or not failure.cause:
+        return " ".join(filter(None, (_escaped(status.message), _escaped(status.hint))))
+    return (
+        f"{_escaped(status.message)}\n\n**Likely cause:** {_escaped(failure.cause)}\n\n"
+        f"**What to do:** {_escaped(failure.hint)}"
+    )
 
 
 def _asleep(state: ReportState) -> str:

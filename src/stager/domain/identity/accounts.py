@@ -133,3 +133,18 @@ class AuditRecord:
     result: str
     detail: str = ""
     seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Which records of the audit log to list. An empty field matches all records.
+
+    Args:
+        text: part of the actor, address, action, application, subject or detail; the case of ASCII letters
+            is ignored.
+    """
+
+    text: str = ""
+    action: str = ""
+    app: str = ""
+    result: str = ""

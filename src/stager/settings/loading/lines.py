@@ -18,7 +18,7 @@ def with_lines(problems: Iterable[Problem], text: str) -> list[Problem]:
     """Add to each problem its line in this document, and sort them by line. A problem of a missing key gets
     the line of the enclosing mapping."""
     problems = list(problems)
-    lines = _lines(text) if problems else {}
+    lines = lines_of(text) if problems else {}
     found = [replace(problem, line=problem.line or _line(problem.path, lines)) for problem in problems]
     return sorted(found, key=lambda problem: problem.line)
 
@@ -29,8 +29,8 @@ def _line(path: str, lines: Mapping[str, int]) -> int:
     return lines.get(path, 0)
 
 
-def _lines(text: str) -> dict[str, int]:
-    """The line of each key, by its path."""
+def lines_of(text: str) -> dict[str, int]:
+    """Return the line of each key of a document, by its path."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except (yaml.YAMLError, RecursionError):

@@ -35,12 +35,14 @@ class Loaded:
         path: the file it was read from; None if there is none.
         warnings: one sentence each, with its line where it is known.
         plugins: the classes that it may name.
+        text: the file's content.
     """
 
     settings: Settings
     path: Path | None
     warnings: tuple[str, ...]
     plugins: PluginRegistry = field(default_factory=built_in)
+    text: str = field(default="", repr=False)
 
 
 def find(option: Path | None, environ: Mapping[str, str], folder: Path) -> Path | None:
@@ -84,7 +86,7 @@ def load(
         settings = _settings(setup_file.merged(written, entries), name, context)
     own = setup_file.applications(written, entries)
     found = chain(warnings(settings, own), setup_file.conflicts(written, entries, added_in))
-    return Loaded(settings, path, _sentences(found, text), known.plugins)
+    return Loaded(settings, path, _sentences(found, text), known.plugins, text)
 
 
 @contextmanager

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
-from typing import Any, TypeVar
+from functools import reduce
+from typing import Any, TypeVar, cast
 
-from sqlalchemy import Connection, Executable, Select, bindparam, delete, select
+from sqlalchemy import ColumnElement, Connection, Executable, Select, bindparam, delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
-from stager.domain.identity.accounts import AuditRecord, Person, Session, ShareLink, Token
+from stager.domain.identity.accounts import AuditFilter, AuditRecord, Person, Session, ShareLink, Token
 from stager.domain.identity.roles import Role
+from stager.ports.accounts import EVERY
 from stager.stores.sqlite.rows import moment, stamp
 from stager.stores.sqlite.schema import audit, sessions, share_links, tokens
 from stager.stores.sqlite.statements import upsert
@@ -38,6 +41,15 @@ _AUDIT_RECORDS = (
     .where(audit.c.seq < bindparam("before"))
     .order_by(audit.c.seq.desc())
     .limit(bindparam("limit"))
+)
+_WORDS = reduce(
+    lambda all_before, name: all_before + " " + audit.c[name],
+    ("address", "action", "app", "subject", "detail"),
+    cast("ColumnElement[str]", audit.c.actor),
+)
+_MATCHING_AUDIT_RECORDS = _AUDIT_RECORDS.where(
+    *(or_(bindparam(name) == "", audit.c[name] == bindparam(name)) for name in ("action", "app", "result")),
+    func.instr(func.lower(_WORDS), func.lower(bindparam("text"))) > 0,
 )
 _LAST = (1 << 63) - 1
 """SQLite's largest integer: no record reaches it."""
@@ -89,9 +101,15 @@ class SqliteAccountRecords:
     def append_audit_record(self, record: AuditRecord) -> None:
         self._change(_APPEND, _audit_row(record))
 
-    def audit_records(self, *, limit: int, before: int | None = None) -> list[AuditRecord]:
+    def audit_records(
+        self, *, limit: int, before: int | None = None, only: AuditFilter = EVERY
+    ) -> list[AuditRecord]:
         return self._all(
-            _AUDIT_RECORDS, _audit_record_of, before=_LAST if before is None else before, limit=limit
+            _AUDIT_RECORDS if only == EVERY else _MATCHING_AUDIT_RECORDS,
+            _audit_record_of,
+            before=_LAST if before is None else before,
+            limit=limit,
+            **({} if only == EVERY else asdict(only)),
         )
 
     def _first(self, query: Select[Any], read: Callable[[Sequence[Any]], T], **values: object) -> T | None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import TypeVar
 
-from stager.domain.identity.accounts import AuditRecord, Session, ShareLink, Token
+from stager.domain.identity.accounts import AuditFilter, AuditRecord, Session, ShareLink, Token
+from stager.ports.accounts import EVERY
 
 T = TypeVar("T", Session, Token, ShareLink)
 
@@ -66,15 +67,25 @@ class MemoryAccountRecords:
         audit = self._writable_accounts.audit
         audit[len(audit) + 1] = replace(record, seq=len(audit) + 1)
 
-    def audit_records(self, *, limit: int, before: int | None = None) -> list[AuditRecord]:
+    def audit_records(
+        self, *, limit: int, before: int | None = None, only: AuditFilter = EVERY
+    ) -> list[AuditRecord]:
         newest_first = reversed(self._accounts.audit.values())
-        return [e for e in newest_first if before is None or e.seq < before][:limit]
+        return [e for e in newest_first if (before is None or e.seq < before) and _matches(only, e)][:limit]
 
     @property
     def _writable_accounts(self) -> AccountTables:
         if not self._writable:
             raise RuntimeError("a read must not write; use Store.write")
         return self._accounts
+
+
+def _matches(only: AuditFilter, record: AuditRecord) -> bool:
+    exact = ("action", "app", "result")
+    if any(getattr(only, name) not in ("", getattr(record, name)) for name in exact):
+        return False
+    fields = (record.actor, record.address, record.action, record.app, record.subject, record.detail)
+    return only.text.lower() in " ".join(fields).lower()
 
 
 def _by_age(records: Iterable[T]) -> list[T]:

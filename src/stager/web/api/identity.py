@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import BaseModel, Field, field_validator
 
 from stager.control.identity.api_tokens import MAX_LIFETIME
 from stager.domain.errors import Refused
-from stager.domain.identity.accounts import AuditRecord, Token
+from stager.domain.identity.accounts import AuditFilter, AuditRecord, Token
 from stager.domain.identity.roles import Action, Role
+from stager.ports.accounts import EVERY
 from stager.web.api.environments import ANSWERS
 from stager.web.context import Control, Known, credentials_of
 
@@ -159,6 +160,16 @@ async def revoke_token(control: Control, actor: Known, token: TokenId) -> None:
     await control.identity.tokens.revoke(actor, token, of_anyone=of_anyone)
 
 
+async def audit_filter(
+    q: Annotated[str, Query(description="Only records that contain this text.", max_length=200)] = "",
+    action: Annotated[str, Query(description="Only records of this action.", max_length=100)] = "",
+    app: Annotated[str, Query(description="Only records of this application.", max_length=100)] = "",
+    result: Annotated[str, Query(description="Only records with this result.", max_length=20)] = "",
+) -> AuditFilter:
+    """The filter of the audit log in a request's query."""
+    return AuditFilter(q.strip(), action, app, result)
+
+
 @router.get("/audit")
 async def read_audit(
     control: Control,
@@ -167,10 +178,11 @@ async def read_audit(
     before: Annotated[
         int | None, Query(ge=1, le=1 << 62, description="Only records with a smaller `seq`.")
     ] = None,
+    only: Annotated[AuditFilter, Depends(audit_filter)] = EVERY,
 ) -> list[AuditRecordView]:
     """List the audit log, newest first. For administrators."""
     await control.identity.authorizer.check(actor, Action.READ_AUDIT)
     return [
         AuditRecordView.of(entry)
-        for entry in await control.identity.audit.entries(limit=limit, before=before)
+        for entry in await control.identity.audit.entries(limit=limit, before=before, only=only)
     ]

@@ -11,8 +11,11 @@ from stager.control.control_plane import ControlPlane
 from stager.control.environments.queries import Row
 from stager.control.reconciler.status_page import live_status
 from stager.domain.deployment import DeployedService, Deployment, Phase, deployed_sha, phase_of
+from stager.domain.diagnosis.stages import Stage
 from stager.domain.environment import Environment
+from stager.domain.failure import failure_of
 from stager.domain.identity.actor import Actor
+from stager.domain.identity.roles import Action
 from stager.domain.rollback import effect_on_data, title
 from stager.domain.service_status import ServiceState, ServiceStatus
 from stager.domain.status import State, summary_of
@@ -74,6 +77,22 @@ class RollbackView(BaseModel):
     data: str = Field(description="What launching it does to the volumes; empty if there are none.")
 
 
+class FailureView(BaseModel):
+    """Why a deployment isn't live, or not whole."""
+
+    code: str = Field(description="A slug that is stable across versions.")
+    stage: Stage
+    service: str = Field(description="The service that failed; empty for the main one, or for all.")
+    message: str = Field(description="What happened.")
+    cause: str = Field(description="The likely cause in the log; requires permission to read logs.")
+    hint: str = Field(description="The change that mends it; may be empty.")
+    excerpt: list[str] = Field(
+        description="The last lines of the log, without secrets; requires permission to read logs."
+    )
+    retryable: bool = Field(description="Whether the same commit may succeed when it is tried again.")
+    retry_at: datetime | None = Field(description="When Stager tries it again; null if it doesn't.")
+
+
 class EnvironmentView(BaseModel):
     """A preview with its current state."""
 
@@ -115,6 +134,7 @@ class EnvironmentView(BaseModel):
         description="Recently blocked connections; requires permission to read logs."
     )
     services: list[ServiceView] = Field(description="Empty until the commit's services are known.")
+    failure: FailureView | None = Field(description="Of the desired generation; null if there is none.")
     change: ChangeView | None
     created_at: datetime
     updated_at: datetime
@@ -138,6 +158,7 @@ class DeploymentView(BaseModel):
     live_at: datetime | None
     ended_at: datetime | None
     notes: list[str] = Field(description="Failures of handlers, which didn't affect the preview.")
+    failure: FailureView | None = Field(description="Why it failed; null if it didn't.")
 
 
 async def current(control: ControlPlane, environment_id: str, actor: Actor) -> EnvironmentView:
@@ -151,7 +172,11 @@ async def deployments_of(control: ControlPlane, environment_id: str, actor: Acto
     """Return the views of an environment's deployments, newest first. Raises `Refused` (404) unless the actor
     may see it."""
     environment, deployments = await control.environments.queries.deployments(environment_id, actor)
-    return [deployment_view_of(environment, deployment, notes) for deployment, notes in deployments]
+    with_log = await control.identity.authorizer.may(actor, Action.READ_LOGS, environment.app)
+    return [
+        deployment_view_of(environment, deployment, notes, with_log=with_log)
+        for deployment, notes in deployments
+    ]
 
 
 def view_of(control: ControlPlane, row: Row, blocked: Sequence[Blocked] = ()) -> EnvironmentView:
@@ -192,6 +217,9 @@ def view_of(control: ControlPlane, row: Row, blocked: Sequence[Blocked] = ()) ->
         findings=list(row.deployment.manifest.findings) if row.deployment else [],
         blocked=[_blocked_view_of(each) for each in blocked] if row.visibility.logs else [],
         services=[_service_view_of(control, environment, each) for each in row.services],
+        failure=failure_view_of(
+            row.deployment if environment.desired.keeps_instances else None, with_log=row.visibility.logs
+        ),
         change=ChangeView(
             repository=f"{change.owner}/{change.repository}",
             number=change.number,
@@ -266,9 +294,13 @@ def _blocked_view_of(blocked: Blocked) -> BlockedView:
 
 
 def deployment_view_of(
-    environment: Environment, deployment: Deployment, notes: tuple[str, ...]
+    environment: Environment, deployment: Deployment, notes: tuple[str, ...], *, with_log: bool
 ) -> DeploymentView:
-    """Return the view of a deployment."""
+    """Return the view of a deployment.
+
+    Args:
+        with_log: whether the viewer may see logs.
+    """
     outcome = deployment.attempt.outcome
     return DeploymentView(
         id=deployment.id,
@@ -286,4 +318,23 @@ def deployment_view_of(
         live_at=deployment.live_at,
         ended_at=deployment.ended_at,
         notes=list(notes),
+        failure=failure_view_of(deployment, with_log=with_log),
+    )
+
+
+def failure_view_of(deployment: Deployment | None, *, with_log: bool) -> FailureView | None:
+    """Return the view of a deployment's failure; None if it has none. See `failure_of`."""
+    failure = failure_of(deployment, with_log=with_log)
+    if failure is None:
+        return None
+    return FailureView(
+        code=failure.code,
+        stage=failure.stage,
+        service=failure.service,
+        message=failure.message,
+        cause=failure.cause,
+        hint=failure.hint,
+        excerpt=list(failure.excerpt),
+        retryable=failure.retryable,
+        retry_at=failure.retry_at,
     )

@@ -14,10 +14,11 @@ from starlette.types import Receive, Scope, Send
 
 from stager.control.control_plane import ControlPlane
 from stager.control.environments.queries import Visibility
+from stager.domain.errors import Retry
 from stager.domain.identity.actor import Actor
 from stager.ports.handlers import Credentials
 from stager.web.pages.overview.figure_events import FigureEvents
-from stager.web.pages.overview.shared_checks import SharedChecks
+from stager.web.pages.overview.shared_checks import CHECK_SECONDS, SharedChecks
 from stager.web.pages.overview.tally import Tally
 from stager.web.pages.preview_items import ChangeEvents, event
 
@@ -71,7 +72,8 @@ class Viewer:
         self._credentials = credentials
 
     async def is_known(self) -> bool:
-        """Whether the credentials still identify the same person."""
+        """Whether the credentials still identify the same person. Raises `Retry` while that can't be
+        checked."""
         return await self._checks.actor(self._control, self._credentials) == self.actor
 
     async def visibility(self, app: str) -> Visibility:
@@ -133,7 +135,13 @@ class _Stream:
                 await asyncio.sleep(COALESCE_SECONDS)
             if changes.is_closed:
                 return
-            if not await self._viewer.is_known():
+            try:
+                is_known = await self._viewer.is_known()
+            except Retry:  # nothing is sent unchecked, and nothing is lost: the position stays
+                yield ": busy\n\n"
+                await asyncio.sleep(CHECK_SECONDS)
+                continue
+            if not is_known:
                 yield event("end", self._position, "")
                 return
             text = await self._news() if has_changed else ""

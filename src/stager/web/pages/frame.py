@@ -27,6 +27,8 @@ ENTRIES = (
     Entry("previews", "Previews", "/"),
     Entry("launch", "Launch", "/new", Action.LAUNCH),
     Entry("deliveries", "Deliveries", "/deliveries", Action.READ_DELIVERIES),
+    Entry("people", "People", "/people", Action.MANAGE_PEOPLE),
+    Entry("settings", "Settings", "/settings", Action.READ_SETTINGS),
     Entry("applications", "Applications", "/setup", Action.SET_UP),
 )
 """In the order of the header. The owner of a page adds its entry here."""

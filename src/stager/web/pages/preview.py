@@ -13,6 +13,7 @@ from fastapi.responses import Response
 
 from stager.control.control_plane import ControlPlane
 from stager.control.reporting.pr_comment_template import QUIET, is_reachable_elsewhere
+from stager.domain.diagnosis.stages import Stage
 from stager.domain.environment import UNAPPROVED
 from stager.domain.errors import Retry
 from stager.domain.identity.actor import Actor
@@ -43,6 +44,17 @@ UNSETTLED = frozenset({State.STARTING, State.BUILDING, State.UPDATING, State.WAK
 
 PATH = "/previews/{environment}"
 
+STAGE_WORDS = {
+    Stage.FETCHING: "Fetching the commit failed",
+    Stage.PREPARING: "Preparing failed",
+    Stage.BUILDING: "The build failed",
+    Stage.STARTING: "Starting failed",
+    Stage.CHECKING: "It didn't become healthy",
+    Stage.RUNNING: "It stopped running as it should",
+}
+"""What failed, as the headline of a failure."""
+
+templates.filters["stage_words"] = STAGE_WORDS.__getitem__
 templates.filters["size"] = lambda count: "unknown" if count is None else binary_size(count)
 
 

@@ -67,9 +67,13 @@ def age(since: datetime, now: datetime) -> str:
     return next((f"{elapsed // unit} {name}" for unit, name in _UNITS if elapsed >= unit), "now")
 
 
-def _remaining(until: datetime, now: datetime) -> str:
-    """Return the time until a moment in its largest unit, such as `3 h`."""
-    return "soon" if (left := age(now, until)) == "now" else left
+def _relative(moment: datetime, now: datetime) -> str:
+    """Return a moment relative to now, such as `3 h ago` or `in 2 d`, as `frame.js` does."""
+    if moment > now:
+        left = age(now, moment)
+        return "in a moment" if left == "now" else f"in {left}"
+    past = age(moment, now)
+    return "just now" if past == "now" else f"{past} ago"
 
 
 def words_of(view: EnvironmentView) -> str:
@@ -103,9 +107,9 @@ def item(view: EnvironmentView, visibility: Visibility, now: datetime, figures: 
         visibility=visibility,
         removable=can_be_removed(view, visibility),
         words=words_of(view),
-        age=age(view.created_at, now),
-        visited=age(view.last_visit, now) if view.last_visit else "",
-        expires=_remaining(view.expires_at, now) if view.expires_at else "",
+        created=_relative(view.created_at, now),
+        visited=_relative(view.last_visit, now) if view.last_visit else "",
+        expires=_relative(view.expires_at, now) if view.expires_at else "",
         groups=" ".join(groups_of(view.state, view.reason)),
         rank=rank_of(view.state),
         author=author_of(view),

@@ -1,9 +1,10 @@
 // Keeps the list of previews up to date: follows the stream of changes, searches while the user types, and sends the
 // actions without leaving the page. Without this script, the page works by reloading.
 
+import { showTimes } from "./frame.js";
+
 const RETRY = [1_000, 2_000, 5_000, 10_000];
 const SILENCE = 30_000;
-const AGE_EVERY = 30_000;
 const TYPING = 200;
 const MACHINE_EVERY = 10_000;
 
@@ -100,6 +101,7 @@ function show(html) {
   template.innerHTML = html; // rendered and escaped by the server, as in the page
   const item = template.content.firstElementChild;
   const old = document.getElementById(item.id);
+  showTimes(item);
   if (!matches(item)) old?.remove();
   else if (old) replace(old, item);
   else place(item);
@@ -205,6 +207,7 @@ async function load() {
   if (!response.ok || !items) return ended();
   history.replaceState(null, "", url);
   list.replaceChildren(...items.children);
+  showTimes(list);
   list.dataset.position = items.dataset.position;
   document.querySelector("#actions input[name=to]").value = fresh.querySelector("#actions input[name=to]").value;
   for (const name of ["limit", "show", "sort"]) list.dataset[name] = items.dataset[name];
@@ -247,30 +250,6 @@ document.getElementById("actions").addEventListener("submit", async (event) => {
   }
   button.disabled = false;
 });
-
-document.addEventListener("click", (event) => {
-  for (const menu of list.querySelectorAll(".menu[open]")) if (!menu.contains(event.target)) menu.open = false;
-});
-document.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape") return;
-  for (const menu of list.querySelectorAll(".menu[open]")) { menu.open = false; menu.querySelector("summary").focus(); }
-});
-
-// Ages, in the largest unit, as the server renders them
-
-function age(seconds) {
-  if (seconds >= 86_400) return `${Math.floor(seconds / 86_400)} d`;
-  if (seconds >= 3_600) return `${Math.floor(seconds / 3_600)} h`;
-  return seconds >= 60 ? `${Math.floor(seconds / 60)} min` : "now";
-}
-
-setInterval(() => {
-  for (const time of list.querySelectorAll("time")) {
-    const seconds = (Date.now() - Date.parse(time.dateTime)) / 1_000;
-    if ("left" in time.dataset) time.textContent = seconds > -60 ? "soon" : age(-seconds);
-    else time.textContent = age(seconds);
-  }
-}, AGE_EVERY);
 
 // Sorting without the button
 

@@ -51,6 +51,11 @@ class Preview:
         return self.state not in IN_PROGRESS
 
     @property
+    def failure(self) -> Mapping[str, Any]:
+        """Its failure, see `FailureView` of the API; empty if there is none, and from an older server."""
+        return self.data.get("failure") or {}
+
+    @property
     def services(self) -> list[Mapping[str, Any]]:
         """Its services, as in the API; empty until they are known."""
         found = self.data.get("services")

@@ -212,7 +212,9 @@ def _facts(preview: Preview) -> Iterator[tuple[str, str]]:
     yield "image", preview.app
     yield "name", preview.name
     yield "state", f"{preview.state}: {preview.message}"
-    yield "hint", preview.hint
+    yield "failed in", _stage(preview.failure)
+    yield "cause", str(preview.failure.get("cause", ""))
+    yield "hint", str(preview.failure.get("hint") or preview.hint)
     yield "URL", preview.url
     yield "id", preview.id
     yield "commit", preview.sha
@@ -225,6 +227,14 @@ def _facts(preview: Preview) -> Iterator[tuple[str, str]]:
         yield "blocked", _blocked(each)
     yield "withheld", ", ".join(str(name) for name in preview.data.get("withheld", []))
     yield "warning", " ".join(str(warning) for warning in preview.data.get("warnings", []))
+
+
+def _stage(failure: Mapping[str, Any]) -> str:
+    """The stage, service and code of a failure; empty if there is none."""
+    if not failure:
+        return ""
+    service = f", service {failure['service']}" if failure.get("service") else ""
+    return f"{failure.get('stage', '')}{service} ({failure.get('code', '')})"
 
 
 def _data(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

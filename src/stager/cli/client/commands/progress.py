@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from stager.cli.client.api.api import Api, Preview
 from stager.cli.client.api.errors import ClientError, Code
 from stager.cli.client.output import console, note, plain
+from stager.domain.errors import sentences
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -134,11 +135,16 @@ def failure(api: Api, preview: Preview, *, is_log_shown: bool = False) -> Client
             lines = api.log(preview.id, 15)
     return ClientError(
         preview.message,
-        hint=preview.hint,
+        hint=_advice(preview),
         code=Code.NOT_FOUND if preview.state == GONE else Code.FAILED,
         reason=preview.reason,
         lines=tuple(lines[-15:]),
     )
+
+
+def _advice(preview: Preview) -> str:
+    """The likely cause and what to do about it, as far as the server knows them."""
+    return sentences(str(preview.failure.get("cause", "")), str(preview.failure.get("hint") or preview.hint))
 
 
 def timed_out(timeout: float) -> ClientError:

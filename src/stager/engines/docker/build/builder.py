@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ import structlog
 from stager.domain.errors import Fault, Retry, StagerError
 from stager.domain.leftovers import Leftover, LeftoverKind
 from stager.domain.recipe import Recipe
-from stager.domain.text import binary_size
+from stager.domain.text import binary_size, masking
 from stager.engines.docker.build import buildx, failure_causes
 from stager.engines.docker.build.build_context import Context, locate
 from stager.engines.docker.build.built_images import BuiltImages, facts
@@ -31,10 +31,6 @@ from stager.ports.builder import BuildOrder, ImageFacts, Say
 from stager.project.dockerfile import base_arguments, declared
 
 log = structlog.get_logger(__name__)
-
-SHORTEST_MASKED = 4
-"""Minimum characters of a secret, or of a line of one, that is masked in the log: shorter ones match
-everywhere."""
 
 AWAY = re.compile(
     r"Cannot connect to the Docker daemon|error during connect|\bUnavailable: |code = Unavailable|"
@@ -152,7 +148,7 @@ class BuildxBuilder:
             cgroup_parent=self._cgroup_parent,
             untrusted=order.untrusted,
         )
-        progress = Progress(say, masking(order.recipe))
+        progress = Progress(say, masking(order.recipe.secrets.values()))
         variables = self._variables(order.recipe, folder)
         try:
             async with asyncio.timeout(order.timeout):
@@ -253,16 +249,6 @@ def with_commit(order: BuildOrder, dockerfile: str) -> BuildOrder:
     if not wanted:
         return order
     return replace(order, recipe=replace(order.recipe, arguments={**wanted, **order.recipe.arguments}))
-
-
-def masking(recipe: Recipe) -> Callable[[str], str]:
-    """A function that replaces secrets, and each of their lines, with `***`."""
-    lines = {line.strip() for value in recipe.secrets.values() for line in value.splitlines()}
-    hidden = sorted((line for line in lines if len(line) >= SHORTEST_MASKED), key=len, reverse=True)
-    if not hidden:
-        return str
-    pattern = re.compile("|".join(re.escape(line) for line in hidden))
-    return lambda text: pattern.sub("***", text)
 
 
 async def _failure(progress: Progress, bases: Mapping[str, str]) -> StagerError:

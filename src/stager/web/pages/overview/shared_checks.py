@@ -9,7 +9,7 @@ from typing import cast
 
 from stager.control.control_plane import ControlPlane
 from stager.control.environments.queries import Visibility
-from stager.domain.errors import StagerError
+from stager.domain.errors import Refused
 from stager.domain.identity.actor import Actor
 from stager.ports.handlers import Credentials
 
@@ -25,7 +25,8 @@ class SharedChecks:
         self._answers: OrderedDict[Hashable, tuple[float, asyncio.Future[object]]] = OrderedDict()
 
     async def actor(self, control: ControlPlane, credentials: Credentials) -> Actor | None:
-        """Return the person whom the credentials identify; None if they are no longer valid."""
+        """Return the person whom the credentials identify; None if they are no longer valid. Raises `Retry`
+        while too many credentials are being checked."""
         key = (
             *("actor", credentials.session, credentials.authorization, credentials.address),
             tuple(sorted(credentials.parameters.items())),
@@ -34,7 +35,7 @@ class SharedChecks:
         async def ask() -> Actor | None:
             try:
                 return await control.identity.authenticator.authenticate(credentials)
-            except StagerError:
+            except Refused:
                 return None
 
         return cast("Actor | None", await self._once(key, ask))
