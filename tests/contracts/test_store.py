@@ -455,6 +455,39 @@ class TestListedDeliveries:
         assert (aside.outcome, aside.is_set_aside, aside.finished_at) == ("it hangs", True, later(5))
         assert await store.read(lambda tx: tx.recent_deliveries(2)) == [waiting, done]
 
+    @pytest.mark.parametrize("search", ["ACME/shop", "#7", "launch", "pull_req", "d2"])
+    async def test_are_searched(self, store: Store, search: str) -> None:
+        one, two = replace(delivery(1), id="d1", event="ping"), replace(delivery(2), id="d2")
+        for each in (one, two):
+            await store.write(lambda tx, d=each: tx.add_delivery(d, NOON))  # type: ignore[misc]
+        await store.write(lambda tx: tx.finish_delivery(two, "launched", later(1), "acme/shop#7"))
+
+        [found] = await store.read(lambda tx: tx.recent_deliveries(5, search))
+        assert found.delivery == "d2"
+
+    async def test_the_content_of_a_finished_one_is_kept_unless_it_is_long(self, store: Store) -> None:
+        short, long = replace(delivery(1), payload="{}"), replace(delivery(2), payload="x" * 100_001)
+        for each in (short, long):
+            await store.write(lambda tx, d=each: tx.add_delivery(d, NOON))  # type: ignore[misc]
+            await store.write(lambda tx, d=each: tx.finish_delivery(d, "done", later(1)))  # type: ignore[misc]
+        found = [await store.read(lambda tx, d=each: tx.stored_delivery(d.id)) for each in (short, long)]  # type: ignore[misc]
+
+        assert [one.payload for one in found] == ["{}", ""]
+        assert found[0].record.outcome == "done"
+        assert await store.read(lambda tx: tx.stored_delivery("none")) is None
+
+    async def test_the_content_of_500_is_kept(self, store: Store) -> None:
+        each = [replace(delivery(number), id=f"d{number}", payload="{}") for number in range(502)]
+
+        def finish(tx: Transaction) -> None:
+            for one in each:
+                tx.add_delivery(one, NOON)
+                tx.finish_delivery(one, "done", later(1))
+
+        await store.write(finish)
+        kept = await store.read(lambda tx: [tx.stored_delivery(one.id) for one in each])
+        assert [one is not None and one.payload for one in kept] == ["", "", *["{}"] * 500]
+
     async def test_refused_ones_are_counted_by_cause(self, store: Store) -> None:
         one = RefusedDeliveries("github", "signature-wrong", 2, later(1), "Wrong.", "Set it.")
         other = RefusedDeliveries("github", "delivery-unreadable", 1, later(2), "Odd.", "")

@@ -122,6 +122,25 @@ class RefusedDeliveries:
     hint: str
 
 
+@dataclass(frozen=True, slots=True)
+class StoredDelivery:
+    """A delivery as it is listed, with its content.
+
+    Args:
+        payload: the body as JSON text; empty if it isn't kept.
+    """
+
+    record: DeliveryRecord
+    payload: str = ""
+
+
+MAX_PAYLOADS = 500
+"""The newest deliveries, of which finished ones keep their payload, so that they can be replayed."""
+
+MAX_PAYLOAD = 100_000
+"""Characters of a payload that is kept when its delivery is finished. GitHub's about pull requests have about
+25,000."""
+
 MAX_DELIVERIES = 100_000
 """Finished deliveries that are kept, however young they are; about 200 bytes each."""
 
@@ -211,17 +230,26 @@ class Transaction(AccountRecords, Protocol):
         """Don't count its last attempt, which was interrupted by something unrelated to the delivery."""
 
     def finish_delivery(self, delivery: Delivery, outcome: str, at: datetime, about: str = "") -> None:
-        """Record the outcome and what the delivery is about, and discard its payload; `next_delivery` no
-        longer returns it."""
+        """Record the outcome and what the delivery is about; `next_delivery` no longer returns it. Its
+        payload is kept within `MAX_PAYLOADS` and `MAX_PAYLOAD`."""
 
     def set_delivery_aside(self, delivery: Delivery, outcome: str, at: datetime) -> None:
-        """Record why it isn't processed, and discard its payload; `next_delivery` no longer returns it."""
+        """Record why it isn't processed; `next_delivery` no longer returns it. Its payload is kept as by
+        `finish_delivery`."""
 
     def deliveries_set_aside(self) -> list[SetAsideDelivery]:
         """Those that are set aside, in the order of their arrival."""
 
-    def recent_deliveries(self, limit: int) -> list[DeliveryRecord]:
-        """The newest deliveries, the newest first."""
+    def recent_deliveries(self, limit: int, search: str = "") -> list[DeliveryRecord]:
+        """The newest deliveries, the newest first.
+
+        Args:
+            search: only those with this text in the id, the event, the outcome or what they are about,
+                whatever the case of ASCII letters.
+        """
+
+    def stored_delivery(self, delivery_id: str) -> StoredDelivery | None:
+        """The newest delivery of this id, of any forge."""
 
     def count_refused(self, refused: RefusedDeliveries) -> None:
         """Add to the count of this forge and reason, and replace the rest."""

@@ -264,7 +264,7 @@ class TestIndexes:
                     steps = " ".join(step[3] for step in plan)
                     assert "SCAN" not in steps, (statement, steps)
                     assert "TEMP B-TREE" not in steps, (statement, steps)
-        assert len([s for s, _ in statements if not s.startswith(("BEGIN", "PRAGMA"))]) == 46
+        assert len([s for s, _ in statements if not s.startswith(("BEGIN", "PRAGMA"))]) == 47
 
     async def test_a_listing_finds_deployments_by_index(
         self, store: SqliteStore, path: Path, statements: list[tuple[str, tuple[object, ...]]]

@@ -305,6 +305,8 @@ class TestDescription:
             ("/api/v1/settings", "get"),
             ("/api/v1/capacity", "get"),
             ("/api/v1/deliveries", "get"),
+            ("/api/v1/deliveries/{delivery}", "get"),
+            ("/api/v1/deliveries/{delivery}/replay", "post"),
             ("/api/v1/why", "get"),
             (ENVIRONMENTS, "post"),
             (ENVIRONMENTS + "/{environment}", "get"),

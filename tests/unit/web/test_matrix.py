@@ -23,7 +23,7 @@ from stager.domain.identity.accounts import ShareLink
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Action, Role, may
 from stager.domain.pull_requests.comment_command import Verb
-from stager.domain.pull_requests.events import Call, ChangeEvent
+from stager.domain.pull_requests.events import Call, ChangeEvent, Delivery
 from stager.domain.snapshot import Snapshot, SnapshotState, SnapshotVolume
 from stager.domain.source import Access
 from stager.ports.handlers import EventListener
@@ -52,6 +52,7 @@ async def come_back_from_the_forge(web: WebHarness, _: str) -> httpx.Response:
     return await web.client.get("/setup/github/callback", params={"code": CODE, "state": state})
 
 
+DELIVERY = "1b2c3d4e-0000-4000-8000-123456789abc"
 BY_NAME = {"image_name": "shop", "container_name": "x"}
 ID, ID_IN_PATH = "/api/v1/environments/{id}", "/api/v1/environments/{environment}"
 
@@ -211,6 +212,19 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
     ("DELETE", "/api/v1/garbage"): (Action.COLLECT_GARBAGE, asking("DELETE", "/api/v1/garbage")),
     ("GET", "/api/v1/deliveries"): (Action.READ_DELIVERIES, asking("GET", "/api/v1/deliveries")),
     ("GET", "/deliveries"): (Action.READ_DELIVERIES, asking("GET", "/deliveries")),
+    ("GET", "/api/v1/deliveries/{delivery}"): (
+        Action.READ_DELIVERIES,
+        asking("GET", f"/api/v1/deliveries/{DELIVERY}"),
+    ),
+    ("GET", "/deliveries/{delivery}"): (Action.READ_DELIVERIES, asking("GET", f"/deliveries/{DELIVERY}")),
+    ("POST", "/api/v1/deliveries/{delivery}/replay"): (
+        Action.REPLAY_DELIVERIES,
+        asking("POST", f"/api/v1/deliveries/{DELIVERY}/replay"),
+    ),
+    ("POST", "/deliveries/{delivery}/replay"): (
+        Action.REPLAY_DELIVERIES,
+        asking("POST", f"/deliveries/{DELIVERY}/replay", headers=OURS),
+    ),
     ("GET", "/api/v1/doctor"): (Action.SET_UP, asking("GET", "/api/v1/doctor")),
     ("GET", "/metrics"): (
         Action.READ_METRICS,
@@ -353,6 +367,13 @@ async def save_snapshot(harness: Harness) -> None:
     await harness.store.write(lambda tx: tx.save_snapshot(snapshot))
 
 
+async def save_delivery(harness: Harness) -> None:
+    """Save a finished delivery with its content."""
+    one, now = Delivery(DELIVERY, "github", "ping", "{}"), harness.running.clock.now()
+    await harness.store.write(lambda tx: tx.add_delivery(one, now))
+    await harness.store.write(lambda tx: tx.finish_delivery(one, "ignored: ping", now))
+
+
 @asynccontextmanager
 async def opened(role: Role | None) -> AsyncIterator[tuple[WebHarness, str]]:
     """A web harness in which ann has this role and a preview runs, with its id."""
@@ -362,6 +383,7 @@ async def opened(role: Role | None) -> AsyncIterator[tuple[WebHarness, str]]:
         if role is not None:
             opened.client.headers.update(basic())
         await save_snapshot(opened.harness)
+        await save_delivery(opened.harness)
         yield opened, environment.id
 
 

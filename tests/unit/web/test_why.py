@@ -37,7 +37,7 @@ async def test_what_isnt_a_target_is_said_beside_the_field(web: WebHarness) -> N
 
     assert page.status_code == 400
     assert "<script>" not in page.text
-    assert 'aria-describedby="target-error"' in page.text
+    assert 'aria-describedby="target-help" aria-invalid="true"' in page.text
     answer = await web.ask("GET", WHY, params={"target": "shop"})
     assert (answer.status_code, answer.json()["reason"]) == (400, "target-invalid")
 

@@ -1,24 +1,62 @@
-"""The last deliveries and what became of them, for people who look for the reason why nothing happened."""
+"""The last deliveries and what became of them, for people who look for the reason why nothing happened; and
+their replay."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 
 from stager.control.identity.authorizer import Authorizer
 from stager.control.metrics import Metrics
 from stager.domain.errors import Refused
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Action
+from stager.domain.pull_requests.events import Delivery
 from stager.ports.clock import Clock
-from stager.ports.store import DeliveryRecord, RefusedDeliveries, Store, Transaction
+from stager.ports.store import DeliveryRecord, RefusedDeliveries, Store, StoredDelivery, Transaction
 
 MAX_LISTED = 200
 """Deliveries in one answer."""
 
 WRITE_INTERVAL = timedelta(seconds=10)
 """Minimum interval between two writes of refused deliveries, of which anyone can send any number."""
+
+
+SEARCHED = 5_000
+"""The newest deliveries, among which those with one effect are looked for."""
+
+REPLAY = "~replay-"
+"""Between the id of a delivery and the time of its replay, in the replay's id. GitHub's ids are UUIDs."""
+
+Receive = Callable[[Delivery], Awaitable[bool]]
+"""Records a verified delivery."""
+
+
+class Effect(StrEnum):
+    """What a delivery did."""
+
+    DONE = "done"
+    """It changed a preview, or answered a command."""
+    NONE = "none"
+    FAILED = "failed"
+    """It failed or was refused, or its processing never ended."""
+    PENDING = "pending"
+
+
+def effect_of(one: DeliveryRecord) -> Effect:
+    """What a delivery did, by its outcome."""
+    if one.finished_at is None:
+        return Effect.PENDING
+    if one.is_set_aside or one.outcome.startswith(("refused", "failed", "fault", "retry")):
+        return Effect.FAILED
+    return Effect.NONE if one.outcome.startswith(("ignored", "nothing", "skipped")) else Effect.DONE
+
+
+def original_of(delivery_id: str) -> str:
+    """The id of the delivery that this one replays; its own if it isn't a replay."""
+    return delivery_id.partition(REPLAY)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +75,11 @@ class DeliveryOverview:
 class DeliveryLog:
     """Lists deliveries, and counts those that aren't accepted."""
 
-    def __init__(self, store: Store, clock: Clock, metrics: Metrics, authorizer: Authorizer) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, metrics: Metrics, authorizer: Authorizer, receive: Receive
+    ) -> None:
         self._store = store
+        self._receive = receive
         self._clock = clock
         self._metrics = metrics
         self._authorizer = authorizer
@@ -55,14 +96,63 @@ class DeliveryLog:
         if now - self._written >= WRITE_INTERVAL:
             await self._write()
 
-    async def recent(self, actor: Actor, limit: int = MAX_LISTED) -> DeliveryOverview:
-        """The last deliveries. Raises `Refused` (403) without the permission."""
+    async def recent(
+        self, actor: Actor, limit: int = MAX_LISTED, search: str = "", effect: Effect | None = None
+    ) -> DeliveryOverview:
+        """The last deliveries. Raises `Refused` (403) without the permission.
+
+        Args:
+            search: only those with this text in the id, the event, the outcome, or what they are about.
+            effect: only those with this effect.
+        """
         await self._authorizer.check(actor, Action.READ_DELIVERIES)
         await self._write()
+        limit = min(limit, MAX_LISTED)
         recent, refused = await self._store.read(
-            lambda tx: (tx.recent_deliveries(min(limit, MAX_LISTED)), tx.refused_deliveries())
+            lambda tx: (
+                tx.recent_deliveries(limit if effect is None else SEARCHED, search),
+                tx.refused_deliveries(),
+            )
         )
-        return DeliveryOverview(tuple(recent), tuple(refused))
+        found = [one for one in recent if effect is None or effect_of(one) is effect]
+        return DeliveryOverview(tuple(found[:limit]), tuple(refused))
+
+    async def one(self, actor: Actor, delivery_id: str) -> StoredDelivery:
+        """A delivery with its content. Raises `Refused`: 403 without the permission, 404 for another id."""
+        await self._authorizer.check(actor, Action.READ_DELIVERIES)
+        found = await self._store.read(lambda tx: tx.stored_delivery(delivery_id))
+        if found is None:
+            raise Refused(f'There is no delivery "{delivery_id}".', reason="delivery-unknown", status=404)
+        return found
+
+    async def replay(self, actor: Actor, delivery_id: str) -> str:
+        """Process a delivery again, as a new one. Returns the new one's id, which contains the first one's. A
+        second replay within a second is the same one.
+
+        Raises:
+            Refused: 403 without the permission, 404 for an unknown id, 409 while it isn't finished or if its
+                content isn't kept.
+        """
+        async with self._authorizer.authorized(actor, Action.REPLAY_DELIVERIES, "", delivery_id):
+            found = await self.one(actor, delivery_id)
+            if found.record.finished_at is None:
+                raise Refused(
+                    "The delivery isn't processed yet.",
+                    hint="Wait.",
+                    reason="delivery-unfinished",
+                    status=409,
+                )
+            if not found.payload:
+                raise Refused(
+                    "The content of this delivery isn't kept any more.",
+                    hint="Redeliver it on GitHub: the webhook's page has `Redeliver`.",
+                    reason="delivery-not-kept",
+                    status=409,
+                )
+            one = found.record
+            again = f"{original_of(one.delivery)}{REPLAY}{self._clock.now():%Y%m%dT%H%M%S}"
+            await self._receive(Delivery(again, one.forge, one.event, found.payload))
+            return again
 
     async def _write(self) -> None:
         counted, self._unwritten = list(self._unwritten.values()), {}

@@ -65,7 +65,7 @@ class PullRequests:
             EventConsumers(self.change_events, comment_commands, merge_queue, self._resync_soon.set),
             once=once,
         )
-        self.deliveries = DeliveryLog(store, ports.clock, metrics, identity.authorizer)
+        self.deliveries = DeliveryLog(store, ports.clock, metrics, identity.authorizer, self.inbox.receive)
         self.open_changes = OpenChanges(store, ports.forges, applications, identity.authorizer, ports.clock)
         self.why = WhyQuery(store, applications, identity.authorizer, ports.forges)
         self.resync = Resync(store, ports.forges, applications, self.change_events, ports.clock)

@@ -125,7 +125,7 @@ environment_state = Table(
 )
 
 # The payload comes behind the other columns: SQLite reads a row from its beginning, and payloads may be
-# megabytes. It is emptied when the delivery is finished.
+# megabytes. Of finished deliveries, only those of the newest are kept, unless they are long.
 deliveries = Table(
     "deliveries",
     metadata,

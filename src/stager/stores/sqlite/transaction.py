@@ -35,11 +35,14 @@ from stager.domain.snapshot import Snapshot
 from stager.domain.source import Change, Repository
 from stager.ports.store import (
     MAX_DELIVERIES,
+    MAX_PAYLOAD,
+    MAX_PAYLOADS,
     DeliveryRecord,
     RefusedDeliveries,
     SeenRepository,
     SetAsideDelivery,
     StateKind,
+    StoredDelivery,
 )
 from stager.stores.sqlite.accounts import SqliteAccountRecords
 from stager.stores.sqlite.rows import (
@@ -227,7 +230,7 @@ _SET_ASIDE = (
     .where(delivery_attempts.c.set_aside)
     .order_by(deliveries.c.seq)
 )
-_RECENT_DELIVERIES = (
+_LISTED_DELIVERIES = (
     select(
         deliveries.c.forge,
         deliveries.c.id,
@@ -244,7 +247,27 @@ _RECENT_DELIVERIES = (
         & (delivery_attempts.c.delivery_id == deliveries.c.id),
     )
     .order_by(deliveries.c.seq.desc())
-    .limit(bindparam("limit"))
+)
+_searched = deliveries.c.id.concat(" ").concat(deliveries.c.event).concat(" ").concat(deliveries.c.about)
+_RECENT_DELIVERIES = _LISTED_DELIVERIES.limit(bindparam("limit"))
+_FOUND_DELIVERIES = _RECENT_DELIVERIES.where(
+    func.instr(
+        func.lower(_searched.concat(" ").concat(func.coalesce(deliveries.c.outcome, ""))), bindparam("search")
+    )
+    > 0
+)
+_STORED_DELIVERY = (
+    _LISTED_DELIVERIES.add_columns(deliveries.c.payload).where(deliveries.c.id == bindparam("id")).limit(1)
+)
+_DISCARD_PAYLOAD = (
+    update(deliveries)
+    .where(
+        deliveries.c.seq
+        == select(deliveries.c.seq).where(_of_delivery).scalar_subquery()
+        - bindparam("kept", MAX_PAYLOADS, type_=Integer),
+        deliveries.c.finished_at.is_not(None),
+    )
+    .values(payload="")
 )
 _refused = insert(refused_deliveries)
 _COUNT_REFUSED = _refused.on_conflict_do_update(
@@ -426,12 +449,13 @@ class SqliteTransaction(SqliteAccountRecords):
         self._change(_RELEASE_DELIVERY, _key(delivery))
 
     def finish_delivery(self, delivery: Delivery, outcome: str, at: datetime, about: str = "") -> None:
-        ending = {"outcome": outcome, "finished_at": stamp(at), "about": about, "payload": ""}
+        ending = {**_kept(delivery), "outcome": outcome, "finished_at": stamp(at), "about": about}
         if self._change(_FINISH_DELIVERY, {**_key(delivery), **ending}):
             self._change(_END_ATTEMPTS, _key(delivery))
+            self._change(_DISCARD_PAYLOAD, _key(delivery))
 
     def set_delivery_aside(self, delivery: Delivery, outcome: str, at: datetime) -> None:
-        ending = {"outcome": outcome, "finished_at": stamp(at), "payload": ""}
+        ending = {**_kept(delivery), "outcome": outcome, "finished_at": stamp(at)}
         if self._change(_FINISH_DELIVERY, {**_key(delivery), **ending}):
             row = {"forge": delivery.forge, "delivery_id": delivery.id, "count": 0, "set_aside": True}
             self._change(_SET_DELIVERY_ASIDE, row)
@@ -439,8 +463,13 @@ class SqliteTransaction(SqliteAccountRecords):
     def deliveries_set_aside(self) -> list[SetAsideDelivery]:
         return self._all(_SET_ASIDE, _set_aside_of)
 
-    def recent_deliveries(self, limit: int) -> list[DeliveryRecord]:
-        return self._all(_RECENT_DELIVERIES, delivery_record_of, limit=limit)
+    def recent_deliveries(self, limit: int, search: str = "") -> list[DeliveryRecord]:
+        if not search:
+            return self._all(_RECENT_DELIVERIES, delivery_record_of, limit=limit)
+        return self._all(_FOUND_DELIVERIES, delivery_record_of, limit=limit, search=_lower(search))
+
+    def stored_delivery(self, delivery_id: str) -> StoredDelivery | None:
+        return self._first(_STORED_DELIVERY, _stored_delivery_of, id=delivery_id)
 
     def count_refused(self, refused: RefusedDeliveries) -> None:
         self._change(_COUNT_REFUSED, refused_row(refused)._asdict())
@@ -511,6 +540,20 @@ class SqliteTransaction(SqliteAccountRecords):
 
 def _key(delivery: Delivery) -> dict[str, object]:
     return {"of_forge": delivery.forge, "of_id": delivery.id}
+
+
+def _kept(delivery: Delivery) -> dict[str, object]:
+    """The column of a finished delivery's payload: unchanged, or emptied if it is too long to be kept."""
+    return {} if len(delivery.payload) <= MAX_PAYLOAD else {"payload": ""}
+
+
+def _lower(text: str) -> str:
+    """As SQLite's `lower` does: ASCII letters only."""
+    return "".join(each.lower() if each.isascii() else each for each in text)
+
+
+def _stored_delivery_of(columns: Sequence[Any]) -> StoredDelivery:
+    return StoredDelivery(delivery_record_of(columns[:-1]), str(columns[-1]))
 
 
 def _text_of(columns: Sequence[Any]) -> str:

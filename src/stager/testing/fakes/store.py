@@ -17,11 +17,14 @@ from stager.domain.snapshot import Snapshot
 from stager.domain.source import Change, Repository
 from stager.ports.store import (
     MAX_DELIVERIES,
+    MAX_PAYLOAD,
+    MAX_PAYLOADS,
     DeliveryRecord,
     RefusedDeliveries,
     SeenRepository,
     SetAsideDelivery,
     StateKind,
+    StoredDelivery,
 )
 from stager.testing.fakes.accounts import AccountTables, MemoryAccountRecords
 
@@ -265,7 +268,11 @@ class MemoryTransaction(MemoryAccountRecords):
         receipts, key = self._to_write.receipts, (delivery.forge, delivery.id)
         if key in receipts:
             ended = replace(receipts[key], finished_at=at, outcome=outcome, about=about, attempts=0)
-            receipts[key] = replace(ended, is_set_aside=is_set_aside)
+            payload = delivery.payload if len(delivery.payload) <= MAX_PAYLOAD else ""
+            kept = replace(ended.delivery, payload=payload)
+            receipts[key] = replace(ended, delivery=kept, is_set_aside=is_set_aside)
+            if not is_set_aside:
+                _discard_payload(receipts, key)
 
     def deliveries_set_aside(self) -> list[SetAsideDelivery]:
         return [
@@ -274,8 +281,14 @@ class MemoryTransaction(MemoryAccountRecords):
             if r.is_set_aside and r.finished_at is not None
         ]
 
-    def recent_deliveries(self, limit: int) -> list[DeliveryRecord]:
-        return [receipt.record for receipt in reversed(self._tables.receipts.values())][:limit]
+    def recent_deliveries(self, limit: int, search: str = "") -> list[DeliveryRecord]:
+        newest = (receipt.record for receipt in reversed(self._tables.receipts.values()))
+        return [one for one in newest if _is_in(search, one)][:limit]
+
+    def stored_delivery(self, delivery_id: str) -> StoredDelivery | None:
+        newest = reversed(self._tables.receipts.values())
+        found = (StoredDelivery(r.record, r.delivery.payload) for r in newest if r.delivery.id == delivery_id)
+        return next(found, None)
 
     def count_refused(self, refused: RefusedDeliveries) -> None:
         counts, key = self._to_write.refused, (refused.forge, refused.reason)
@@ -379,6 +392,24 @@ class MemoryTransaction(MemoryAccountRecords):
         if not self._writable:
             raise RuntimeError("a read must not write; use Store.write")
         return self._tables
+
+
+def _discard_payload(receipts: dict[tuple[str, str], _Receipt], key: tuple[str, str]) -> None:
+    """Discard the payload of the delivery that is `MAX_PAYLOADS` older than this one."""
+    keys = list(receipts)
+    older = keys.index(key) - MAX_PAYLOADS
+    if older >= 0 and (found := receipts[keys[older]]).finished_at is not None:
+        receipts[keys[older]] = replace(found, delivery=replace(found.delivery, payload=""))
+
+
+def _is_in(search: str, one: DeliveryRecord) -> bool:
+    text = f"{one.delivery} {one.event} {one.about} {one.outcome}"
+    return _lower(search) in _lower(text)
+
+
+def _lower(text: str) -> str:
+    """ASCII letters only, as SQLite does."""
+    return "".join(each.lower() if each.isascii() else each for each in text)
 
 
 def _delete_environment(tables: _Tables, environment: str) -> None:

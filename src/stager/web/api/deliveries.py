@@ -5,15 +5,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
-from stager.control.pull_requests.delivery_log import MAX_LISTED
-from stager.ports.store import DeliveryRecord, RefusedDeliveries
+from stager.control.pull_requests.delivery_log import MAX_LISTED, REPLAY, Effect, effect_of, original_of
+from stager.domain.pull_requests.delivery_summary import summary
+from stager.ports.store import DeliveryRecord, RefusedDeliveries, StoredDelivery
 from stager.web.api.environments import ANSWERS
 from stager.web.context import Control, Known
 
 router = APIRouter(prefix="/api/v1", tags=["installation"], responses=ANSWERS)
+
+Id = Annotated[str, Path(max_length=300, description="The delivery's id.")]
 
 
 class DeliveryView(BaseModel):
@@ -26,6 +29,8 @@ class DeliveryView(BaseModel):
     received_at: datetime
     finished_at: datetime | None = Field(description="Null while it waits or is processed.")
     outcome: str = Field(description="In words; empty until it is finished.")
+    effect: Effect = Field(description="In one word; `none` if nothing happened.")
+    replay_of: str | None = Field(description="The id of the delivery that this one replays; null for none.")
     set_aside: bool = Field(description="Whether its processing never ended, so that it isn't retried.")
 
     @classmethod
@@ -39,6 +44,8 @@ class DeliveryView(BaseModel):
             received_at=one.received_at,
             finished_at=one.finished_at,
             outcome=one.outcome,
+            effect=effect_of(one),
+            replay_of=original_of(one.delivery) if REPLAY in one.delivery else None,
             set_aside=one.is_set_aside,
         )
 
@@ -73,15 +80,49 @@ class DeliveriesView(BaseModel):
     refused: list[RefusedView] = Field(description="Those that weren't accepted, by cause.")
 
 
+class DeliveryDetailView(DeliveryView):
+    """A delivery with a summary of its content."""
+
+    summary: dict[str, str] = Field(description="Chosen fields of the content; nothing secret.")
+    replayable: bool = Field(description="Whether its content is kept, so that it can be replayed.")
+
+    @classmethod
+    def detailed(cls, found: StoredDelivery) -> Self:
+        """Return the view of a stored delivery."""
+        view = DeliveryView.of(found.record)
+        replayable = bool(found.payload) and found.record.finished_at is not None
+        return cls(**view.model_dump(), summary=dict(summary(found.payload)), replayable=replayable)
+
+
+class ReplayView(BaseModel):
+    """A replay."""
+
+    id: str = Field(description="The new delivery's id.")
+
+
 @router.get("/deliveries")
 async def list_deliveries(
     control: Control,
     actor: Known,
     limit: Annotated[int, Query(ge=1, le=MAX_LISTED, description="Maximum number of deliveries.")] = 50,
+    q: Annotated[str, Query(max_length=200, description="Text in id, event, subject or outcome.")] = "",
+    effect: Annotated[Effect | None, Query(description="Only those with this effect.")] = None,
 ) -> DeliveriesView:
     """List the last webhook deliveries with their outcomes, newest first. For administrators."""
-    found = await control.pull_requests.deliveries.recent(actor, limit)
+    found = await control.pull_requests.deliveries.recent(actor, limit, q.strip(), effect)
     return DeliveriesView(
         deliveries=[DeliveryView.of(one) for one in found.recent],
         refused=[RefusedView.of(one) for one in found.refused],
     )
+
+
+@router.get("/deliveries/{delivery}")
+async def get_delivery(control: Control, actor: Known, delivery: Id) -> DeliveryDetailView:
+    """Get a webhook delivery with a summary of its content. For administrators."""
+    return DeliveryDetailView.detailed(await control.pull_requests.deliveries.one(actor, delivery))
+
+
+@router.post("/deliveries/{delivery}/replay", status_code=202)
+async def replay_delivery(control: Control, actor: Known, delivery: Id) -> ReplayView:
+    """Process a webhook delivery again, as a new one. For administrators."""
+    return ReplayView(id=await control.pull_requests.deliveries.replay(actor, delivery))

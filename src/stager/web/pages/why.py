@@ -9,6 +9,7 @@ from stager.domain.errors import Refused
 from stager.domain.pull_requests.why import LONGEST_TARGET
 from stager.web.api.why import why_view
 from stager.web.context import Control, Known
+from stager.web.pages.frame import frame_of
 from stager.web.pages.rendering import render
 
 router = APIRouter(include_in_schema=False)
@@ -27,9 +28,9 @@ async def why(control: Control, actor: Known, target: str = "") -> Response:
         error = refused
     return render(
         "why.html",
-        visitor=actor,
+        frame=await frame_of(control, actor, "why"),
         status=error.status if error else 200,
         target=target,
         answer=answer,
-        error=error,
+        error=f"{error.message} {error.hint}" if error else "",
     )
