@@ -51,6 +51,8 @@ from stager.web.pages import (
     sign_in,
     why,
 )
+from stager.web.pages.environment import actions as preview_actions
+from stager.web.pages.environment import log_streams
 from stager.web.pages.overview import qr
 
 DESCRIPTION = "Launch, inspect and remove preview environments."
@@ -89,6 +91,8 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
         dashboard,
         qr,
         preview,
+        preview_actions,
+        log_streams,
         github_setup,
         application_setup,
         deliveries,

@@ -279,6 +279,18 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
         Action.WAKE,
         asking("POST", "/previews/{id}/wake", headers=OURS),
     ),
+    ("POST", "/previews/{environment}/approve"): (
+        Action.APPROVE,
+        asking("POST", "/previews/{id}/approve", headers=OURS, data={"sha": "1" * 40}),
+    ),
+    ("POST", "/previews/{environment}/share"): (
+        Action.SHARE,
+        asking("POST", "/previews/{id}/share", headers=OURS),
+    ),
+    ("GET", "/previews/{environment}/build-log/events"): (
+        Action.READ_LOGS,
+        asking("GET", "/previews/{id}/build-log/events"),
+    ),
     ("POST", "/event_receiver"): (Action.LAUNCH, asking("POST", "/event_receiver", data={"action": "go"})),
 }
 """What each call takes."""
@@ -297,7 +309,10 @@ FOR_WHOEVER_IS_KNOWN = {
     ("GET", "/account"),  # one's own
     ("GET", "/new"),  # offers only what they may launch: see test_launching.py
 }
-STREAMS = {("GET", "/dashboard/events")}  # test_dashboard.py
+STREAMS = {
+    ("GET", "/dashboard/events"),  # test_dashboard.py
+    ("GET", "/previews/{environment}/log/events"),  # test_log_streams.py
+}
 BY_FORM = {
     ("POST", "/account/sessions/{session}/end"),  # from our own pages only: test_signing_in_attacks.py
     ("POST", "/account/sessions/end"),

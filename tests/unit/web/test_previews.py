@@ -66,7 +66,7 @@ class TestPage:
             "The preview is live.",
             "http://feature-x.preview.test",
             "listening on 3000",
-            "<td>live",
+            '<span class="mark good">live</span>',
         ):
             assert shown in text
         assert 'data-unsettled="no"' in text
@@ -124,7 +124,7 @@ class TestPage:
         text = await page(build_ports, environment)
         assert 'data-in-progress="no"' in text
         assert "step 1\n</pre>" in text or "step 1</pre>" in text
-        assert "image 100.0 s" in text
+        assert "built 100.0 s" in text
 
 
 class TestBuildLog:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -158,9 +159,15 @@ class BuildQueue:
     async def follow(self, key: str) -> AsyncIterator[str]:
         """Follow the log of this key's build from its beginning to its end; nothing for an empty key, which
         stands for a deployment without a build."""
+        async with aclosing(self.follow_from(key, 0)) as pieces:
+            async for text, _ in pieces:
+                yield text
+
+    async def follow_from(self, key: str, offset: int) -> AsyncGenerator[tuple[str, int]]:
+        """Follow the log as `follow` does, from this offset on, each piece with the offset of its end."""
         if not key:
             return
-        offset, changed, build = 0, asyncio.Event(), self._builds.get(key)
+        changed, build = asyncio.Event(), self._builds.get(key)
         if build is not None:
             build.listeners.append(changed.set)
         try:
@@ -170,7 +177,7 @@ class BuildQueue:
                 has_own_log = build is None or build.has_log or is_finished
                 text, offset = self._logs.read(key, offset) if has_own_log else ("", offset)
                 if text:
-                    yield text
+                    yield text, offset
                 elif is_finished:
                     return
                 else:

@@ -16,6 +16,7 @@ from stager.control.environments.lookup import (
     existing,
     find_named,
     is_unapproved,
+    newer_than,
 )
 from stager.control.environments.queries import Queries
 from stager.control.environments.scheduler import Scheduler
@@ -153,27 +154,42 @@ class Commands:
             await self._scheduler.show_and_schedule(environment)
         return environment
 
-    async def redeploy(self, environment_id: str, actor: Actor) -> Environment:
+    async def redeploy(self, environment_id: str, actor: Actor, generation: int | None = None) -> Environment:
         """Start a new deployment of this environment, with the revision and parameters of the last request.
+
+        Args:
+            generation: the one that the actor saw; if there is a newer one, nothing changes, so that a form
+                that is sent twice acts once. None: any.
 
         Raises:
             Refused: there is no environment of this id, or it may not run.
         """
         async with self._queries.acting(environment_id, actor, Action.REDEPLOY):
-            environment = await self._store.write(lambda tx: self._request_again(tx, environment_id))
+            environment = await self._store.write(
+                lambda tx: (
+                    newer_than(tx, environment_id, generation) or self._request_again(tx, environment_id)
+                )
+            )
             log.info("redeploy", environment=environment.id, name=environment.name)
             await self._scheduler.show_and_schedule(environment)
         return environment
 
-    async def reset(self, environment_id: str, actor: Actor) -> Environment:
+    async def reset(self, environment_id: str, actor: Actor, generation: int | None = None) -> Environment:
         """Start a new deployment with new data: volumes that are kept start empty, and those with the policy
         `clone` from the current snapshot. The earlier data stays until the new deployment serves.
+
+        Args:
+            generation: as for `redeploy`.
 
         Raises:
             Refused: there is no environment of this id, or it may not run; `data-none`: it has no volumes.
         """
         async with self._queries.acting(environment_id, actor, Action.RESET):
-            environment = await self._store.write(lambda tx: self._request_reset(tx, environment_id))
+            environment = await self._store.write(
+                lambda tx: (
+                    newer_than(tx, environment_id, generation) or self._request_reset(tx, environment_id)
+                )
+            )
             log.info("data_reset", environment=environment.id, name=environment.name)
             await self._scheduler.show_and_schedule(environment)
         return environment

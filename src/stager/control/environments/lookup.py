@@ -107,3 +107,15 @@ def is_unapproved(environment: Environment) -> bool:
     """Whether its code is from a fork and isn't approved."""
     hold = environment.desired.suspension
     return hold is not None and hold.reason in UNAPPROVED
+
+
+def newer_than(tx: Transaction, environment_id: str, generation: int | None) -> Environment | None:
+    """The environment if its desired generation is another than this one, which somebody saw; None if it is
+    the same, and for None.
+
+    Raises:
+        Refused: there is no environment of this id.
+    """
+    environment = existing(tx, environment_id)
+    is_outdated = generation is not None and environment.desired.generation != generation
+    return environment if is_outdated else None

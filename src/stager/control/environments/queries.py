@@ -45,6 +45,8 @@ class Visibility:
     wake: bool = False
     roll_back: bool = False
     keep: bool = False
+    share: bool = False
+    approve: bool = False
 
     def __bool__(self) -> bool:
         return self.any
@@ -134,7 +136,7 @@ class Queries:
         actions = (
             *(Action.SEE, Action.READ_SECRET_NAMES, Action.READ_LOGS),
             *(Action.REDEPLOY, Action.KILL, Action.RESET, Action.SLEEP, Action.WAKE),
-            *(Action.ROLL_BACK, Action.KEEP),
+            *(Action.ROLL_BACK, Action.KEEP, Action.SHARE, Action.APPROVE),
         )
         return Visibility(*(may(role, action) for action in actions))
 

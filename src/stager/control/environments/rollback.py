@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import structlog
 
 from stager.control.environments.desired_state import DesiredState
-from stager.control.environments.lookup import existing
+from stager.control.environments.lookup import existing, newer_than
 from stager.control.environments.queries import Queries
 from stager.control.environments.records import current_content
 from stager.control.environments.scheduler import Scheduler
@@ -54,21 +54,31 @@ class Rollback:
         self._desired_state = desired_state
         self._scheduler = scheduler
 
-    async def roll_back(self, environment_id: str, actor: Actor, to: str = "") -> RolledBack:
+    async def roll_back(
+        self, environment_id: str, actor: Actor, to: str = "", generation: int | None = None
+    ) -> RolledBack:
         """Start a new deployment of an earlier revision, without a build.
 
         Args:
             to: the first digits of a commit id or the number of a deployment; empty for the last revision
                 that was live before the current one.
+            generation: the one that the actor saw; if there is a newer one, nothing changes. None: any.
 
         Raises:
             Refused: with the reason; nothing has changed.
             Retry: the engine doesn't answer.
         """
         async with self._queries.acting(environment_id, actor, Action.ROLL_BACK):
+            newer = await self._store.read(lambda tx: newer_than(tx, environment_id, generation))
+            if newer is not None:
+                return RolledBack(newer, "", "")
             target = await self._store.read(lambda tx: _target(tx, environment_id, to))
             await self._check_images(target)
-            environment = await self._store.write(lambda tx: self._request(tx, environment_id, target))
+            environment = await self._store.write(
+                lambda tx: (
+                    newer_than(tx, environment_id, generation) or self._request(tx, environment_id, target)
+                )
+            )
             log.info("roll_back", environment=environment.id, name=environment.name, to=title(target))
             await self._scheduler.show_and_schedule(environment)
         return RolledBack(environment, title(target), effect_on_data(target))

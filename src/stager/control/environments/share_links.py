@@ -50,6 +50,13 @@ class ShareLinks:
             await self._visitor_access.renew(environment)
         return link, self._visitor_access.share_url(environment, link)
 
+    async def can_create(self, environment_id: str, actor: Actor) -> bool:
+        """Whether the actor may create a link, and the preview can be shared by links. Raises `Refused` (404)
+        unless the actor may see it."""
+        environment = await self._queries.visible(environment_id, actor)
+        may_share = await self._authorizer.may(actor, Action.SHARE, environment.app)
+        return may_share and self._is_shared(environment)
+
     async def links(self, environment_id: str, actor: Actor) -> list[ShareLink]:
         """The valid links of a preview, oldest first. Raises `Refused` as `create` does."""
         environment = await self._queries.visible(environment_id, actor)
@@ -68,8 +75,7 @@ class ShareLinks:
             await self._visitor_access.renew(environment)
 
     def _check(self, environment: Environment, lifetime: timedelta) -> None:
-        privacy = self._visitor_access.privacy(environment)
-        if privacy is None or "link" not in privacy.ways or not environment.desired.keeps_instances:
+        if not self._is_shared(environment):
             raise Refused(
                 "This preview can't be shared by links.",
                 hint="The preview must be running, and `private` of its application must list `link`.",
@@ -81,6 +87,10 @@ class ShareLinks:
                 f"The lifetime of a share link must be between one minute and {MAX_LIFETIME.days} days.",
                 reason="link-time",
             )
+
+    def _is_shared(self, environment: Environment) -> bool:
+        privacy = self._visitor_access.privacy(environment)
+        return privacy is not None and "link" in privacy.ways and environment.desired.keeps_instances
 
     def _save(self, tx: Transaction, link: ShareLink) -> None:
         if len(self._valid(tx, link.environment_id)) >= MAX_LINKS:

@@ -5,20 +5,17 @@ It needs the same permissions as the API.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
-from itertools import pairwise
 
-from fastapi import APIRouter, Request
-from fastapi.responses import RedirectResponse, Response
-from pydantic import BaseModel, Field
+from fastapi import APIRouter
+from fastapi.responses import Response
 
 from stager.control.control_plane import ControlPlane
 from stager.control.reporting.pr_comment_template import QUIET, is_reachable_elsewhere
 from stager.domain.diagnosis.stages import Stage
+from stager.domain.environment import UNAPPROVED
 from stager.domain.errors import Retry
-from stager.domain.identity.access_policy import MAX_PATH, safe_path
 from stager.domain.identity.actor import Actor
 from stager.domain.status import State
 from stager.domain.text import as_on_screen, binary_size, lines_on_screen
@@ -26,7 +23,6 @@ from stager.web.api.environments import Id
 from stager.web.api.pictures import pictures_view
 from stager.web.api.snapshots import data_view_of
 from stager.web.api.views import (
-    DeploymentView,
     EnvironmentView,
     VolumeView,
     current,
@@ -34,11 +30,11 @@ from stager.web.api.views import (
     volume_views_of,
 )
 from stager.web.context import Control, Known
+from stager.web.pages.environment.actions import LIFETIMES
+from stager.web.pages.environment.timeline import timeline_of
 from stager.web.pages.frame import frame_of
 from stager.web.pages.preview_items import age, can_be_removed
-from stager.web.pages.rendering import SECURITY, render, templates
-from stager.web.pages.sign_in import check_origin
-from stager.web.request_body import form_of
+from stager.web.pages.rendering import render, templates
 
 router = APIRouter(include_in_schema=False)
 
@@ -61,86 +57,6 @@ STAGE_WORDS = {
 
 templates.filters["stage_words"] = STAGE_WORDS.__getitem__
 templates.filters["size"] = lambda count: "unknown" if count is None else binary_size(count)
-
-
-class ActionForm(BaseModel):
-    """The form of an action.
-
-    Args:
-        to: the path of the page to return to; empty for the preview's.
-    """
-
-    to: str = Field("", max_length=MAX_PATH)
-
-
-@router.post(PATH + "/redeploy")
-async def redeploy(request: Request, control: Control, actor: Known, environment: Id) -> Response:
-    """Redeploy a preview."""
-    check_origin(request)
-    await control.environments.commands.redeploy(environment, actor)
-    return await _back(request, environment)
-
-
-@router.post(PATH + "/rollback")
-async def roll_back(request: Request, control: Control, actor: Known, environment: Id) -> Response:
-    """Launch the last revision of a preview that was live before the current one."""
-    check_origin(request)
-    await control.environments.rollback.roll_back(environment, actor)
-    return await _back(request, environment)
-
-
-@router.post(PATH + "/pin")
-async def pin(request: Request, control: Control, actor: Known, environment: Id) -> Response:
-    """Exempt a preview from expiry and from eviction."""
-    check_origin(request)
-    await control.environments.commands.pin(environment, actor)
-    return await _back(request, environment)
-
-
-@router.post(PATH + "/extend")
-async def extend(request: Request, control: Control, actor: Known, environment: Id) -> Response:
-    """Count a preview as used now, and remove its pin."""
-    check_origin(request)
-    await control.environments.commands.extend(environment, actor)
-    return await _back(request, environment)
-
-
-@router.post(PATH + "/sleep")
-async def sleep(request: Request, control: Control, actor: Known, environment: Id) -> Response:
-    """Put a preview to sleep."""
-    check_origin(request)
-    await control.environments.power.sleep_by(environment, actor)
-    return await _back(request, environment)
-
-
-@router.post(PATH + "/wake")
-async def wake(request: Request, control: Control, actor: Known, environment: Id) -> Response:
-    """Wake a preview."""
-    check_origin(request)
-    await control.environments.power.wake_by(environment, actor)
-    return await _back(request, environment)
-
-
-@router.post(PATH + "/reset")
-async def reset(request: Request, control: Control, actor: Known, environment: Id) -> Response:
-    """Replace a preview's data by the current snapshot, or by empty volumes."""
-    check_origin(request)
-    await control.environments.commands.reset(environment, actor)
-    return await _back(request, environment)
-
-
-@router.post(PATH + "/remove")
-async def remove(request: Request, control: Control, actor: Known, environment: Id) -> Response:
-    """Remove a preview."""
-    check_origin(request)
-    await control.environments.commands.kill_by_id(environment, actor)
-    return await _back(request, environment)
-
-
-async def _back(request: Request, environment: str) -> Response:
-    form = await form_of(request, ActionForm)
-    to = safe_path(form.to) if form.to else f"/previews/{environment}"
-    return RedirectResponse(to, 303, headers=SECURITY)
 
 
 @router.get(PATH)
@@ -166,7 +82,10 @@ async def preview(control: Control, actor: Known, environment: Id, *, volumes: b
         visibility=visibility,
         removable=can_be_removed(view, visibility),
         unsettled=view.state in UNSETTLED,
-        deployments=[(deployment, list(_spans(deployment))) for deployment in deployments],
+        timeline=timeline_of(deployments),
+        can_share=await control.environments.share_links.can_create(environment, actor),
+        lifetimes=LIFETIMES,
+        awaits_approval=view.state is State.REFUSED and view.reason in UNAPPROVED,
         build=build,
         is_in_progress=is_in_progress,
         build_lines=lines,
@@ -228,17 +147,3 @@ def _qr(url: str) -> str:
         return ""
     code = segno.make_qr(url)
     return code.svg_inline(scale=4, border=QUIET, dark="#000", light="#fff")
-
-
-def _spans(deployment: DeploymentView) -> Iterator[tuple[str, float]]:
-    """Yield the completed steps of a deployment with their durations in seconds."""
-    stamps: list[tuple[str, datetime | None]] = [
-        ("queued", deployment.created_at),
-        ("image", deployment.building_at),
-        ("start", deployment.starting_at),
-        ("check", deployment.checking_at),
-        ("", deployment.live_at),
-    ]
-    reached = [(name, at) for name, at in stamps if at is not None]
-    for (name, begin), (_, end) in pairwise(reached):
-        yield name, max(0.0, (end - begin).total_seconds())

@@ -1,56 +1,64 @@
-// Keeps a preview's page up to date: reloads the page's sections periodically and follows the log of a running build.
+// Keeps a preview's page up to date: reloads the page's sections periodically, and follows logs.
+
+import { showTimes } from "./frame.js";
+import { LogView } from "./logs.js";
 
 const FAST = 2_000;
 const SLOW = 15_000;
-const SECTIONS = ["status", "actions", "findings", "services", "data", "deployments", "blocked", "log"];
+const SECTIONS = ["status", "actions", "findings", "services", "data", "deployments", "blocked", "failure"];
 // Docker needs seconds for the sizes of volumes. They are shown as they were when the page was opened.
 if (!new URLSearchParams(location.search).has("volumes")) SECTIONS.push("volumes");
 
-let following = "";
+// The HTML of each section as the server sent it: scripts and people change what is shown, such as by opening a question.
+const received = new Map();
+const views = new Map();
 
-function isAtEnd(element) {
-  return element.scrollHeight - element.scrollTop - element.clientHeight < 40;
+function element(id) {
+  return document.getElementById(id);
+}
+
+// Whether somebody is using the section, such as a form in it.
+function isBusy(section) {
+  return section.contains(document.activeElement) && document.activeElement.matches("input, select, textarea, summary, details button");
 }
 
 function replace(section, fresh) {
-  if (section.innerHTML === fresh.innerHTML) return;
-  const positions = [...section.querySelectorAll("pre")].map((pre) => (isAtEnd(pre) ? Infinity : pre.scrollTop));
+  if (!section || !fresh || received.get(section.id) === fresh.innerHTML) return false;
+  if (isBusy(section)) return false;
+  received.set(section.id, fresh.innerHTML);
   section.replaceChildren(...fresh.childNodes);
-  section.querySelectorAll("pre").forEach((pre, i) => { pre.scrollTop = positions[i] ?? Infinity; });
+  showTimes(section);
+  return true;
 }
 
-// The log is inserted as text, never as HTML.
-async function follow(section) {
-  const pre = section.querySelector("pre");
-  const build = section.dataset.build;
-  following = build;
-  try {
-    const response = await fetch(`${section.dataset.log}?follow=true`, { cache: "no-store" });
-    if (!response.ok) return;
-    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-    pre.textContent = "";
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (done) break;
-      const atEnd = isAtEnd(pre);
-      pre.append(value);
-      if (atEnd) pre.scrollTop = pre.scrollHeight;
-    }
-  } finally {
-    if (following === build) following = "";
-  }
+function showLog(section) {
+  views.get(section.id)?.stop();
+  views.delete(section.id);
+  if (!section.querySelector("pre")) return;
+  const view = new LogView(section);
+  views.set(section.id, view);
+  const box = section.querySelector(".log-follow");
+  box?.addEventListener("change", () => {
+    if (box.checked) view.follow(() => { box.checked = false; });
+    else view.stop();
+  });
+  if (section.dataset.inProgress === "yes") view.follow();
+}
+
+function refreshLog(id, fresh) {
+  const section = element(id);
+  const newer = fresh.getElementById(id);
+  if (section.dataset.build === newer.dataset.build && views.get(id)?.isInUse) return;
+  Object.assign(section.dataset, newer.dataset);
+  if (replace(section, newer)) showLog(section);
 }
 
 function show(fresh) {
   document.title = fresh.title;
   document.body.className = fresh.body.className;
   document.querySelector("main").dataset.unsettled = fresh.querySelector("main").dataset.unsettled;
-  for (const id of SECTIONS) replace(document.getElementById(id), fresh.getElementById(id));
-  const [build, newer] = [document.getElementById("build"), fresh.getElementById("build")];
-  if (following && following === newer.dataset.build) return;
-  Object.assign(build.dataset, newer.dataset);
-  replace(build, newer);
-  if (build.dataset.inProgress === "yes") follow(build).catch(() => {});
+  for (const id of SECTIONS) replace(element(id), fresh.getElementById(id));
+  for (const id of ["build", "log"]) refreshLog(id, fresh);
 }
 
 async function refresh() {
@@ -64,6 +72,6 @@ async function refresh() {
   setTimeout(refresh, isUnsettled ? FAST : SLOW);
 }
 
-document.querySelectorAll("pre").forEach((pre) => { pre.scrollTop = pre.scrollHeight; });
-if (document.getElementById("build").dataset.inProgress === "yes") follow(document.getElementById("build")).catch(() => {});
+for (const id of [...SECTIONS, "build", "log"]) if (element(id)) received.set(id, element(id).innerHTML);
+for (const id of ["build", "log"]) showLog(element(id));
 setTimeout(refresh, FAST);

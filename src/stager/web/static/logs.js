@@ -1,0 +1,124 @@
+// A log on a page: its colours, its search, and server-sent events that follow it. Text is inserted as text, never as
+// HTML. The number of lines is bounded, so that a log of any length costs the browser little.
+
+const MAX_LINES = 5_000;
+const MAX_REST = 16_384;
+const NEAR = 40;
+// The codes of colours in "ESC [ … m" (ECMA-48, 8.3.117); other control sequences are left out.
+const ESCAPES = /\u001b(?:\[([0-9;?]*)([@-~])|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|.)/g;
+
+function isAtEnd(element) {
+  return element.scrollHeight - element.scrollTop - element.clientHeight < NEAR;
+}
+
+function styled(style, codes) {
+  for (const code of (codes || "0").split(";").map(Number)) {
+    if (code === 0) style = { bold: false, colour: null };
+    else if (code === 1 || code === 22) style = { ...style, bold: code === 1 };
+    else if (code === 39) style = { ...style, colour: null };
+    else if ((code >= 30 && code <= 37) || (code >= 90 && code <= 97)) style = { ...style, colour: code % 10 };
+  }
+  return style;
+}
+
+export class LogView {
+  constructor(section) {
+    this.section = section;
+    this.pre = section.querySelector("pre");
+    this.search = section.querySelector(".log-search");
+    this.found = section.querySelector(".log-found");
+    this.rest = "";
+    this.style = { bold: false, colour: null };
+    const text = this.pre.textContent;
+    this.clear();
+    if (text) this.add(`${text}\n`);
+    this.pre.scrollTop = this.pre.scrollHeight;
+    this.search?.addEventListener("input", () => this.filter());
+  }
+
+  clear() {
+    this.pre.replaceChildren();
+    this.rest = "";
+    this.style = { bold: false, colour: null };
+  }
+
+  add(text) {
+    const atEnd = isAtEnd(this.pre);
+    const lines = (this.rest + text).split("\n");
+    this.rest = lines.pop();
+    if (this.rest.length > MAX_REST) {
+      lines.push(this.rest);
+      this.rest = "";
+    }
+    const fragment = document.createDocumentFragment();
+    for (const line of lines.slice(-MAX_LINES)) fragment.append(this.line(line));
+    this.pre.append(fragment);
+    while (this.pre.childElementCount > MAX_LINES) this.pre.firstElementChild.remove();
+    if (this.search?.value) this.filter();
+    if (atEnd) this.pre.scrollTop = this.pre.scrollHeight;
+  }
+
+  line(text) {
+    const line = document.createElement("span");
+    line.className = "line";
+    // A carriage return overwrites what was before it, as in a terminal.
+    const shown = text.replace(/\r+$/, "").split("\r").pop();
+    let from = 0;
+    for (const match of shown.matchAll(ESCAPES)) {
+      this.append(line, shown.slice(from, match.index));
+      from = match.index + match[0].length;
+      if (match[2] === "m") this.style = styled(this.style, match[1]);
+    }
+    this.append(line, shown.slice(from));
+    line.append("\n");
+    return line;
+  }
+
+  append(line, text) {
+    if (!text) return;
+    const { bold, colour } = this.style;
+    if (!bold && colour === null) return line.append(text);
+    const span = document.createElement("span");
+    span.className = `${bold ? "ansi-bold " : ""}${colour === null ? "" : `ansi-${colour}`}`.trim();
+    span.textContent = text;
+    line.append(span);
+  }
+
+  filter() {
+    const wanted = this.search.value.toLowerCase();
+    let count = 0;
+    for (const line of this.pre.children) {
+      line.hidden = wanted !== "" && !line.textContent.toLowerCase().includes(wanted);
+      if (!line.hidden) count += 1;
+    }
+    this.found.textContent = wanted ? `${count} ${count === 1 ? "line" : "lines"}` : "";
+  }
+
+  // Follows the log until it ends. The browser connects again by itself and sends the id of the last event, so no line is
+  // lost or shown twice; "begin" says that the log comes from its beginning.
+  follow(ended = () => {}) {
+    this.stop();
+    this.source = new EventSource(this.section.dataset.events);
+    this.source.addEventListener("begin", () => this.clear());
+    this.source.addEventListener("lines", (event) => this.add(JSON.parse(event.data)));
+    this.source.addEventListener("end", () => {
+      this.stop();
+      ended();
+    });
+  }
+
+  stop() {
+    if (this.rest) this.add("\n");
+    this.source?.close();
+    this.source = null;
+  }
+
+  get isFollowing() {
+    return Boolean(this.source) && this.source.readyState !== EventSource.CLOSED;
+  }
+
+  // Whether replacing the log would disturb somebody who reads it.
+  get isInUse() {
+    return this.isFollowing || Boolean(this.search?.value) || this.section.contains(document.activeElement);
+  }
+}
