@@ -19,7 +19,7 @@ from tests.unit.web.mcp.client import call, connected
 async def test_a_page_is_shown_as_a_picture(web: WebHarness, tmp_path: Path) -> None:
     control, camera = web.harness.running.control_plane, Camera()
     ports = replace(control.ports, pictures=PicturePorts(camera, FileAlbums(tmp_path / "pictures"), [VIEW]))
-    control.pictures = Pictures(ports, control.environments.queries)
+    control.pictures = Pictures(ports, control.environments.queries, control.environments.change_feed.changed)
     environment = await web.harness.launch("x")
     await web.harness.rest(60)
 
