@@ -50,6 +50,8 @@ class Testbed:
         folder: empty at first.
     """
 
+    __test__ = False  # pytest would take its name for that of a test
+
     folder: Path
     options: BenchOptions
 
