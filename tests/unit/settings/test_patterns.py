@@ -22,7 +22,7 @@ MADE_OF_OUR_OWN = {
     "helper/data/storage.py": "the names of the pool's own folders",
     "helper/shapes.py": "forms of the verbs' fields",
     "helper/firewall/tables.py": "names of the helper's own chains",
-    "engines/docker/build/builder.py": "re.escape of each word",
+    "domain/text.py": "re.escape of each word",
     "engines/docker/build/failure_causes.py": "alternatives of a table of ours",
     "project/frameworks/node_workspaces.py": "re.escape of each part, with few wildcards",
     "routers/haproxy/commands.py": "re.escape of the file",

@@ -181,6 +181,11 @@ class ExternalResources:
             return
         self._try_again(environment_id, left)
 
+    async def secrets_of(self, environment_id: str) -> list[str]:
+        """The secrets that `before_launch` hooks have set for an environment."""
+        found = await self._store.read(lambda tx: self._records.of(tx, environment_id))
+        return [secret for resource in found for secret in resource.output.secrets.values()]
+
     async def _unused(self, environment_id: str) -> tuple[ExternalResource, ...]:
         """The resources of an environment that nothing uses."""
         environment, found = await self._store.read(

@@ -113,6 +113,10 @@ class Rounds:
             await self._save_none(environment, deployment, fault)
         except Retry as retry:
             await self._count_failure(sitting, retry)
+        except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all of them
+            what = f"The pictures can't be read or stored ({type(error).__name__})."
+            unusable = Retry(what, reason="pictures-unusable")
+            await self._count_failure(sitting, unusable)
 
     async def _count_failure(self, sitting: _Sitting, retry: Retry) -> None:
         count = self._attempts[sitting.deployment] = self._attempts.get(sitting.deployment, 0) + 1

@@ -47,22 +47,21 @@ class OpenChanges:
         """
         await self._authorizer.check(actor, Action.LAUNCH, app)
         application = self._applications.get(app)
-        async with self._asking:
-            known = self._known.get(app)
-            if known is None:
-                known = await self._ask(application)
-                self._known.put(app, known, self._clock.now() + CACHED)
-        return known
-
-    async def _ask(self, application: Application) -> list[Change]:
-        repositories = await self._store.read(lambda tx: self._repositories(tx, application))
         try:
-            async with asyncio.timeout(SECONDS):
-                found = [change for each in repositories for change in await self._changes(each)]
+            async with asyncio.timeout(SECONDS), self._asking:
+                known = self._known.get(app)
+                if known is None:
+                    known = await self._ask(application)
+                    self._known.put(app, known, self._clock.now() + CACHED)
+                return known
         except TimeoutError:
             raise Retry(
                 "The forge doesn't list its pull requests in time.", reason="forge-unreachable"
             ) from None
+
+    async def _ask(self, application: Application) -> list[Change]:
+        repositories = await self._store.read(lambda tx: self._repositories(tx, application))
+        found = [change for each in repositories for change in await self._changes(each)]
         return sorted(found, key=lambda change: change.number, reverse=True)[:MAX_CHANGES]
 
     async def _changes(self, repository: Repository) -> list[Change]:

@@ -49,7 +49,13 @@ class WhyQuery:
         may not see, the answer is the same as about an unknown one."""
         app, facts = await self._store.read(lambda tx: self._facts(tx, target))
         shows_deliveries = await self._authorizer.may(actor, Action.READ_DELIVERIES)
-        if not (await self._authorizer.may(actor, Action.SEE, app) if app else shows_deliveries):
+        # A repository may have changed its application: then there may be a preview of the former one.
+        apps = {app, facts.environment.app if facts.environment else app} - {""}
+        if not (
+            all([await self._authorizer.may(actor, Action.SEE, each) for each in apps])
+            if apps
+            else shows_deliveries
+        ):
             return WhyAnswer(unknown(target))
         shown = replace(
             facts,

@@ -13,7 +13,7 @@ import structlog
 
 from stager.control.reconciler.context import ObservedState, WorkerContext, observe
 from stager.control.reconciler.health_check import LOG_LINES
-from stager.control.reconciler.masking import mask_of, masked
+from stager.control.reconciler.masking import Masks, masked
 from stager.control.reconciler.preparation import Preparation
 from stager.control.reconciler.publication import Publication
 from stager.control.reconciler.retirement import Retirement
@@ -36,9 +36,11 @@ class Actions:
     def __init__(self, context: WorkerContext) -> None:
         self._context = context
         self.status_page = StatusPage(context)
-        self._rollout = Rollout(context, Preparation(context, self.status_page))
+        preparation = Preparation(context, self.status_page)
+        self._masks = Masks(context, preparation)
+        self._rollout = Rollout(context, preparation)
         self._publication = Publication(context, self.status_page)
-        self._retirement = Retirement(context)
+        self._retirement = Retirement(context, self._masks)
         self._sleep = Sleep(context, self.status_page)
 
     def now(self) -> datetime:
@@ -143,10 +145,12 @@ class Actions:
             hint = await self._context.instances.post_mortem(instance.id, text)
             ending = replace(ending, hint=hint)
 
+        mask = await self._masks.of(state.environment, deployment)
+
         def ended(d: Deployment) -> Deployment:
             is_live = d.live_at is not None
             attempt = after_exit(d.attempt, service, ending, self.now(), is_live=is_live)
-            return self._masked(state, replace(d, attempt=attempt, log=text if service.is_main else d.log))
+            return masked(replace(d, attempt=attempt, log=text if service.is_main else d.log), mask)
 
         saved = await self._context.records.save(deployment.id, ended)
         outcome = saved.attempt.outcome
@@ -172,24 +176,18 @@ class Actions:
             raise error
         service = state.service(deployment.generation, name) if name else None
 
+        mask = await self._masks.of(state.environment, deployment)
+
         def failed(d: Deployment) -> Deployment:
             is_live = d.live_at is not None
             attempt = after_error(d.attempt, error, self.now(), service, run=run, is_live=is_live)
             is_of_main = service is None or service.is_main
             said = (error.detail if is_of_main else "") or d.log
-            return self._masked(state, replace(d, attempt=attempt, log=said))
+            return masked(replace(d, attempt=attempt, log=said), mask)
 
         saved = await self._context.records.save(deployment.id, failed)
         if saved.attempt.final:
             self._context.metrics.failed(state.environment.app, error.reason)
-
-    def _masked(self, state: ObservedState, deployment: Deployment) -> Deployment:
-        """The deployment without the secrets that its services may have printed."""
-        try:
-            application = self._context.application(state.environment, deployment)
-        except StagerError:  # it isn't in the configuration any more, nor are its secrets
-            return deployment
-        return masked(deployment, mask_of(application, state.environment, deployment, self._context.key))
 
 
 def _target_of(action: planning.Action) -> tuple[int | None, str, str]:

@@ -50,6 +50,10 @@ class Preparation:
         await self._save(environment, resolved, amended, external)
         await self._status_page.update(environment.id)
 
+    def amended(self, environment_id: str) -> Mapping[str, str]:
+        """The variables that handlers set for the deployment that was prepared last, as far as known."""
+        return self._amended.get(environment_id, ("", {}))[1]
+
     async def launch(self, environment: Environment, deployment: Deployment) -> Launch:
         """What the instances of a prepared deployment are created from. The variables of handlers aren't
         stored, because they may be secrets: after a restart of Stager the handlers are called again."""

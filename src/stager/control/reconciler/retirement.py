@@ -10,6 +10,7 @@ import structlog
 
 from stager.control.reconciler.context import ObservedState, WorkerContext
 from stager.control.reconciler.health_check import LOG_LINES
+from stager.control.reconciler.masking import Masks
 from stager.domain.environment import Environment, Instance
 from stager.domain.errors import Fault, StagerError
 
@@ -19,8 +20,8 @@ log = structlog.get_logger(__name__)
 class Retirement:
     """Removes instances."""
 
-    def __init__(self, context: WorkerContext) -> None:
-        self._context = context
+    def __init__(self, context: WorkerContext, masks: Masks) -> None:
+        self._context, self._masks = context, masks
         self._sweeping = asyncio.Lock()
         self._calls = 0
         self._swept = 0
@@ -46,8 +47,9 @@ class Retirement:
         is_main = deployment is not None and deployment.is_main(instance.service)
         text = await self._context.instances.logs(instance.id, LOG_LINES) if is_main else ""
         if deployment is not None:
+            mask, now = await self._masks.of(state.environment, deployment), self._context.clock.now()
             await self._context.records.save(
-                deployment.id, lambda d: replace(d, ended_at=self._context.clock.now(), log=text or d.log)
+                deployment.id, lambda d: replace(d, ended_at=now, log=mask(text) or d.log)
             )
         await self._context.instances.remove(instance.id)
 

@@ -1,11 +1,13 @@
 """Likely causes in the last lines that an application printed before it failed.
 
-Only the last `MOST_LINES` lines are read, and of each the first `LONGEST_LINE` characters. No pattern has a
-repetition within a repetition, so hostile text costs no more than its length.
+Only the last `MOST_LINES` lines are read, and of each the first `LONGEST_LINE` characters. Names begin at
+the beginning of a word only, so hostile text costs little more than its length. Results are kept: lists of
+previews ask for the same lines again and again.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +15,8 @@ from dataclasses import dataclass
 MOST_LINES = 60
 LONGEST_LINE = 500
 _NAME = r"[A-Z][A-Z0-9_]{2,60}"
-_FILE = r"[\w@+./-]{1,200}"
+_FILE = r"(?<![\w@+./-])[\w@+./-]{1,200}"
+"""Of a path. It begins at the beginning of a word only, so that each character is tried once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +192,11 @@ def likely_cause(lines: Sequence[str]) -> Cause | None:
     Args:
         lines: as on the screen, the oldest first.
     """
-    read = [line[:LONGEST_LINE] for line in lines[-MOST_LINES:]]
+    return _cause_in(tuple(line[:LONGEST_LINE] for line in lines[-MOST_LINES:]))
+
+
+@functools.lru_cache(maxsize=512)
+def _cause_in(read: tuple[str, ...]) -> Cause | None:
     for patterns, rule in _COMPILED:
         for line in reversed(read):
             if found := next((match for each in patterns if (match := each.search(line))), None):

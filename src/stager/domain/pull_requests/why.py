@@ -166,7 +166,8 @@ def why(facts: Facts) -> Why:
 
 
 def unknown(target: Target) -> Why:
-    """The answer about a repository that no application is for, and about one that the actor may not see."""
+    """The answer about a repository that no application is for, and about one that the actor may not "
+    "see."""
     repository = target.repository
     return Why(
         "application-unknown",
@@ -208,7 +209,9 @@ def _setting(app: str, code: str) -> str:
 
 def _without_application(facts: Facts) -> Why:
     if facts.unbound.startswith("refused"):
-        return _bound_elsewhere(facts.unbound)
+        return _bound_elsewhere(
+            facts.unbound if facts.shows_deliveries else "an entry of images names another one"
+        )
     repository = facts.target.repository
     return Why(
         "no-application",
@@ -245,26 +248,34 @@ def _of_delivery(facts: Facts) -> Why | None:
         return Why("delivery-set-aside", f"{what} was set aside{detail}.", f"It can be replayed. {ASK}")
     if delivery.outcome.startswith(("failed", "fault")):
         return Why("delivery-failed", f"{what} failed{detail}.", f"It can be replayed. {ASK}")
-    return _of_outcome(delivery.outcome)
+    return _of_outcome(delivery.outcome, quotes=facts.shows_deliveries)
 
 
-def _of_outcome(outcome: str) -> Why | None:
-    """What the outcome of a processed delivery explains; None if it explains nothing."""
+def _of_outcome(outcome: str, *, quotes: bool) -> Why | None:
+    """What the outcome of a processed delivery explains; None if it explains nothing.
+
+    Args:
+        quotes: whether it may be quoted. It may name other applications.
+    """
     if outcome.startswith("retry:"):
-        return _forge_down(outcome)
+        return _forge_down(outcome, quotes=quotes)
     if outcome.startswith("ignored: no listener"):
         hint = "Add `LaunchOnGithubPullRequestOpened` to `event_listeners`."
         return Why("no-listener", "No event listener launches pull requests.", hint, "event_listeners")
     if outcome.startswith("refused: images."):
-        return _bound_elsewhere(outcome)
+        return _bound_elsewhere(outcome if quotes else "an entry of images names another repository")
     if "skipped by" in outcome:
         return Why("listener", f"The last delivery about it was {outcome.removeprefix('ignored: ')}.")
     return None
 
 
-def _forge_down(outcome: str) -> Why:
+def _forge_down(outcome: str, *, quotes: bool) -> Why:
     text = outcome.partition(": ")[2].rstrip(".")
     code = "forge-rate-limit" if "rate limit" in text else "forge-unavailable"
+    if not quotes:
+        text = (
+            "The forge's rate limit is reached" if code == "forge-rate-limit" else "The forge doesn't answer"
+        )
     return Why(code, f"{text}.", "Stager tries again by itself; the next comparison finds the pull request.")
 
 

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from fastapi import Request
 
 from stager.control.control_plane import ControlPlane
-from stager.domain.errors import Refused
+from stager.domain.errors import Refused, Retry
 from stager.domain.identity.actor import Actor
 from stager.ports.handlers import Credentials
 from stager.web.context import address_of, control_plane_of, learn_domain
@@ -47,11 +47,27 @@ class Caller:
         task = asyncio.ensure_future(work)
         try:
             while not (await asyncio.wait({task}, timeout=CHECK_SECONDS))[0]:
-                await self.control.identity.authenticator.authenticate(self.credentials)
+                await self._check()
             return await task
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    async def _check(self) -> None:
+        """Raise `Refused` (401) if the credentials are invalid at two looks: a strategy may fail once. While
+        they can't be checked, the call goes on."""
+        if await self._refusal() and (refusal := await self._refusal()):
+            raise refusal
+
+    async def _refusal(self) -> Refused | None:
+        """Why the credentials are invalid; None if they are valid, or can't be checked at present."""
+        try:
+            await self.control.identity.authenticator.authenticate(self.credentials)
+        except Refused as error:
+            return error if error.status == 401 else None
+        except Retry:
+            return None
+        return None
 
 
 async def caller_of(request: Request) -> Caller:

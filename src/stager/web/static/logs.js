@@ -2,6 +2,7 @@
 // HTML. The number of lines is bounded, so that a log of any length costs the browser little.
 
 const MAX_LINES = 5_000;
+const MAX_LINE = 4_000; // characters; the download has all of them
 const MAX_REST = 16_384;
 const NEAR = 40;
 // The codes of colours in "ESC [ … m" (ECMA-48, 8.3.117); other control sequences are left out.
@@ -62,7 +63,7 @@ export class LogView {
     const line = document.createElement("span");
     line.className = "line";
     // A carriage return overwrites what was before it, as in a terminal.
-    const shown = text.replace(/\r+$/, "").split("\r").pop();
+    const shown = text.slice(0, MAX_LINE).replace(/\r+$/, "").split("\r").pop();
     let from = 0;
     for (const match of shown.matchAll(ESCAPES)) {
       this.append(line, shown.slice(from, match.index));

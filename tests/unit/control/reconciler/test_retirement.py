@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 
 from stager.control.reconciler.context import WorkerContext
+from stager.control.reconciler.masking import Masks
 from stager.control.reconciler.retirement import Retirement
 from stager.domain.environment import Environment
 from stager.domain.errors import Retry
@@ -41,7 +42,8 @@ def retirement(engine: Engine) -> Retirement:
         return {}
 
     records = SimpleNamespace(volume_epochs=volume_epochs)
-    return Retirement(cast("WorkerContext", SimpleNamespace(instances=engine, records=records)))
+    context = cast("WorkerContext", SimpleNamespace(instances=engine, records=records))
+    return Retirement(context, cast("Masks", None))  # sweeps mask nothing
 
 
 def asked(retirement: Retirement, count: int) -> list[asyncio.Task[None]]:

@@ -17,7 +17,7 @@ def mount(app: typer.Typer) -> None:
 
 
 def pictures(which: Which, endpoint: EndpointOption = "", as_json: JsonOption = False) -> None:
-    """List the pictures of a preview's pages: how much differs from the base branch, and the page's errors.
+    """List the pictures of a preview's pages. With what differs from the base branch, and the page's errors.
 
     The preview's page shows them.
 

@@ -6,16 +6,17 @@ from __future__ import annotations
 import io
 import struct
 
-MAX_PIXELS = 3840 * 4320
+MAX_WIDTH, MAX_HEIGHT = 3840, 4320
+"""Pixels."""
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def is_usable(png: bytes) -> bool:
-    """Whether these are the bytes of a PNG file of at most `MAX_PIXELS`."""
+    """Whether these are the bytes of a PNG file of at most `MAX_WIDTH` and `MAX_HEIGHT`."""
     if len(png) < 33 or not png.startswith(SIGNATURE) or png[12:16] != b"IHDR":
         return False
     width, height = struct.unpack(">II", png[16:24])
-    return bool(0 < width * height <= MAX_PIXELS)
+    return bool(0 < width <= MAX_WIDTH and 0 < height <= MAX_HEIGHT)
 
 
 def changed_share(before: bytes, after: bytes) -> float:

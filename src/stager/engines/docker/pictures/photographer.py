@@ -57,7 +57,7 @@ class DockerPhotographer:
         container = await self._create(name, self._body(instance, await self._order(instance, host, views)))
         try:
             output = await self._output(container)
-            shots = list(_shots(output, views))
+            shots = await asyncio.to_thread(_shots, output, views)
             if not any(shot.png for shot in shots):
                 await self._explain(container)
             return shots
@@ -190,17 +190,30 @@ def _shots(output: bytes, views: Sequence[View]) -> list[Shot]:
         try:
             data = json.loads(line)
             shot = _shot(data)
-        except (ValueError, KeyError, TypeError, AttributeError, binascii.Error, RecursionError):
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            binascii.Error,
+            RecursionError,
+            OverflowError,
+        ):
             continue
         if shot.view in views:
             found[shot.view] = shot
     return [found.get(view) or Shot(view, failed="no picture in time") for view in views]
 
 
+def _clean(text: object, longest: int) -> str:
+    """The text, cut. A page can make text of half characters, which UTF-8 can't express."""
+    return str(text)[:longest].encode("utf-8", "replace").decode("utf-8")
+
+
 def _shot(data: dict[str, Any]) -> Shot:
     view = View(str(data["route"]), int(data["width"]))
     png = base64.b64decode(str(data.get("png") or ""), validate=True)
-    problems = tuple(str(each)[:300] for each in list(data.get("problems") or ())[:10])
+    problems = tuple(_clean(each, 300) for each in list(data.get("problems") or ())[:10])
     if not is_usable(png):
-        return Shot(view, problems=problems, failed=str(data.get("failed") or "no usable picture")[:200])
+        return Shot(view, problems=problems, failed=_clean(data.get("failed") or "no usable picture", 200))
     return Shot(view, png, int(data.get("status") or 0), problems)

@@ -132,11 +132,13 @@ async def _events(
     """Yield the text of the response, part by part, as long as the viewer may read the log."""
     if not is_resumed:
         yield "event: begin\ndata:\n\n"
-    with suppress(StagerError):
+    try:
         async for piece in with_pauses(pieces, HEARTBEAT_SECONDS):
             if not (await viewer.is_known() and (await viewer.visibility(app)).logs):
-                break
+                return  # The browser asks again: with its renewed session, or for a refusal.
             yield _event(piece) if piece else ": heartbeat\n\n"
+    except StagerError:
+        return
     yield "event: end\ndata:\n\n"
 
 
