@@ -13,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.building import DOCKERFILE, PAGE, MakeRig, Rig
+from tests.integration.building import DOCKERFILE, PAGE, MakeRig, Rig, make_rig
 from tests.integration.stager import PASSWORD, USER, StagerUnderTest, docker, until
+
+__all__ = ["make_rig"]
 
 
 @contextmanager
