@@ -78,6 +78,17 @@ class UpgradedStager(StagerUnderTest):
         }
 
 
+def known_before(history: dict[str, Any], before: dict[str, Any]) -> dict[str, Any]:
+    """A history with those fields of its deployments only that one of an earlier release has."""
+    return {
+        environment: [
+            {name: deployment[name] for name in old if name in deployment}
+            for deployment, old in zip(history[environment], deployments, strict=True)
+        ]
+        for environment, deployments in before.items()
+    }
+
+
 def environment_of(source: Path) -> dict[str, str]:
     """Environment variables with which Python imports `stager` from below this folder."""
     return {**os.environ, "PYTHONPATH": str(source / "src")}
@@ -137,7 +148,7 @@ async def test_previews_stay_as_they_are(base_stager: UpgradedStager) -> None:
     assert set(by_pull_request.answers) == {f"by-pull-request {text}" for text in texts}
     assert stager.schema_version() == schema.VERSION
     assert stager.running() == running
-    assert stager.history() == history
+    assert known_before(stager.history(), history) == history
 
 
 def test_previews_go_on_afterwards(base_stager: UpgradedStager) -> None:
