@@ -240,7 +240,8 @@ document.getElementById("actions").addEventListener("submit", async (event) => {
     if (response.type === "opaqueredirect") {
       tell("");
       news.textContent = `${button.textContent.trim()}: requested`;
-      button.closest(".menu").open = false;
+      // The button may be gone: its item was replaced by the change that it made.
+      for (const menu of list.querySelectorAll(".menu[open]")) menu.open = false;
     } else {
       const page = new DOMParser().parseFromString(await response.text(), "text/html");
       tell([...page.querySelectorAll(".problem [data-told]")].map((part) => part.textContent.trim()).join(" "));
