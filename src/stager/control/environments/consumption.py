@@ -49,7 +49,7 @@ class ConsumptionMeter:
         self.number = 0
         """Counts the measurements."""
         self.figures: Mapping[str, Figures] = {}
-        """The latest measurement, by the id of the environment; empty while nobody looks."""
+        """The latest measurement, by the id of the environment; empty while no dashboard is open."""
 
     def loops(self) -> list[Loop]:
         """The loop that measures."""

@@ -46,7 +46,7 @@ class McpEndpoint:
             await response(scope, receive, send)
 
     async def _loaded(self) -> ASGIApp:
-        """The server. The package takes most of a second to import, so nobody else waits for it."""
+        """The server. Created at the first call: the package takes most of a second to import."""
         async with self._loading:
             if self._server is None:
                 await import_in_background("stager.web.mcp.server")

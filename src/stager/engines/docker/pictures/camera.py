@@ -270,7 +270,7 @@ def _settle(browser: Browser, page: Page, until: float) -> None:
 
 
 def _ignore(message: Message) -> None:
-    """An event that nobody waits for."""
+    """An event without a waiter."""
 
 
 def main() -> int:

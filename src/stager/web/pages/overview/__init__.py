@@ -1,1 +1,1 @@
-"""The parts of the dashboard: the selection, the numbers, the machine, and what strangers see."""
+"""The parts of the dashboard: the selection, the numbers, the machine, and the public list."""
