@@ -19,8 +19,12 @@ import uvicorn
 
 from stager.control.identity.authorizer import Roles
 from stager.domain.errors import Fault
+from stager.domain.identity.access_policy import Privacy
 from stager.domain.identity.roles import Role
+from stager.domain.pull_requests.events import ChangeEvent
 from stager.domain.recipe import Recipe
+from stager.domain.source import Repository
+from stager.ports.builder import ImageFacts
 from stager.testing import Program
 from stager.testing.fakes.builder import Result
 from stager.testing.fakes.clock import START
@@ -33,8 +37,21 @@ FAST = 150.0
 ROLES = Roles({"basic:ann": Role.ADMINISTRATOR, "basic:dev": Role.DEVELOPER, "basic:vera": Role.VIEWER})
 PASSWORD = "pass"
 PEOPLE = {"ann": PASSWORD, "dev": PASSWORD, "vera": PASSWORD}
-SITE = replace(SHOP, name="site", build=Recipe(), owner="acme", repository="site")
-TOOLS = replace(with_services(DB, ADMIN), name="tools", image="acme/tools:1")
+SITE = replace(
+    SHOP,
+    name="site",
+    build=Recipe(),
+    owner="acme",
+    repository="site",
+    variables={"CURRENCY": "EUR", "FEATURES": "coupons,search"},
+    secrets={"PAYMENT_KEY": "never-shown"},
+)
+TOOLS = replace(
+    with_services(DB, ADMIN),
+    name="tools",
+    image="acme/tools:1",
+    privacy=Privacy(frozenset({"sign-in", "link"})),
+)
 BUILD_LOG = (
     "#1 [1/4] FROM stager-base/static:1",
     "#2 [2/4] COPY package.json package-lock.json ./",
@@ -101,19 +118,34 @@ async def furnish(harness: WebHarness, stage: PageStage) -> None:
     control = harness.harness
     add_images(control)
     control.engine.add_image("acme/tools:1")
-    site = control.forge.add_repository("acme", "site")
+    site, theirs = (control.forge.add_repository(owner, "site") for owner in ("acme", "stranger"))
+    changes: dict[str, ChangeEvent] = {}
 
-    async def opened(ref: str, sha: str, title: str, author: str, result: Result) -> str:
+    async def opened(
+        ref: str, sha: str, title: str, author: str, result: Result, *, fork: Repository | None = None
+    ) -> str:
         control.builder.default = result
-        change = control.forge.open(site, ref, sha * 20, title=title, author=author)
-        await control.deliver(change)
+        changes[ref] = control.forge.open(site, ref, sha * 20, title=title, author=author, fork=fork)
+        await control.deliver(changes[ref])
         await control.rest(40)
         newest = max(await control.environments(), key=lambda each: each.created_at)
         return newest.id
 
+    async def pushed(ref: str, sha: str) -> None:
+        changes[ref] = control.forge.push(changes[ref], sha * 20)
+        await control.deliver(changes[ref])
+        await control.rest(40)
+
     good = Result(Program(output="listening on 3000\nGET / 200"), lines=BUILD_LOG[:5])
     broken = Fault("Building failed at step 4/4: `RUN npm run build`.", reason="build-failed")
     stage.previews["live"] = await opened("checkout", "a1", "Show the total in the cart", "mona", good)
+    control.builder.default = Result(
+        Program(output="listening on 3000\nGET / 200"),
+        lines=BUILD_LOG[:5],
+        facts=ImageFacts(health_path="/health"),
+    )
+    await pushed("checkout", "e5")
+    stage.previews["approval"] = await opened("typo", "f6", "Correct a typo", "stranger", good, fork=theirs)
     stage.previews["failed"] = await opened(
         "coupons", "b2", "Accept coupons at the checkout", "hubot", Result(lines=BUILD_LOG, failure=broken)
     )
@@ -127,6 +159,10 @@ async def furnish(harness: WebHarness, stage: PageStage) -> None:
     tools = await control.launch("staging", "tools")
     await control.rest(60)
     stage.previews["services"] = tools.id
+    for action in ("pin", "extend"):
+        await harness.ask("POST", f"/api/v1/environments/{tools.id}/{action}")
+    link = {"note": "design review", "expires_in": 86_400}
+    await harness.ask("POST", f"/api/v1/environments/{tools.id}/share-links", json=link)
     nap = await control.launch("spring-sale", "shop")
     await control.rest(60)
     await harness.ask("POST", f"/api/v1/environments/{nap.id}/sleep")

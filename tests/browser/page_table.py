@@ -18,7 +18,7 @@ class PageRow:
         path: with `{live}` and so on for ids of `PageStage.previews`, and names of `PageStage.values`.
         user: who is signed in; empty for nobody.
         status: the HTTP status.
-        opens: a selector of something to click first, such as a menu.
+        opens: a selector of something to click first, such as a menu; of several, with ` >>> ` between.
     """
 
     name: str
@@ -42,6 +42,28 @@ TABLE = (
     PageRow("dashboard-page", "/?limit=2"),
     PageRow("preview-live", "/previews/{live}"),
     PageRow("preview-live-viewer", "/previews/{live}", "vera"),
+    PageRow("preview-live-developer", "/previews/{live}", "dev"),
+    PageRow(
+        "preview-updated", "/previews/{live}", "dev", opens="#actions details:has-text('Roll back') > summary"
+    ),
+    PageRow("preview-approval", "/previews/{approval}", "dev", opens="#actions .question summary"),
+    PageRow(
+        "preview-share", "/previews/{services}", "dev", opens="#actions details:has-text('Share…') > summary"
+    ),
+    PageRow("preview-shared", "/previews/{services}", "dev", opens=".links summary"),
+    PageRow(
+        "share-link",
+        "/previews/{services}",
+        "dev",
+        opens="summary:has-text('Share…') >>> button:has-text('Create share link')",
+    ),
+    PageRow("deployment", "/previews/{live}/deployments/2"),
+    PageRow("deployment-viewer", "/previews/{live}/deployments/2", "vera"),
+    PageRow("deployment-failed", "/previews/{failed}/deployments/1"),
+    PageRow("deployment-services", "/previews/{services}/deployments/1", "dev"),
+    PageRow("deployment-unknown", "/previews/{live}/deployments/9", status=404),
+    PageRow("events", "/previews/{live}/events"),
+    PageRow("events-viewer", "/previews/{live}/events", "vera"),
     PageRow("preview-failed", "/previews/{failed}"),
     PageRow("preview-crashed", "/previews/{crashed}"),
     PageRow("preview-building", "/previews/{building}"),

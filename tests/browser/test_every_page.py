@@ -104,8 +104,8 @@ def show(page: Page, row: PageRow, stage: PageStage) -> None:
     answer = page.goto(path_of(row, stage), wait_until="load")
     assert answer is not None
     assert answer.status == row.status
-    if row.opens:
-        page.locator(row.opens).first.click()
+    for selector in filter(None, row.opens.split(" >>> ")):
+        page.locator(selector).first.click()
 
 
 def breaches(page: Page, scheme: str) -> list[str]:

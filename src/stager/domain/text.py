@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 _CODE = re.compile(r"`([^`\n]+)`")
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 """Control sequences for colours and cursor movements (ECMA-48, sections 5.3 and 5.4), and window titles."""
+_SECRET_NAME = re.compile(r"SECRET|TOKEN|PASS|KEY|CREDENTIAL|DSN", re.IGNORECASE)
+_WITH_PASSWORD = re.compile(r"\w://[^/\s]*@")
 
 
 def with_code(html: str) -> str:
@@ -51,3 +53,8 @@ def masking(secrets: Iterable[str]) -> Callable[[str], str]:
         return str
     pattern = re.compile("|".join(map(re.escape, hidden)))
     return lambda text: pattern.sub(MASK, text)
+
+
+def is_probably_secret(name: str, value: str) -> bool:
+    """Whether a variable is a secret by its name, or has a password in a URL."""
+    return bool(_SECRET_NAME.search(name) or _WITH_PASSWORD.search(value))

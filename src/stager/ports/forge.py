@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -212,6 +212,16 @@ class Redelivery(Protocol):
         """The rate limit in the forge's last response; None when there is none."""
 
 
+Comparison = Callable[[ChangeLink, str, str], str]
+"""Returns the URL of the forge's page with the differences between two revisions, each a commit or a branch;
+empty if there is no such page."""
+
+
+def no_comparison(_change: ChangeLink, _base: str, _head: str) -> str:
+    """The `Comparison` of a forge without such a page."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Forge:
     """The ports of one forge.
@@ -228,3 +238,4 @@ class Forge:
     people: People
     announcements: Announcements
     redelivery: Redelivery
+    comparison: Comparison = no_comparison

@@ -11,6 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
+from stager.domain.configuration import Configuration
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.pull_requests.events import Delivery
@@ -214,6 +215,16 @@ class Transaction(AccountRecords, Protocol):
     def save_deployment(self, deployment: Deployment) -> None:
         """Insert or replace, by id. Raises ValueError when there is no such environment, or it has another
         deployment of this generation."""
+
+    def configuration(self, environment_id: str, generation: int) -> Configuration | None:
+        """The recorded configuration of a deployment; None if none was recorded."""
+
+    def configuration_before(self, environment_id: str, generation: int) -> Configuration | None:
+        """That of the newest older deployment that has one."""
+
+    def save_configuration(self, deployment: Deployment, configuration: Configuration) -> None:
+        """Insert or replace, by deployment. It is deleted with the environment. Raises ValueError when there
+        is no such environment."""
 
     def add_delivery(self, delivery: Delivery, at: datetime) -> bool:
         """Record a delivery. Returns False, without effect, when one with this forge and id is recorded.

@@ -24,6 +24,7 @@ from stager.web.api import (
     terminal,
 )
 from stager.web.api import deliveries as deliveries_api
+from stager.web.api import history as history_api
 from stager.web.api import launching as launching_api
 from stager.web.api import people as people_api
 from stager.web.api import settings as settings_api
@@ -52,7 +53,7 @@ from stager.web.pages import (
     why,
 )
 from stager.web.pages.environment import actions as preview_actions
-from stager.web.pages.environment import log_streams
+from stager.web.pages.environment import history, log_streams
 from stager.web.pages.overview import qr
 
 DESCRIPTION = "Launch, inspect and remove preview environments."
@@ -75,6 +76,7 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
         local_push,
         compat,  # early, because routes are tried in this order and deliveries come in bursts
         environments,
+        history_api,
         capacity,
         snapshots,
         identity,
@@ -92,6 +94,7 @@ def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
         qr,
         preview,
         preview_actions,
+        history,
         log_streams,
         github_setup,
         application_setup,

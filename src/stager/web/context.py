@@ -6,7 +6,7 @@ import secrets
 import tempfile
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, cast
 
@@ -146,7 +146,8 @@ async def credentials_of(request: Request) -> Credentials:
 
 async def visitor_of(request: Request, control: ControlPlane) -> Actor | None:
     """Return the user who is signed in in the browser; None when there is no session."""
-    return await control.identity.sessions.actor(session_of(request, control))
+    actor = await control.identity.sessions.actor(session_of(request, control))
+    return replace(actor, in_browser=True) if actor else None
 
 
 def session_of(request: Request, control: ControlPlane) -> str:

@@ -39,7 +39,7 @@ from stager.web.auth import preview_access
 from stager.web.context import WebContext
 from stager.web.forges import local_push
 from stager.web.pages import account, dashboard, home, launching, people, preview, settings, sign_in
-from stager.web.pages.environment import actions, log_streams
+from stager.web.pages.environment import actions, history, log_streams
 from stager.web.pages.overview import qr
 from tests.unit.docs.example import a_change, a_live_deployment, an_environment
 from tests.unit.docs.pages import DOCS, ROOT, first_cells, sections
@@ -116,6 +116,7 @@ def _calls() -> set[tuple[str, str]]:
         identity,
         preview,
         actions,
+        history,
         log_streams,
         qr,
         local_push,

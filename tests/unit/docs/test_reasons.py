@@ -20,6 +20,7 @@ SHARED = {
     "data-none": "a preview has no volumes with data",
     "delivery-too-large": "a forge's delivery exceeds the limit",
     "delivery-unreadable": "a forge's delivery can't be parsed",
+    "deployment-unknown": "a preview has no such deployment, by its id or its number",
     "deployment-missing": "the deployment was deleted while it ran",
     "disk-full": "there is too little room to build",
     "engine-away": "Docker doesn't answer",

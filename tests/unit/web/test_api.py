@@ -322,6 +322,8 @@ class TestDescription:
             ("/api/v1/garbage", "delete"),
             (ENVIRONMENTS + "/{environment}/build-log", "get"),
             (ENVIRONMENTS + "/{environment}/deployments", "get"),
+            (ENVIRONMENTS + "/{environment}/deployments/{generation}/configuration", "get"),
+            (ENVIRONMENTS + "/{environment}/events", "get"),
             (ENVIRONMENTS + "/{environment}/log", "get"),
             (ENVIRONMENTS + "/{environment}/volumes", "get"),
             ("/api/v1/audit", "get"),

@@ -58,10 +58,19 @@ ID, ID_IN_PATH = "/api/v1/environments/{id}", "/api/v1/environments/{environment
 
 
 async def withdraw_a_link(web: WebHarness, environment: str) -> httpx.Response:
+    await save_link(web, environment)
+    return await web.client.delete(f"{ID}/share-links/l1".format(id=environment))
+
+
+async def withdraw_a_link_by_a_button(web: WebHarness, environment: str) -> httpx.Response:
+    await save_link(web, environment)
+    return await web.client.post(f"/previews/{environment}/share-links/l1/revoke", headers=OURS)
+
+
+async def save_link(web: WebHarness, environment: str) -> None:
     now = web.harness.running.clock.now()
     link = ShareLink("l1", environment, "ann", "", now, now + timedelta(days=1))
     await web.harness.store.write(lambda tx: tx.save_share_link(link))
-    return await web.client.delete(f"{ID}/share-links/l1".format(id=environment))
 
 
 OURS = {"origin": f"http://{HOST}"}
@@ -164,6 +173,20 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
     ),
     ("GET", "/api/v1/environments/{environment}/volumes"): (Action.READ_LOGS, asking("GET", ID + "/volumes")),
     ("GET", "/previews/{environment}"): (Action.SEE, asking("GET", "/previews/{id}")),
+    ("GET", "/previews/{environment}/events"): (Action.SEE, asking("GET", "/previews/{id}/events")),
+    ("GET", "/previews/{environment}/deployments/{generation}"): (
+        Action.SEE,
+        asking("GET", "/previews/{id}/deployments/1"),
+    ),
+    ("GET", "/api/v1/environments/{environment}/events"): (Action.SEE, asking("GET", ID + "/events")),
+    ("GET", "/api/v1/environments/{environment}/deployments/{generation}/configuration"): (
+        Action.READ_SECRET_NAMES,
+        asking("GET", ID + "/deployments/1/configuration"),
+    ),
+    ("POST", "/previews/{environment}/share-links/{link}/revoke"): (
+        Action.SHARE,
+        withdraw_a_link_by_a_button,
+    ),
     ("GET", "/previews/{environment}/qr.svg"): (Action.SEE, asking("GET", "/previews/{id}/qr.svg")),
     ("GET", "/dashboard/machine"): (Action.SET_UP, asking("GET", "/dashboard/machine")),
     ("POST", "/previews/{environment}/redeploy"): (

@@ -178,7 +178,18 @@ class TestMachine:
 
             assert "1 running" in text
             assert "<dt>Docker</dt>" in text
-            assert "<details" not in await get(opened, "/", await session_of(opened, "vera"))
+
+    async def test_is_short_for_others(self) -> None:
+        async with web(users=PEOPLE, roles=ROLES) as opened:
+            await opened.harness.launch("x")
+            await opened.harness.rest()
+            text = await get(opened, "/", await session_of(opened, "vera"))
+
+            assert "1 running" in text
+            assert "<dt>Queue</dt>" in text
+            assert "<dt>Docker</dt>" not in text
+            assert "/dashboard/machine" not in text
+            assert "1 running" not in await get(opened, "/", await session_of(opened, "eve"))
 
     async def test_says_what_to_do(self) -> None:
         async with web(users=PEOPLE, roles=ROLES) as opened:

@@ -13,6 +13,7 @@ from stager.control.environments.commands import CheckBranch, Commands
 from stager.control.environments.consumption import ConsumptionMeter
 from stager.control.environments.desired_state import DesiredState
 from stager.control.environments.expiry import INTERVAL, Expiry
+from stager.control.environments.history import History
 from stager.control.environments.launch_targets import LaunchTargets
 from stager.control.environments.power import Power
 from stager.control.environments.queries import Queries
@@ -78,6 +79,7 @@ class Environments:
         self.capacity_queries = CapacityQueries(self.capacity, authorizer, ports.machine)
         self.scheduler = Scheduler(self.capacity, self.change_feed, show=callbacks.show, wake=callbacks.wake)
         self.queries = Queries(store, ports.instances, authorizer, ports.firewall)
+        self.history = History(store, self.queries, authorizer, identity.audit)
         self.waiters = Waiters(self.records, ports.instances, self.change_feed)
         self.commands = Commands(
             store,

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 
 from stager.control.routing.urls import hosts_of
+from stager.domain.configuration import Configuration
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.errors import Fault
@@ -56,10 +57,16 @@ class Records:
         """Change a deployment and return it."""
         return await self._store.write(lambda tx: _change(tx, deployment_id, change))
 
-    async def prepared(self, deployment_id: str, change: Callable[[Deployment], Deployment]) -> Deployment:
-        """Change a deployment to a prepared one and return it. What its volumes are cloned from stays decided
-        for its generation, and its environment is private from now on."""
-        return await self._store.write(lambda tx: _save_prepared(tx, deployment_id, change))
+    async def prepared(
+        self,
+        deployment_id: str,
+        change: Callable[[Deployment], Deployment],
+        configuration: Configuration,
+    ) -> Deployment:
+        """Change a deployment to a prepared one and return it; its configuration stays recorded. What its
+        volumes are cloned from stays decided for its generation, and its environment is private from now
+        on."""
+        return await self._store.write(lambda tx: _save_prepared(tx, deployment_id, change, configuration))
 
     async def snapshot_for(self, environment: Environment) -> Snapshot | None:
         """The snapshot for the clones of the desired generation: the one that was chosen for it, if it is
@@ -185,9 +192,13 @@ def _change(tx: Transaction, deployment_id: str, change: Callable[[Deployment], 
 
 
 def _save_prepared(
-    tx: Transaction, deployment_id: str, change: Callable[[Deployment], Deployment]
+    tx: Transaction,
+    deployment_id: str,
+    change: Callable[[Deployment], Deployment],
+    configuration: Configuration,
 ) -> Deployment:
     saved = _change(tx, deployment_id, change)
+    tx.save_configuration(saved, configuration)
     environment = tx.environment(saved.environment_id)
     if environment is not None and saved.snapshot:
         tx.save_environment(replace(environment, has_cloned_data=True))

@@ -61,7 +61,8 @@ class Authenticator:
         raise Refused("Unauthorized", hint=hint, reason=UNAUTHORIZED, status=401)
 
     async def _by_session(self, credentials: Credentials) -> Actor | None:
-        return await self._sessions.actor(credentials.session) if credentials.session else None
+        actor = await self._sessions.actor(credentials.session) if credentials.session else None
+        return replace(actor, in_browser=True) if actor else None
 
     def _accepted(self, credentials: Credentials) -> Credentials:
         """Remove a token in a parameter that no strategy accepts."""

@@ -3,7 +3,6 @@ pages, in the pull request, and in answers of the API."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
@@ -16,12 +15,9 @@ from stager.domain.environment import Environment
 from stager.domain.errors import Outcome, StagerError
 from stager.domain.service import generated_names
 from stager.domain.source import Trust
-from stager.domain.text import masking
+from stager.domain.text import is_probably_secret, masking
 
 Mask = Callable[[str], str]
-
-_SECRET_NAME = re.compile(r"SECRET|TOKEN|PASS|KEY|CREDENTIAL|DSN", re.IGNORECASE)
-_WITH_PASSWORD = re.compile(r"\w://[^/\s]*@")
 
 
 class Masks:
@@ -81,8 +77,4 @@ def _configured(application: Application, environment: Environment) -> Iterator[
 
 def _probable(variables: Mapping[str, str]) -> Iterable[str]:
     """The values that are secrets by their names, and those with a password in a URL."""
-    return [
-        value
-        for name, value in variables.items()
-        if _SECRET_NAME.search(name) or _WITH_PASSWORD.search(value)
-    ]
+    return [value for name, value in variables.items() if is_probably_secret(name, value)]

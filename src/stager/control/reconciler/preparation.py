@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from stager.control.builds.images import Resolved
 from stager.control.builds.stacks import Request
+from stager.control.reconciler.configuration_record import configuration_of
 from stager.control.reconciler.context import ObservedState, WorkerContext
 from stager.control.reconciler.instance_specs import spec_of
 from stager.control.reconciler.status_page import StatusPage
@@ -145,7 +146,7 @@ class Preparation:
         amended: Mapping[str, str],
         external: Mapping[str, str],
     ) -> Deployment:
-        """Store the services with their hosts and inputs."""
+        """Store the services with their hosts and inputs, and the configuration."""
         cloned = await self._cloned(environment, resolved.services)
         routed = [each.name for each in resolved.services if each.spec.port and not each.is_main]
         hosts = await self._allot(environment, routed)
@@ -158,8 +159,11 @@ class Preparation:
         launch = self._launch(environment, deployment, application, amended, external)
         complete = _with_inputs(launch, resolved.contents)
         now = self._context.clock.now()
+        configuration = configuration_of(replace(launch, deployment=replace(deployment, services=complete)))
         return await self._context.records.prepared(
-            deployment.id, lambda d: replace(d, services=complete, starting_at=d.starting_at or now)
+            deployment.id,
+            lambda d: replace(d, services=complete, starting_at=d.starting_at or now),
+            configuration,
         )
 
     async def _cloned(

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from stager.domain.application import Application
+from stager.domain.configuration import Source
 from stager.domain.deployment import DeployedService, Deployment
 from stager.domain.environment import Environment
 from stager.domain.service import generated_names, provided, with_generated
@@ -92,44 +93,68 @@ class Variables:
         return {**self.stable, **self.per_commit}
 
 
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Environment variables of one source. Those of later layers take precedence.
+
+    Args:
+        is_secret: whether no value may be shown.
+        is_per_commit: see `Variables.per_commit`.
+    """
+
+    source: Source
+    variables: Mapping[str, str] = field(repr=False)
+    is_secret: bool = False
+    is_per_commit: bool = False
+
+
 def of_service(launch: Launch, service: DeployedService) -> Variables:
     """The variables of a service's next instance."""
+    stable: dict[str, str] = {}
+    per_commit: dict[str, str] = {}
+    for layer in layers_of(launch, service):
+        (per_commit if layer.is_per_commit else stable).update(layer.variables)
+    return Variables(stable, per_commit)
+
+
+def layers_of(launch: Launch, service: DeployedService) -> tuple[Layer, ...]:
+    """The variables of a service's next instance by their source."""
     fill = _filling(launch.secret)
-    if service.spec.is_built:
-        return _of_code(launch, service, fill)
-    return Variables(
-        {
-            **fill(service.spec.variables),
-            **_secrets(launch, service),
-            **_place(launch),
-            **_port(launch, service),
-        }
-    )
+    own = Layer(Source.REPOSITORY, fill(service.spec.variables))
+    secrets = Layer(Source.CONFIGURATION, _secrets(launch, service), is_secret=True)
+    place = Layer(Source.STAGER, {**_place(launch), **_port(launch, service)})
+    if not service.spec.is_built:
+        return own, secrets, place
+    return (*_code_layers(launch, service, own, secrets), place, _commit_layer(launch))
 
 
-def _of_code(
-    launch: Launch, service: DeployedService, fill: Callable[[Mapping[str, str]], dict[str, str]]
-) -> Variables:
+def _code_layers(launch: Launch, service: DeployedService, own: Layer, secrets: Layer) -> Iterator[Layer]:
     """Later ones win, so that Stager's can't be forged. The configuration's take precedence over those of the
     repository for the main service; another one's own take precedence over them."""
-    application, own = launch.application, fill(service.spec.variables)
-    configured = {**application.variables, **(application.secrets if launch.is_ours else {})}
-    environment = launch.environment
-    return Variables(
-        {
-            **fill(provided(each.spec for each in launch.deployment.services)),
-            **({**own, **configured} if service.is_main else {**configured, **own}),
-            **_secrets(launch, service),
-            **launch.external,
-            **environment.desired.parameters,
-            **launch.amended,
-            **_documented(application, environment),
-            **_place(launch),
-            **_change(environment),
-            **_port(launch, service),
-        },
-        _commit(launch),
-    )
+    fill = _filling(launch.secret)
+    configured = _configured(launch)
+    yield Layer(Source.SERVICE, fill(provided(each.spec for each in launch.deployment.services)))
+    yield from (own, *configured) if service.is_main else (*configured, own)
+    yield secrets
+    yield Layer(Source.HOOK, launch.external, is_secret=True)
+    yield Layer(Source.LAUNCH, launch.environment.desired.parameters)
+    yield Layer(Source.HANDLER, launch.amended, is_secret=True)
+    yield Layer(Source.STAGER, _documented(launch.application, launch.environment))
+    yield Layer(Source.STAGER, _change(launch.environment))
+
+
+def _configured(launch: Launch) -> Iterator[Layer]:
+    """The application's variables, of which `Application.with_manifest` took some from the commit."""
+    declared, variables = launch.deployment.manifest.variables, launch.application.variables
+    of_commit = {name: value for name, value in variables.items() if declared.get(name) == value}
+    yield Layer(Source.REPOSITORY, of_commit)
+    yield Layer(Source.CONFIGURATION, {name: variables[name] for name in variables.keys() - of_commit.keys()})
+    if launch.is_ours:
+        yield Layer(Source.CONFIGURATION, launch.application.secrets, is_secret=True)
+
+
+def _commit_layer(launch: Launch) -> Layer:
+    return Layer(Source.STAGER, _commit(launch), is_per_commit=True)
 
 
 def _secrets(launch: Launch, service: DeployedService) -> Mapping[str, str]:

@@ -24,6 +24,7 @@ class Actor:
         strategy: the class of the strategy that authenticated the actor and determines the role; empty
             without one.
         proof: what the strategy needs to determine the role, such as a token of the forge. A secret.
+        in_browser: whether a browser's session authenticated the actor, which signing out ends.
         address: the network address of the request; empty without one.
     """
 
@@ -34,6 +35,7 @@ class Actor:
     strategy: str = ""
     proof: str = field(default="", repr=False, compare=False)
     address: str = field(default="", compare=False)
+    in_browser: bool = field(default=False, compare=False)
 
     def __str__(self) -> str:
         return f"{self.name} ({self.by})"

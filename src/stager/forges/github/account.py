@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import aiohttp
 
+from stager.domain.environment import ChangeLink
 from stager.forges.github.api.announcements import GithubAnnouncements
 from stager.forges.github.api.app import AppInstallations, AppJwt
 from stager.forges.github.api.credentials import GithubAccount, TokenAccount
@@ -70,4 +72,14 @@ def _github(server: GithubServer, account: GithubAccount, rest: Rest, app_rest: 
         people=GithubPeople(rest),
         announcements=GithubAnnouncements(rest),
         redelivery=GithubRedelivery(rest, app_rest),
+        comparison=comparison,
     )
+
+
+def comparison(change: ChangeLink, base: str, head: str) -> str:
+    """See `Forge.comparison` (GitHub docs: comparing commits). The URL of a pull request is that of its
+    repository, then `/pull/` and the number."""
+    repository, found, _ = change.url.rpartition("/pull/")
+    if not found or not repository.startswith(("https://", "http://")):
+        return ""
+    return f"{repository}/compare/{quote(base)}...{quote(head)}"

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from pydantic import TypeAdapter
 
 from stager.domain.attempt import Attempt, ServiceFailure
+from stager.domain.configuration import Configuration
 from stager.domain.deployment import DeployedService, Deployment
 from stager.domain.environment import (
     ChangeLink,
@@ -35,6 +36,7 @@ from stager.ports.store import DeliveryRecord, RefusedDeliveries, SeenRepository
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_CONFIGURATION = TypeAdapter(Configuration)
 _SERVICES = TypeAdapter(tuple[DeployedService, ...])
 _FAILURES = TypeAdapter(dict[str, ServiceFailure])
 
@@ -475,3 +477,13 @@ def _stamp_or_none(moment: datetime | None) -> int | None:
 
 def _moment_or_none(stamp: int | None) -> datetime | None:
     return None if stamp is None else moment(stamp)
+
+
+def configuration_of(columns: Sequence[Any]) -> Configuration:
+    """Read a configuration from a row with its JSON."""
+    return _CONFIGURATION.validate_json(columns[0])
+
+
+def configuration_text(configuration: Configuration) -> str:
+    """Return a configuration as JSON."""
+    return _CONFIGURATION.dump_json(configuration).decode()

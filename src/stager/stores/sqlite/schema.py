@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "v6"
+VERSION = "v7"
 """The newest migration: it brings a database to these tables."""
 
 PRE_RELEASE = frozenset({"0001", "0002", "0003", "0004"})
@@ -104,6 +104,15 @@ deployments = Table(
     Column("services", Text, nullable=False, server_default=text("'[]'")),
     Column("failed_services", Text, nullable=False, server_default=text("'{}'")),
     UniqueConstraint("environment_id", "generation"),
+)
+
+# The configuration of deployments, as JSON. It is a table of its own so that lists needn't read it.
+configurations = Table(
+    "configurations",
+    metadata,
+    _environment_id(primary_key=True),
+    Column("generation", Integer, primary_key=True),
+    Column("value", Text, nullable=False),
 )
 
 # The hosts of services other than the main one. A host is in `environments` or here, and never belongs to two

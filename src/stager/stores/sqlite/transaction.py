@@ -28,6 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.exc import IntegrityError
 
+from stager.domain.configuration import Configuration
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey, RunState
 from stager.domain.pull_requests.events import Delivery
@@ -55,6 +56,8 @@ from stager.stores.sqlite.rows import (
     SnapshotRow,
     change_of,
     change_row,
+    configuration_of,
+    configuration_text,
     delivery_of,
     delivery_record_of,
     delivery_row,
@@ -74,6 +77,7 @@ from stager.stores.sqlite.rows import (
 )
 from stager.stores.sqlite.schema import (
     changes,
+    configurations,
     deliveries,
     delivery_attempts,
     deployments,
@@ -178,6 +182,18 @@ _DEPLOYMENTS = (
 )
 _DEPLOYMENT_OF = _DEPLOYMENTS.where(deployments.c.generation == bindparam("generation"))
 _SAVE_DEPLOYMENT = upsert(deployments, "id")
+
+_of_environment = configurations.c.environment_id == bindparam("environment_id")
+_CONFIGURATION = select(configurations.c.value).where(
+    _of_environment, configurations.c.generation == bindparam("generation")
+)
+_CONFIGURATION_BEFORE = (
+    select(configurations.c.value)
+    .where(_of_environment, configurations.c.generation < bindparam("generation"))
+    .order_by(configurations.c.generation.desc())
+    .limit(1)
+)
+_SAVE_CONFIGURATION = upsert(configurations, "environment_id", "generation")
 
 _ADD_DELIVERY = insert(deliveries).on_conflict_do_nothing(index_elements=["forge", "id"]).inline()
 _NEXT_DELIVERY = (
@@ -429,6 +445,25 @@ class SqliteTransaction(SqliteAccountRecords):
             self._change(_SAVE_DEPLOYMENT, deployment_row(deployment)._asdict())
         except IntegrityError as error:
             raise ValueError(_deployment_clash(deployment, error)) from error
+
+    def configuration(self, environment_id: str, generation: int) -> Configuration | None:
+        values = {"environment_id": environment_id, "generation": generation}
+        return self._first(_CONFIGURATION, configuration_of, **values)
+
+    def configuration_before(self, environment_id: str, generation: int) -> Configuration | None:
+        values = {"environment_id": environment_id, "generation": generation}
+        return self._first(_CONFIGURATION_BEFORE, configuration_of, **values)
+
+    def save_configuration(self, deployment: Deployment, configuration: Configuration) -> None:
+        row = {
+            "environment_id": deployment.environment_id,
+            "generation": deployment.generation,
+            "value": configuration_text(configuration),
+        }
+        try:
+            self._change(_SAVE_CONFIGURATION, row)
+        except IntegrityError as error:
+            raise ValueError(f"there is no environment {deployment.environment_id}") from error
 
     def add_delivery(self, delivery: Delivery, at: datetime) -> bool:
         row = {**delivery_row(delivery)._asdict(), "received_at": stamp(at)}

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from stager.domain.environment import ChangeLink
 from stager.domain.errors import Refused
 from stager.domain.pull_requests.events import (
     ChangeAction,
@@ -301,4 +302,9 @@ class FakeForge(FakeReports, FakePeople):
 
 def as_forge(forge: FakeForge) -> Forge:
     """The forge as the control plane gets it."""
-    return Forge(FORGE, forge, forge, forge, forge, forge, forge)
+    return Forge(FORGE, forge, forge, forge, forge, forge, forge, comparison)
+
+
+def comparison(change: ChangeLink, base: str, head: str) -> str:
+    """See `Forge.comparison`."""
+    return f"{change.url.rpartition('/pull/')[0]}/compare/{base}...{head}"

@@ -9,6 +9,7 @@ from datetime import datetime
 from operator import attrgetter, itemgetter
 from typing import TypeVar
 
+from stager.domain.configuration import Configuration
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.identity.accounts import ShareLink
@@ -113,6 +114,7 @@ class _Tables(AccountTables):
     processed_events: dict[tuple[str, str], datetime] = field(default_factory=dict)
     state: dict[tuple[str, StateKind], str] = field(default_factory=dict)
     service_hosts: dict[str, tuple[str, str]] = field(default_factory=dict)
+    configurations: dict[tuple[str, int], Configuration] = field(default_factory=dict)
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
 
     def copy(self) -> _Tables:
@@ -231,6 +233,20 @@ class MemoryTransaction(MemoryAccountRecords):
                 f"another deployment of {environment_id} has the generation {deployment.generation}"
             )
         tables.deployments[deployment.id] = deployment
+
+    def configuration(self, environment_id: str, generation: int) -> Configuration | None:
+        return self._tables.configurations.get((environment_id, generation))
+
+    def configuration_before(self, environment_id: str, generation: int) -> Configuration | None:
+        found = (number for of, number in self._tables.configurations if of == environment_id)
+        newest = max((number for number in found if number < generation), default=0)
+        return self.configuration(environment_id, newest)
+
+    def save_configuration(self, deployment: Deployment, configuration: Configuration) -> None:
+        tables, key = self._to_write, (deployment.environment_id, deployment.generation)
+        if deployment.environment_id not in tables.environments:
+            raise ValueError(f"there is no environment {deployment.environment_id}")
+        tables.configurations[key] = configuration
 
     def add_delivery(self, delivery: Delivery, at: datetime) -> bool:
         receipts, key = self._to_write.receipts, (delivery.forge, delivery.id)
@@ -420,6 +436,7 @@ def _delete_environment(tables: _Tables, environment: str) -> None:
     _drop(tables.deployments, deployments)
     _drop(tables.share_links, links)
     _drop(tables.state, [key for key in tables.state if key[0] == environment])
+    _drop(tables.configurations, [key for key in tables.configurations if key[0] == environment])
     _drop_service_hosts(tables, environment)
 
 

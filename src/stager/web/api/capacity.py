@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from stager.control.environments.capacity_report import CapacityReport, Occupant
 from stager.domain.allocation import Limit, Occupancy
-from stager.web.api.environments import ANSWERS
+from stager.web.api.router import api_router
 from stager.web.context import Control, Known
 
-router = APIRouter(prefix="/api/v1", tags=["capacity"], responses=ANSWERS)
+router = api_router("capacity")
 
 
 class LimitView(BaseModel):

@@ -5,16 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from pydantic import BaseModel, Field
 
 from stager.control.pull_requests.delivery_log import MAX_LISTED, REPLAY, Effect, effect_of, original_of
 from stager.domain.pull_requests.delivery_summary import summary
 from stager.ports.store import DeliveryRecord, RefusedDeliveries, StoredDelivery
-from stager.web.api.environments import ANSWERS
+from stager.web.api.router import api_router
 from stager.web.context import Control, Known
 
-router = APIRouter(prefix="/api/v1", tags=["installation"], responses=ANSWERS)
+router = api_router("installation")
 
 Id = Annotated[str, Path(max_length=300, description="The delivery's id.")]
 

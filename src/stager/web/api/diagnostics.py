@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from typing import Self
 
-from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from stager.control.diagnostics import examine
 from stager.domain.identity.roles import Action
 from stager.ports.diagnostics import Finding, Verdict
-from stager.web.api.environments import ANSWERS
+from stager.web.api.router import api_router
 from stager.web.context import Control, Known, Web
 
-router = APIRouter(prefix="/api/v1", tags=["installation"], responses=ANSWERS)
+router = api_router("installation")
 
 
 class FindingView(BaseModel):

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import Query, Response
 from fastapi.responses import PlainTextResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
 from stager.domain.commands import Launch
 from stager.domain.errors import StagerError
+from stager.web.api.router import Id, api_router
 from stager.web.api.views import (
     DeploymentView,
     EnvironmentView,
@@ -22,7 +23,6 @@ from stager.web.api.views import (
     volume_views_of,
 )
 from stager.web.context import Control, Known
-from stager.web.problems import Problem
 
 MAX_LOG_LINES = 5_000
 MAX_SERVICE = 100
@@ -30,20 +30,8 @@ MAX_SERVICE = 100
 UNBUFFERED = {"X-Accel-Buffering": "no"}
 """Disables the buffering of responses in nginx (nginx docs, `proxy_buffering`)."""
 
-ANSWERS: dict[int | str, dict[str, Any]] = {
-    400: {"description": "Bad request.", "model": Problem},
-    401: {"description": "Unauthenticated.", "model": Problem},
-    403: {"description": "Permission denied.", "model": Problem},
-    404: {"description": "Not found.", "model": Problem},
-    409: {"description": "Conflict.", "model": Problem},
-    422: {"description": "Invalid request.", "model": Problem},
-    429: {"description": "Too many failed logins from this address.", "model": Problem},
-    503: {"description": "Service unavailable.", "model": Problem},
-}
+router = api_router("environments")
 
-router = APIRouter(prefix="/api/v1", tags=["environments"], responses=ANSWERS)
-
-Id = Annotated[str, Path(description="The environment's id.", max_length=64)]
 ServiceName = Annotated[
     str, Query(description="A service of the preview; by default the main one.", max_length=MAX_SERVICE)
 ]

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Self
 
-from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from stager.control.cleanup import Found
 from stager.domain.leftovers import LeftoverKind
-from stager.web.api.environments import ANSWERS
+from stager.web.api.router import api_router
 from stager.web.context import Control, Known
 
-router = APIRouter(prefix="/api/v1", tags=["installation"], responses=ANSWERS)
+router = api_router("installation")
 
 
 class LeftoverView(BaseModel):

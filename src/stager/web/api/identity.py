@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import Depends, Path, Query, Request, Response
 from pydantic import BaseModel, Field, field_validator
 
 from stager.control.identity.api_tokens import MAX_LIFETIME
@@ -13,10 +13,10 @@ from stager.domain.errors import Refused
 from stager.domain.identity.accounts import AuditFilter, AuditRecord, Token
 from stager.domain.identity.roles import Action, Role
 from stager.ports.accounts import EVERY
-from stager.web.api.environments import ANSWERS
+from stager.web.api.router import api_router
 from stager.web.context import Control, Known, credentials_of
 
-router = APIRouter(prefix="/api/v1", tags=["people"], responses=ANSWERS)
+router = api_router("people")
 
 DEFAULT_LIFETIME = int(timedelta(days=30).total_seconds())
 MAX_RECORDS = 1_000

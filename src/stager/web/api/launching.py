@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from pydantic import BaseModel, Field
 
 from stager.control.environments.lookup import MAX_NAME_LENGTH
 from stager.domain.source import Change, Trust
-from stager.web.api.environments import ANSWERS
+from stager.web.api.router import api_router
 from stager.web.context import Control, Known
 
-router = APIRouter(prefix="/api/v1", tags=["environments"], responses=ANSWERS)
+router = api_router("environments")
 
 App = Annotated[str, Path(description="The application: its entry in `images:`.", max_length=100)]
 

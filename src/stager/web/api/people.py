@@ -5,16 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 from pydantic import BaseModel, Field
 
 from stager.control.identity.people import Account
 from stager.domain.identity.accounts import Session
-from stager.web.api.environments import ANSWERS
 from stager.web.api.identity import TokenView
+from stager.web.api.router import api_router
 from stager.web.context import Control, Known
 
-router = APIRouter(prefix="/api/v1", tags=["people"], responses=ANSWERS)
+router = api_router("people")
 
 
 class SessionView(BaseModel):

@@ -5,17 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import Path, Response
 from pydantic import BaseModel, Field
 
 from stager.control.control_plane import ControlPlane
 from stager.domain.identity.actor import Actor
 from stager.ports.pictures import Picture
-from stager.web.api.environments import ANSWERS, Id
+from stager.web.api.router import Id, api_router
 from stager.web.context import Control, Known
 from stager.web.problems import Problem
 
-router = APIRouter(prefix="/api/v1", tags=["environments"], responses=ANSWERS)
+router = api_router("environments")
 
 Key = Annotated[str, Path(description="The picture's key.", max_length=64)]
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from stager.domain.identity.roles import Action
-from stager.web.api.environments import ANSWERS
+from stager.web.api.router import api_router
 from stager.web.context import Control, Known, Web
 
-router = APIRouter(prefix="/api/v1", tags=["installation"], responses=ANSWERS)
+router = api_router("installation")
 
 
 class SettingView(BaseModel):

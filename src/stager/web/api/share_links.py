@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import Path, Response
 from pydantic import BaseModel, Field
 
 from stager.control.environments.share_links import MAX_LIFETIME, MIN_LIFETIME
-from stager.web.api.environments import ANSWERS, Id
+from stager.web.api.router import Id, api_router
 from stager.web.context import Control, Known
 
-router = APIRouter(prefix="/api/v1", tags=["share links"], responses=ANSWERS)
+router = api_router("share links")
 
 Link = Annotated[str, Path(description="The link's id.", max_length=64)]
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field, model_validator
 
@@ -23,7 +23,8 @@ from stager.domain.snapshot import (
     Source,
     current_of,
 )
-from stager.web.api.environments import ANSWERS, MAX_SERVICE, UNBUFFERED, Id
+from stager.web.api.environments import MAX_SERVICE, UNBUFFERED
+from stager.web.api.router import Id, api_router
 from stager.web.api.views import EnvironmentView, current
 from stager.web.context import Control, Known, Web
 from stager.web.uploads import DUMP_PATH
@@ -32,7 +33,7 @@ MAX_NAME = 100
 MAX_COMMAND = 4_000
 """Characters."""
 
-router = APIRouter(prefix="/api/v1", tags=["snapshots"], responses=ANSWERS)
+router = api_router("snapshots")
 
 SnapshotId = Annotated[str, Path(description="The snapshot's id.", max_length=64)]
 

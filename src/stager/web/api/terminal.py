@@ -20,7 +20,8 @@ from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Action
 from stager.ports.engine import Size, Terminal
 from stager.ports.handlers import Credentials
-from stager.web.api.environments import MAX_SERVICE, Id
+from stager.web.api.environments import MAX_SERVICE
+from stager.web.api.router import Id
 from stager.web.context import address_of, control_plane_of
 from stager.web.problems import response_to
 

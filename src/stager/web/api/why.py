@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import BaseModel, Field
 
 from stager.control.control_plane import ControlPlane
 from stager.control.pull_requests.why import WhyAnswer
 from stager.domain.identity.actor import Actor
 from stager.domain.pull_requests.why import LONGEST_TARGET, target_of
-from stager.web.api.environments import ANSWERS
+from stager.web.api.router import api_router
 from stager.web.context import Control, Known
 
-router = APIRouter(prefix="/api/v1", tags=["environments"], responses=ANSWERS)
+router = api_router("environments")
 
 
 class WhyView(BaseModel):

@@ -16,7 +16,7 @@ from stager.web.api.views import EnvironmentView, view_of
 from stager.web.context import Control, Known, Web, WebContext, actor_of, credentials_of
 from stager.web.pages.change_stream import ChangeStream, Viewer
 from stager.web.pages.frame import frame_of
-from stager.web.pages.overview.machine_panel import Part, panel_of
+from stager.web.pages.overview.machine_panel import Part, panel_of, short_panel_of
 from stager.web.pages.overview.selection import (
     LABELS,
     MAX_ITEMS,
@@ -49,6 +49,7 @@ async def dashboard(control: ControlPlane, web: WebContext, actor: Actor, select
     shown = ordered(found, selection.sort, lambda id_: figures.get(id_, Figures()).memory)[: selection.limit]
     now = control.ports.clock.now()
     is_administrator = await control.identity.authorizer.role(actor) is Role.ADMINISTRATOR
+    panel = panel_of if is_administrator else short_panel_of
     return render(
         "dashboard.html",
         frame=await frame_of(control, actor, "previews"),
@@ -63,7 +64,7 @@ async def dashboard(control: ControlPlane, web: WebContext, actor: Actor, select
         position=position,
         events=EVENTS,
         machine_url=MACHINE,
-        machine=await panel_of(control, web.dashboards.tally) if is_administrator else [],
+        machine=await panel(control, web.dashboards.tally) if is_administrator or views else [],
         problems=dict(control.reconciler.readiness.problems),
         warnings=len(web.options.warnings) if is_administrator else 0,
         has_images=bool(list(control.applications)),

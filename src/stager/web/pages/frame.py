@@ -42,11 +42,13 @@ class Frame:
         visitor: the user's name.
         entries: the pages that the user may open.
         here: the key of the entry that the page belongs to; `account` for the user's own pages.
+        has_session: whether there is a session to sign out of.
     """
 
     visitor: str
     entries: tuple[Entry, ...] = ENTRIES[:1]
     here: str = ""
+    has_session: bool = False
 
 
 async def frame_of(control: ControlPlane, actor: Actor, here: str = "") -> Frame:
@@ -58,7 +60,7 @@ async def frame_of(control: ControlPlane, actor: Actor, here: str = "") -> Frame
     """
     role = await control.identity.authorizer.role(actor)
     entries = [entry for entry in ENTRIES if await _permits(control, actor, role, entry)]
-    return Frame(actor.name, tuple(entries), here)
+    return Frame(actor.name, tuple(entries), here, actor.in_browser)
 
 
 async def _permits(control: ControlPlane, actor: Actor, role: Role, entry: Entry) -> bool:

@@ -19,8 +19,8 @@ from stager.domain.errors import Retry
 from stager.domain.identity.actor import Actor
 from stager.domain.status import State
 from stager.domain.text import as_on_screen, binary_size, lines_on_screen
-from stager.web.api.environments import Id
 from stager.web.api.pictures import pictures_view
+from stager.web.api.router import Id
 from stager.web.api.snapshots import data_view_of
 from stager.web.api.views import (
     EnvironmentView,
@@ -31,6 +31,7 @@ from stager.web.api.views import (
 )
 from stager.web.context import Control, Known
 from stager.web.pages.environment.actions import LIFETIMES
+from stager.web.pages.environment.differences import diffs_of
 from stager.web.pages.environment.timeline import timeline_of
 from stager.web.pages.frame import frame_of
 from stager.web.pages.preview_items import age, can_be_removed
@@ -39,6 +40,7 @@ from stager.web.pages.rendering import render, templates
 router = APIRouter(include_in_schema=False)
 
 LOG_LINES = 200
+RECENT_EVENTS = 8
 
 UNSETTLED = frozenset({State.STARTING, State.BUILDING, State.UPDATING, State.WAKING})
 
@@ -73,6 +75,8 @@ async def preview(control: Control, actor: Known, environment: Id, *, volumes: b
         await _build(control, environment, actor) if visibility.logs else ("", False, [])
     )
     failed = _failed_service(view)
+    events = await control.environments.history.events(environment, actor, RECENT_EVENTS)
+    can_share = await control.environments.share_links.can_create(environment, actor)
     has_volumes = any(service.volumes for service in view.services)
     return render(
         "preview.html",
@@ -83,7 +87,11 @@ async def preview(control: Control, actor: Known, environment: Id, *, volumes: b
         removable=can_be_removed(view, visibility),
         unsettled=view.state in UNSETTLED,
         timeline=timeline_of(deployments),
-        can_share=await control.environments.share_links.can_create(environment, actor),
+        can_share=can_share,
+        links=await control.environments.share_links.links(environment, actor) if can_share else [],
+        diffs=await diffs_of(control, environment, actor),
+        events=events.events,
+        more_events=bool(events.older),
         lifetimes=LIFETIMES,
         awaits_approval=view.state is State.REFUSED and view.reason in UNAPPROVED,
         build=build,

@@ -57,7 +57,7 @@ def render(
         context: the variables of the template.
     """
     if frame is None and visitor is not None:
-        frame = Frame(visitor.name)
+        frame = Frame(visitor.name, has_session=visitor.in_browser)
     html = templates.get_template(template).render(version=__version__, frame=frame, **context)
     return HTMLResponse(html, status, headers=dict(headers or (SCRIPTED if frame else SECURITY)))
 

@@ -267,7 +267,7 @@ async function renewMachine() {
   if (response.ok) document.getElementById("machine").innerHTML = await response.text(); // rendered by the server
 }
 
-if (machine) {
+if (machine?.dataset.url) {
   setInterval(() => { if (machine.open && !document.hidden) renewMachine().catch(() => {}); }, MACHINE_EVERY);
 }
 

@@ -5,7 +5,7 @@ import { LogView } from "./logs.js";
 
 const FAST = 2_000;
 const SLOW = 15_000;
-const SECTIONS = ["status", "actions", "findings", "services", "data", "deployments", "blocked", "failure"];
+const SECTIONS = ["status", "actions", "links", "findings", "services", "data", "deployments", "events", "blocked", "failure"];
 // Docker needs seconds for the sizes of volumes. They are shown as they were when the page was opened.
 if (!new URLSearchParams(location.search).has("volumes")) SECTIONS.push("volumes");
 

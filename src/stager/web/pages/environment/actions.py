@@ -6,14 +6,18 @@ once.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Path, Request
 from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, Field
 
+from stager.control.control_plane import ControlPlane
 from stager.domain.identity.access_policy import MAX_PATH, safe_path
-from stager.web.api.environments import Id
+from stager.domain.identity.actor import Actor
+from stager.web.api.router import Id
 from stager.web.context import Control, Known
 from stager.web.pages.frame import frame_of
 from stager.web.pages.rendering import SECURITY, render
@@ -24,6 +28,7 @@ router = APIRouter(include_in_schema=False)
 
 PATH = "/previews/{environment}"
 MAX_DIGITS = 10
+LinkId = Annotated[str, Path(max_length=64)]
 LIFETIMES = {1: "1 hour", 24: "1 day", 168: "1 week", 720: "30 days"}
 """Hours that a share link may be valid for."""
 
@@ -58,71 +63,36 @@ class ShareForm(BaseModel):
     note: str = Field("", max_length=200)
 
 
-@router.post(PATH + "/redeploy")
-async def redeploy(request: Request, control: Control, actor: Known, environment: Id) -> Response:
-    """Redeploy a preview."""
-    check_origin(request)
-    form = await form_of(request, ActionForm)
-    await control.environments.commands.redeploy(environment, actor, form.seen)
-    return _back(environment, form)
+Act = Callable[[ControlPlane, str, Actor, int | None], Awaitable[object]]
+"""Carries out an action on the environment of an id, unless its generation is another one than this."""
+
+ACTIONS: Mapping[str, Act] = {
+    "redeploy": lambda control, id_, actor, seen: control.environments.commands.redeploy(id_, actor, seen),
+    "rollback": lambda control, id_, actor, seen: control.environments.rollback.roll_back(
+        id_, actor, generation=seen
+    ),
+    "reset": lambda control, id_, actor, seen: control.environments.commands.reset(id_, actor, seen),
+    "pin": lambda control, id_, actor, _: control.environments.commands.pin(id_, actor),
+    "extend": lambda control, id_, actor, _: control.environments.commands.extend(id_, actor),
+    "sleep": lambda control, id_, actor, _: control.environments.power.sleep_by(id_, actor),
+    "wake": lambda control, id_, actor, _: control.environments.power.wake_by(id_, actor),
+    "remove": lambda control, id_, actor, _: control.environments.commands.kill_by_id(id_, actor),
+}
+"""The buttons that lead back to the page, by the last part of their path."""
 
 
-@router.post(PATH + "/rollback")
-async def roll_back(request: Request, control: Control, actor: Known, environment: Id) -> Response:
-    """Launch the last revision of a preview that was live before the current one."""
-    check_origin(request)
-    form = await form_of(request, ActionForm)
-    await control.environments.rollback.roll_back(environment, actor, generation=form.seen)
-    return _back(environment, form)
+def _add_route(name: str, act: Act) -> None:
+    async def endpoint(request: Request, control: Control, actor: Known, environment: Id) -> Response:
+        check_origin(request)
+        form = await form_of(request, ActionForm)
+        await act(control, environment, actor, form.seen)
+        return _back(environment, form)
+
+    router.add_api_route(f"{PATH}/{name}", endpoint, methods=["POST"], name=name)
 
 
-@router.post(PATH + "/reset")
-async def reset(request: Request, control: Control, actor: Known, environment: Id) -> Response:
-    """Replace a preview's data by the current snapshot, or by empty volumes."""
-    check_origin(request)
-    form = await form_of(request, ActionForm)
-    await control.environments.commands.reset(environment, actor, form.seen)
-    return _back(environment, form)
-
-
-@router.post(PATH + "/pin")
-async def pin(request: Request, control: Control, actor: Known, environment: Id) -> Response:
-    """Exempt a preview from expiry and from eviction."""
-    check_origin(request)
-    await control.environments.commands.pin(environment, actor)
-    return _back(environment, await form_of(request, ActionForm))
-
-
-@router.post(PATH + "/extend")
-async def extend(request: Request, control: Control, actor: Known, environment: Id) -> Response:
-    """Count a preview as used now, and remove its pin."""
-    check_origin(request)
-    await control.environments.commands.extend(environment, actor)
-    return _back(environment, await form_of(request, ActionForm))
-
-
-@router.post(PATH + "/sleep")
-async def sleep(request: Request, control: Control, actor: Known, environment: Id) -> Response:
-    """Put a preview to sleep."""
-    check_origin(request)
-    await control.environments.power.sleep_by(environment, actor)
-    return _back(environment, await form_of(request, ActionForm))
-
-
-@router.post(PATH + "/wake")
-async def wake(request: Request, control: Control, actor: Known, environment: Id) -> Response:
-    """Wake a preview."""
-    check_origin(request)
-    await control.environments.power.wake_by(environment, actor)
-    return _back(environment, await form_of(request, ActionForm))
-
-
-@router.post(PATH + "/remove")
-async def remove(request: Request, control: Control, actor: Known, environment: Id) -> Response:
-    """Remove a preview."""
-    check_origin(request)
-    await control.environments.commands.kill_by_id(environment, actor)
-    return _back(environment, await form_of(request, ActionForm))
+for _name, _act in ACTIONS.items():
+    _add_route(_name, _act)
 
 
 @router.post(PATH + "/approve")
@@ -145,6 +115,14 @@ async def share(request: Request, control: Control, actor: Known, environment: I
     row = await control.environments.queries.row(environment, actor)
     frame = await frame_of(control, actor, "previews")
     return render("share-link.html", frame=frame, link=link, url=url, name=row.environment.name)
+
+
+@router.post(PATH + "/share-links/{link}/revoke")
+async def revoke(request: Request, control: Control, actor: Known, environment: Id, link: LinkId) -> Response:
+    """Revoke a share link."""
+    check_origin(request)
+    await control.environments.share_links.revoke(environment, link, actor)
+    return RedirectResponse(f"/previews/{environment}", 303, headers=SECURITY)
 
 
 def _back(environment: str, form: ActionForm) -> Response:

@@ -17,7 +17,8 @@ from starlette.types import Receive, Scope, Send
 
 from stager.control.control_plane import ControlPlane
 from stager.domain.errors import Refused, StagerError
-from stager.web.api.environments import Id, ServiceName
+from stager.web.api.environments import ServiceName
+from stager.web.api.router import Id
 from stager.web.context import Control, Web, WebContext, actor_of, credentials_of
 from stager.web.pages.change_stream import HEADERS, OpenStreams, Viewer
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stager.control.control_plane import ControlPlane
 from stager.control.environments.occupancy import EXPECTED_MEMORY
@@ -60,6 +60,20 @@ async def panel_of(control: ControlPlane, tally: Tally) -> list[Part]:
         _queue(tally),
         *_parts(control),
         *_forges(control),
+    ]
+
+
+async def short_panel_of(control: ControlPlane, tally: Tally) -> list[Part]:
+    """Return the panel for others: whether there is room, what waits, and what doesn't work."""
+    await tally.refresh(control)
+    machine = await control.ports.machine.state()
+    limits = control.environments.capacity.options.limits
+    memory = [figures.memory for figures in control.environments.consumption.look().values()]
+    problems = control.reconciler.readiness.problems.items()
+    return [
+        _room(machine, limits, memory, tally),
+        replace(_queue(tally), hint=""),
+        *(Part(NAMES.get(key, key), "wait", problem) for key, problem in problems),
     ]
 
 
