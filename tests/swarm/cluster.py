@@ -186,7 +186,7 @@ class Cluster:
     # --- between tests
 
     def heal(self) -> None:
-        """All as after the start: machines on, connected and ready, the registry on, nothing of a test left."""
+        """Restore the state after the start: all machines and the registry on, and nothing of a test left."""
         if self._registry is None or self._registry.poll() is not None:
             self.start_registry()
         for node in self.nodes:
