@@ -10,6 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from stager.domain.configuration import (
+    Configuration,
+    ServiceConfiguration,
+    Source,
+    VariableRecord,
+    VolumeRecord,
+)
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Depth, Desired, Environment, EnvironmentKey, RunState
 from stager.domain.snapshot import Snapshot, SnapshotState
@@ -595,6 +602,29 @@ class TestRepositoriesAndFacts:
         await store.write(lambda tx: tx.save_fact("domain", "a.test"))
         await store.write(lambda tx: tx.save_fact("domain", "b.test"))
         assert await store.read(lambda tx: tx.fact("domain")) == "b.test"
+
+
+class TestConfigurations:
+    async def test_comes_back_as_it_was_saved(self, store: Store) -> None:
+        variables = (VariableRecord("A", Source.LAUNCH, "1", mark="x"), VariableRecord("B", Source.HOOK))
+        volumes = (VolumeRecord("/data", "data", policy="keep"),)
+        service = ServiceConfiguration(
+            "web", command=("a", "b"), port=1, cpus=0.5, variables=variables, volumes=volumes
+        )
+        one, other = Configuration((service,), "trusted", "nowhere", ("x",)), Configuration()
+        await save(store, environment())
+        for generation, value in ((3, other), (1, other), (3, one)):
+            of = replace(bare_deployment(), attempt=Attempt(generation))
+            await store.write(lambda tx, of=of, value=value: tx.save_configuration(of, value))  # type: ignore[misc]
+
+        assert await store.read(lambda tx: tx.configuration("env1", 3)) == one
+        assert await store.read(lambda tx: tx.configuration("env1", 2)) is None
+        assert await store.read(lambda tx: tx.configuration_before("env1", 3)) == other
+        assert await store.read(lambda tx: tx.configuration_before("env1", 1)) is None
+
+    async def test_belongs_to_an_environment(self, store: Store) -> None:
+        with pytest.raises(ValueError, match="there is no environment env1"):
+            await store.write(lambda tx: tx.save_configuration(bare_deployment(), Configuration()))
 
 
 class TestSnapshots:
