@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from stager.domain.attempt import Attempt
 from stager.domain.configuration import (
     Configuration,
     ServiceConfiguration,
