@@ -22,7 +22,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = "v6"
+VERSION = "v7"
 """The newest migration: it brings a database to these tables."""
 
 PRE_RELEASE = frozenset({"0001", "0002", "0003", "0004"})
@@ -139,6 +139,7 @@ deliveries = Table(
     Column("payload", Text, nullable=False),
     Column("about", Text, nullable=False, server_default=text("''")),
     UniqueConstraint("forge", "id"),
+    Index("ix_deliveries_payload", "seq", sqlite_where=text("payload <> ''")),
 )
 
 # Deliveries that weren't accepted, counted by cause: anyone can send any number of them, so they aren't

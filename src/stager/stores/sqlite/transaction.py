@@ -23,6 +23,7 @@ from sqlalchemy import (
     literal,
     not_,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects.sqlite import insert
@@ -256,16 +257,22 @@ _FOUND_DELIVERIES = _RECENT_DELIVERIES.where(
     )
     > 0
 )
-_STORED_DELIVERY = (
-    _LISTED_DELIVERIES.add_columns(deliveries.c.payload).where(deliveries.c.id == bindparam("id")).limit(1)
+_STORED_DELIVERIES = _LISTED_DELIVERIES.add_columns(deliveries.c.payload).where(
+    deliveries.c.id == bindparam("id")
 )
-_DISCARD_PAYLOAD = (
+# `payload <> ''` is the condition of the index `ix_deliveries_payload`.
+_DISCARD_PAYLOADS = (
     update(deliveries)
     .where(
         deliveries.c.seq
-        == select(deliveries.c.seq).where(_of_delivery).scalar_subquery()
-        - bindparam("kept", MAX_PAYLOADS, type_=Integer),
+        <= select(deliveries.c.seq)
+        .where(deliveries.c.seq > 0)  # a search in the table's own order, of 501 rows
+        .order_by(deliveries.c.seq.desc())
+        .limit(1)
+        .offset(bindparam("kept", MAX_PAYLOADS, type_=Integer))
+        .scalar_subquery(),
         deliveries.c.finished_at.is_not(None),
+        text("payload <> ''"),
     )
     .values(payload="")
 )
@@ -452,13 +459,14 @@ class SqliteTransaction(SqliteAccountRecords):
         ending = {**_kept(delivery), "outcome": outcome, "finished_at": stamp(at), "about": about}
         if self._change(_FINISH_DELIVERY, {**_key(delivery), **ending}):
             self._change(_END_ATTEMPTS, _key(delivery))
-            self._change(_DISCARD_PAYLOAD, _key(delivery))
+            self._change(_DISCARD_PAYLOADS, {})
 
     def set_delivery_aside(self, delivery: Delivery, outcome: str, at: datetime) -> None:
         ending = {**_kept(delivery), "outcome": outcome, "finished_at": stamp(at)}
         if self._change(_FINISH_DELIVERY, {**_key(delivery), **ending}):
             row = {"forge": delivery.forge, "delivery_id": delivery.id, "count": 0, "set_aside": True}
             self._change(_SET_DELIVERY_ASIDE, row)
+            self._change(_DISCARD_PAYLOADS, {})
 
     def deliveries_set_aside(self) -> list[SetAsideDelivery]:
         return self._all(_SET_ASIDE, _set_aside_of)
@@ -468,8 +476,8 @@ class SqliteTransaction(SqliteAccountRecords):
             return self._all(_RECENT_DELIVERIES, delivery_record_of, limit=limit)
         return self._all(_FOUND_DELIVERIES, delivery_record_of, limit=limit, search=_lower(search))
 
-    def stored_delivery(self, delivery_id: str) -> StoredDelivery | None:
-        return self._first(_STORED_DELIVERY, _stored_delivery_of, id=delivery_id)
+    def stored_deliveries(self, delivery_id: str) -> list[StoredDelivery]:
+        return self._all(_STORED_DELIVERIES, _stored_delivery_of, id=delivery_id)
 
     def count_refused(self, refused: RefusedDeliveries) -> None:
         self._change(_COUNT_REFUSED, refused_row(refused)._asdict())
