@@ -220,7 +220,7 @@ class TestTwoForges:
         for method, path in (("GET", "/api/v1/deliveries/same"), ("POST", "/api/v1/deliveries/same/replay")):
             answer = await both.ask(method, path)
             assert (answer.status_code, answer.json()["reason"]) == (409, "delivery-ambiguous")
-            assert "local or github" in answer.json()["hint"]
+            assert "local or github" in answer.json()["detail"]
 
     @pytest.mark.parametrize("forge", ["github", "local"])
     async def test_each_has_its_own_page_and_replay(self, both: WebHarness, forge: str) -> None:
