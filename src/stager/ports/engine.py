@@ -197,6 +197,20 @@ class Ran:
 
 
 @dataclass(frozen=True, slots=True)
+class LogPiece:
+    """A part of an instance's output.
+
+    Args:
+        position: of its end, for `Instances.follow`; empty if the output can't be resumed there.
+        is_gap: whether output is missing before the next piece; there is no text then.
+    """
+
+    text: str
+    position: str = ""
+    is_gap: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Checked:
     """The result of the image's own health check.
 
@@ -329,9 +343,14 @@ class Instances(Protocol):
             words: its output.
         """
 
-    def follow(self, instance: str, lines: int) -> AsyncIterator[str]:
+    def follow(self, instance: str, lines: int, after: str = "") -> AsyncIterator[LogPiece]:
         """The last lines of its output, then further output until it ends; nothing when it isn't there.
-        Raises `Retry` as soon as the engine doesn't answer."""
+        Raises `Retry` as soon as the engine doesn't answer.
+
+        Args:
+            after: the position of an earlier piece: no line after it is left out or repeated, and `lines` has
+                no effect. If the output there isn't stored any more, a piece that is a gap comes first.
+        """
 
     async def check(self, instance: str) -> Checked | None:
         """Run the image's own health check in the instance, once; None when it has none. An instance that

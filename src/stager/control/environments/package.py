@@ -100,7 +100,7 @@ class Environments:
         self.expiry = Expiry(ports, applications, self.desired_state, self.change_feed, callbacks.wake)
         self.power = Power(store, self.desired_state, self.queries, self.scheduler, callbacks.wake)
         self.share_links = ShareLinks(ports, self.queries, authorizer, routing.visitor_access)
-        self.attach = Attach(store, ports.instances)
+        self.attach = Attach(store, ports.instances, self.change_feed)
         self.consumption = ConsumptionMeter(ports.instances, ports.clock)
 
     def loops(self) -> list[Loop]:
