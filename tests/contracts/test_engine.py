@@ -14,7 +14,7 @@ from stager.domain.errors import Fault, Retry
 from stager.domain.leftovers import LeftoverKind
 from stager.domain.profile import ProfileName
 from stager.engines.docker.exec_in_container import OUTPUT_KEPT
-from stager.ports.engine import Listener, Ran, Size, Terminal
+from stager.ports.engine import Listener, LogPiece, Ran, Size, Terminal
 from stager.testing import FakeEngine
 from tests.contracts.engines import (
     LIMITS,
@@ -23,6 +23,7 @@ from tests.contracts.engines import (
     FakeEngineUnderTest,
     docker_under_test,
     instance_labels,
+    spec_of,
     unused_endpoint,
     with_settings,
 )
@@ -541,6 +542,11 @@ class TestRun:
         assert caught.value.reason == "instance-gone"
 
 
+async def said(pieces: AsyncIterator[LogPiece]) -> str:
+    """All that they say."""
+    return "".join([piece.text async for piece in pieces])
+
+
 class TestFollow:
     """Its output, as it comes."""
 
@@ -549,19 +555,88 @@ class TestFollow:
         assert await status(engine, instance)
         pieces = engine.instances.follow(instance.id, 10)
         async with asyncio.timeout(10):
-            assert await anext(pieces) == "ready\n"
+            assert (await anext(pieces)).text == "ready\n"
             await engine.kill(instance.id)
-            assert [piece async for piece in pieces] == []
+            assert await said(pieces) == ""
 
     async def test_of_one_that_has_ended(self, engine: Engine) -> None:
         instance = await until_stopped(engine, await started(engine, "exits"))
-        assert "".join([piece async for piece in engine.instances.follow(instance.id, 10)]) == "first\nlast\n"
-        assert "".join([piece async for piece in engine.instances.follow(instance.id, 1)]) == "last\n"
+        assert await said(engine.instances.follow(instance.id, 10)) == "first\nlast\n"
+        assert await said(engine.instances.follow(instance.id, 1)) == "last\n"
 
     async def test_of_one_that_isnt_there(self, engine: Engine) -> None:
         instance = await started(engine)
         await engine.instances.remove(instance.id)
-        assert [piece async for piece in engine.instances.follow(instance.id, 10)] == []
+        assert await said(engine.instances.follow(instance.id, 10)) == ""
+
+    async def test_after_its_newest_position(self, engine: Engine) -> None:
+        instance = await until_stopped(engine, await started(engine, "exits"))
+        [*_, newest] = [piece async for piece in engine.instances.follow(instance.id, 10)]
+        assert newest.position
+        assert [piece async for piece in engine.instances.follow(instance.id, 10, newest.position)] == []
+
+    @pytest.mark.parametrize("after", ["nonsense", "2020-01-01T00:00:00.000000000Z/1", "9999999", "\u0664"])
+    async def test_after_an_unknown_position(self, engine: Engine, after: str) -> None:
+        instance = await until_stopped(engine, await started(engine, "exits"))
+        [gap, *rest] = [piece async for piece in engine.instances.follow(instance.id, 10, after)]
+        assert gap.is_gap
+        assert "".join(piece.text for piece in rest) == "first\nlast\n"
+
+
+NUMBERS = """
+i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo "out $i"; echo "err $i" >&2; done
+head -c 100000 /dev/zero | tr '\\0' x; echo; printf 'no end'
+"""
+"""Lines on both streams at once, and one that Docker stores in pieces with the same time."""
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("terminal", [False, True])
+class TestResuming:
+    """The output from any position on is what followed there, whatever the times of the lines."""
+
+    @pytest.fixture
+    async def docker_engine(self) -> AsyncIterator[DockerUnderTest]:
+        async with docker_under_test() as engine:
+            yield engine
+
+    async def test_from_each_position(self, docker_engine: DockerUnderTest, terminal: bool) -> None:
+        engine = docker_engine
+        image = await engine.images.resolve(engine.reference)
+        spec = spec_of(instance_labels(), image, ("sh", "-c", NUMBERS), parameters={"Tty": terminal})
+        instance = await engine.instances.start((await engine.instances.create(spec)).id)
+        await until_stopped(engine, instance)
+        pieces = [piece async for piece in engine.instances.follow(instance.id, 100_000)]
+        whole = "".join(piece.text for piece in pieces)
+        assert whole.count("out ") == whole.count("err ") == 3000
+
+        seen = ""
+        for piece in pieces:
+            seen += piece.text
+            if piece.position:
+                rest = await said(engine.instances.follow(instance.id, 5, piece.position))
+                assert seen + rest == whole, piece.position
+
+    async def test_while_it_prints(self, docker_engine: DockerUnderTest, terminal: bool) -> None:
+        """Each stream is given up after its first piece."""
+        engine = docker_engine
+        image = await engine.images.resolve(engine.reference)
+        script = "i=0; while [ $i -lt 400 ]; do i=$((i+1)); echo line $i; usleep 5000; done"
+        spec = spec_of(instance_labels(), image, ("sh", "-c", script), parameters={"Tty": terminal})
+        instance = await engine.instances.start((await engine.instances.create(spec)).id)
+        seen, position = "", ""
+        async with asyncio.timeout(120):
+            while "line 400" not in seen:
+                stream = engine.instances.follow(instance.id, 500, position)
+                async for piece in stream:
+                    assert not piece.is_gap
+                    if not position:
+                        seen = ""  # it couldn't be resumed yet, and begins anew
+                    seen, position = seen + piece.text, piece.position or position
+                    break
+                await stream.aclose()  # type: ignore[attr-defined]
+
+        assert seen.split() == " ".join(f"line {number}" for number in range(1, 401)).split()
 
 
 async def printed(terminal: Terminal, words: str) -> str:
@@ -759,3 +834,65 @@ async def test_the_memory_and_the_processor_time_of_what_runs_are_measured(engin
 async def test_the_disk_space_of_what_is_there_is_measured(engine: Engine) -> None:
     await started(engine, "serves", "e1")
     assert (await engine.instances.disk())["e1"] >= 0
+
+
+IGNORES = "trap '' INT HUP TERM; echo begins; while :; do sleep 0.2 || :; done"
+"""A command that only SIGKILL ends."""
+LEAVES = f"(trap '' INT HUP; sleep 4321) & {IGNORES}"
+CLEAN = ["env", "-i", "/bin/sh", "-c", IGNORES]
+"""The same, without the environment that it was given."""
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("image", ["stager-base/static:1", "stager-base/debian:1", "stager-base/python:1"])
+@pytest.mark.parametrize("command", [["sh", "-c", IGNORES], ["sh", "-c", LEAVES], CLEAN])
+class TestEndings:
+    """A command that ignores its interruption is killed, with what it has started, and nothing else is. The
+    shells of the images differ."""
+
+    @pytest.fixture
+    async def docker_engine(self) -> AsyncIterator[DockerUnderTest]:
+        async with docker_under_test() as engine:
+            yield engine
+
+    async def sleeper(self, engine: DockerUnderTest, image: str) -> Instance:
+        spec = spec_of(instance_labels(), await engine.images.resolve(image), ("sleep", "9999"))
+        return await engine.instances.start((await engine.instances.create(spec)).id)
+
+    async def assert_alone(self, engine: DockerUnderTest, instance: Instance) -> None:
+        """Its own process is all that runs in it."""
+        async with asyncio.timeout(10):
+            while len(left := engine.processes(instance.id)) > 1:
+                await asyncio.sleep(0.1)
+        assert left == ["sleep 9999"]
+
+    async def test_after_the_timeout(
+        self, docker_engine: DockerUnderTest, image: str, command: list[str]
+    ) -> None:
+        instance = await self.sleeper(docker_engine, image)
+        ran = await docker_engine.instances.run(instance.id, command, 1)
+
+        assert ran == Ran(None, "begins\n")
+        await self.assert_alone(docker_engine, instance)
+
+    async def test_when_the_caller_leaves(
+        self, docker_engine: DockerUnderTest, image: str, command: list[str]
+    ) -> None:
+        instance = await self.sleeper(docker_engine, image)
+        running = asyncio.ensure_future(docker_engine.instances.run(instance.id, command, 600))
+        while len(docker_engine.processes(instance.id)) < 2:
+            await asyncio.sleep(0.1)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+        await self.assert_alone(docker_engine, instance)
+
+    async def test_in_a_terminal(
+        self, docker_engine: DockerUnderTest, image: str, command: list[str]
+    ) -> None:
+        instance = await self.sleeper(docker_engine, image)
+        terminal = await docker_engine.instances.open(instance.id, command, Size(), "dumb")
+        await printed(terminal, "begins")
+        await terminal.close()
+
+        await self.assert_alone(docker_engine, instance)

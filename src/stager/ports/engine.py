@@ -197,6 +197,20 @@ class Ran:
 
 
 @dataclass(frozen=True, slots=True)
+class LogPiece:
+    """A part of an instance's output.
+
+    Args:
+        position: of its end, for `Instances.follow`; empty if the output can't be resumed there.
+        is_gap: whether output is missing before the next piece; there is no text then.
+    """
+
+    text: str
+    position: str = ""
+    is_gap: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Checked:
     """The result of the image's own health check.
 
@@ -244,7 +258,9 @@ class Terminal(Protocol):
         """Its exit code, once `read` has reached the end; None when it is unknown."""
 
     async def close(self) -> None:
-        """Close the terminal (SIGHUP). A program that ignores that runs until the instance ends."""
+        """Close the terminal. A command that still runs is ended: by an interrupt and the end of its input,
+        then by SIGKILL, with what it has started. Where the image has no shell, one that ignores the first
+        runs until the instance ends."""
 
 
 class Images(Protocol):
@@ -327,9 +343,14 @@ class Instances(Protocol):
             words: its output.
         """
 
-    def follow(self, instance: str, lines: int) -> AsyncIterator[str]:
+    def follow(self, instance: str, lines: int, after: str = "") -> AsyncIterator[LogPiece]:
         """The last lines of its output, then further output until it ends; nothing when it isn't there.
-        Raises `Retry` as soon as the engine doesn't answer."""
+        Raises `Retry` as soon as the engine doesn't answer.
+
+        Args:
+            after: the position of an earlier piece: no line after it is left out or repeated, and `lines` has
+                no effect. If the output there isn't stored any more, a piece that is a gap comes first.
+        """
 
     async def check(self, instance: str) -> Checked | None:
         """Run the image's own health check in the instance, once; None when it has none. An instance that
@@ -343,7 +364,8 @@ class Instances(Protocol):
         """Run a command inside a running instance, as its own user and in its working directory.
 
         Args:
-            timeout: in seconds.
+            timeout: in seconds. Then, and if the call is cancelled, the command is killed with what it has
+                started.
 
         Raises:
             Fault: `hook-failed`: it can't be run, for example because the program is missing.

@@ -22,8 +22,7 @@ from stager.domain.recipe import Recipe
 from stager.domain.status import State
 from stager.testing.fakes.builder import Result
 from stager.web.auth import cookies
-from stager.web.pages import change_stream
-from stager.web.pages.change_stream import HEARTBEAT_SECONDS, MAX_PER_PERSON
+from stager.web.pages.change_stream import DASHBOARDS, HEARTBEAT_SECONDS, OpenStreams
 from stager.web.pages.overview.shared_checks import CHECK_SECONDS
 from tests.unit.control.harness import SHOP
 from tests.unit.web.harness import HOST, WebHarness, basic, web
@@ -92,9 +91,9 @@ async def streaming(
         "http_version": "1.1",
         "method": "GET",
         "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
+        "path": path.partition("?")[0],
+        "raw_path": path.partition("?")[0].encode(),
+        "query_string": path.partition("?")[2].encode(),
         "headers": [(name.encode(), value.encode()) for name, value in given.items()],
         "client": ("192.0.2.1", 1234),
         "server": (HOST, 80),
@@ -404,7 +403,7 @@ class TestStream:
         ann, vera = await session_of(people, "ann"), await session_of(people, "vera")
         async with (
             streaming(people, ann) as first,
-            open_streams(people, ann, MAX_PER_PERSON - 2),
+            open_streams(people, ann, DASHBOARDS.per_person - 2),
             streaming(people, ann),
             streaming(people, ann) as refused,
             streaming(people, vera) as other,
@@ -414,11 +413,13 @@ class TestStream:
         async with streaming(people, ann) as again:
             assert again.status == 200
 
-    async def test_is_limited_for_all(self, people: WebHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(change_stream, "MAX_STREAMS", 1)
-        ann, vera = await session_of(people, "ann"), await session_of(people, "vera")
-        async with streaming(people, ann) as first, streaming(people, vera) as refused:
-            assert (first.status, refused.status) == (200, 429)
+    def test_is_limited_for_all(self) -> None:
+        streams = OpenStreams(replace(DASHBOARDS, total=1))
+        ann, vera = Actor("ann", "basic"), Actor("vera", "basic")
+        assert streams.refusal(ann) == ""
+        with streams.opened(ann):
+            assert streams.refusal(vera) == "Too many dashboards are open on this server."
+        assert streams.refusal(vera) == ""
 
     async def test_of_a_slow_reader_has_each_preview_once(self, people: WebHarness) -> None:
         environments = [await people.harness.launch(name) for name in ("x", "y")]

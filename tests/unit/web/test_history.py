@@ -132,7 +132,8 @@ async def test_events_page_by_page(opened: WebHarness) -> None:
         await launched(opened)
     path = f"/api/v1/environments/{environment}/events"
     whole = (await opened.ask("GET", path, params={"limit": 200})).json()["events"]
-    pages, before = [], ""
+    pages: list[object] = []
+    before: str | None = ""
     while before is not None:
         answer = (await opened.ask("GET", path, params={"limit": 3, "before": before})).json()
         pages += answer["events"]

@@ -112,9 +112,43 @@ class TestPage:
         page = await text(web, f"/previews/{id_}")
         assert '<a href="http://admin--x.preview.test" rel="noreferrer">admin</a>' in page
         assert '<span class="state good">healthy</span>' in page
-        assert f'href="/api/v1/environments/{id_}/log?service=db"' in page
+        assert f'href="/previews/{id_}?service=db#log"' in page
         assert "<code>postgres:16</code>" in page
         assert "<code>data</code>" in page
+
+    async def test_the_log_of_a_chosen_service(self, web: WebHarness) -> None:
+        web.harness.engine.add_image("postgres:16", Program(output="ready for connections"))
+        id_ = await launched(web)
+        page = await text(web, f"/previews/{id_}", service="db")
+        assert "<h2>Log of db</h2>" in page
+        assert "ready for connections</pre>" in page
+        assert f'data-events="/previews/{id_}/log/events?service=db"' in page
+        assert f'href="/api/v1/environments/{id_}/log?lines=5000&amp;service=db"' in page
+        assert "<option selected>db</option>" in page
+        assert "There was no build" in page
+
+    async def test_a_service_or_deployment_that_does_not_exist(self, web: WebHarness) -> None:
+        id_ = await launched(web)
+        for query in ({"service": "dbb"}, {"deployment": "9"}):
+            for path in ("", "/log/events", "/build-log/events"):
+                answer = await web.ask("GET", f"/previews/{id_}{path}", params=query)
+                if path != "/log/events" or "service" in query:
+                    assert answer.status_code == 404, (path, query)
+
+    async def test_the_log_of_an_earlier_deployment(self, web: WebHarness) -> None:
+        engine = web.harness.engine
+        id_ = await launched(web)
+        before = await text(web, f"/previews/{id_}")
+        assert 'name="deployment"' not in before
+        await web.ask("POST", f"{API}/{id_}/redeploy")
+        await web.harness.rest()
+        engine.print(by_service(web.harness, await web.harness.the())["web"].id, "the second one")
+        page = await text(web, f"/previews/{id_}", service="web", deployment="2")
+        assert "<h2>Log of web, deployment 2</h2>" in page
+        assert "the second one</pre>" in page
+        page = await text(web, f"/previews/{id_}", service="web", deployment="1")
+        assert "the second one" not in page
+        assert "log-follow" not in page, "it has ended"
 
     async def test_the_dashboard_shows_them(self, web: WebHarness) -> None:
         await launched(web)

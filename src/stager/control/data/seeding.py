@@ -41,7 +41,7 @@ class Seeding:
     ) -> None:
         self._store = store
         self._instances = instances
-        self._attach = Attach(store, instances)
+        self._attach = Attach(store, instances, change_feed)
         self._desired_state = desired_state
         self._change_feed = change_feed
         self._waiters = waiters

@@ -26,6 +26,13 @@ class ChangeFeed:
         for listener in self._listeners:
             listener(environment)
 
+    def instances_changed(self, environment: str = "") -> None:
+        """Wake those who wait for a change of this environment, empty for any: its instances have changed,
+        or may have. This isn't a change for listeners."""
+        for name in [environment] if environment else list(self._waiting):
+            for event in self._waiting.get(name, ()):
+                event.set()
+
     @contextmanager
     def of(self, environment: str) -> Iterator[asyncio.Event]:
         """An event that is set at each change of this environment. Clear it before reading the state."""

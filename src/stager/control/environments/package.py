@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from stager.control.environments.attach import Attach
@@ -29,6 +30,9 @@ from stager.control.plugins.package import Plugins
 from stager.control.ports import Ports
 from stager.control.routing.package import Routing
 from stager.domain.application import Applications
+from stager.domain.environment import Environment
+
+MaskText = Callable[[Environment, str], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +43,13 @@ class Callbacks:
         wake: wakes the worker of an environment.
         show: updates the status page of an environment, then publishes the change.
         check_branch: refuses a manual launch of a branch that doesn't exist.
+        mask: removes the secrets of an environment from a text.
     """
 
     wake: Wake
     show: Show
     check_branch: CheckBranch
+    mask: MaskText
 
 
 class Environments:
@@ -64,6 +70,7 @@ class Environments:
         self.change_log = ChangeLog(ports.ids.new())
         self.change_feed.listen(self.change_log.record)
         self.records = Records(store)
+        self.mask = callbacks.mask
         self.desired_state = DesiredState(routing.urls, ports.clock, ports.ids)
         rotation = Rotation(plugins.invoker, routing.urls, plugins.configured.rotation)
         sleepers = frozenset(each.name for each in applications if each.sleep_after is not None)
@@ -95,7 +102,7 @@ class Environments:
         self.expiry = Expiry(ports, applications, self.desired_state, self.change_feed, callbacks.wake)
         self.power = Power(store, self.desired_state, self.queries, self.scheduler, callbacks.wake)
         self.share_links = ShareLinks(ports, self.queries, authorizer, routing.visitor_access)
-        self.attach = Attach(store, ports.instances)
+        self.attach = Attach(store, ports.instances, self.change_feed)
         self.consumption = ConsumptionMeter(ports.instances, ports.clock)
 
     def loops(self) -> list[Loop]:

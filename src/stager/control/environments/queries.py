@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -184,22 +184,26 @@ class Queries:
         await self.visible(environment_id, actor)
         return await self._store.read(lambda tx: _history(tx, environment_id))
 
-    async def build_of(self, environment_id: str, actor: Actor, service: str = "") -> str:
+    async def build_of(
+        self, environment_id: str, actor: Actor, service: str = "", deployment: str = ""
+    ) -> str:
         """The key of the newest build; empty if there is none.
 
         Args:
             service: only builds of this service; empty for that of the main one, or the one that failed.
+            deployment: id or number of the only deployment whose build is meant; empty for any.
 
         Raises:
-            Refused: 404 unless the actor may see it and it has the service, 403 unless they may read its
-                logs.
+            Refused: 404 unless the actor may see it and it has the service and the deployment, 403 unless
+                they may read its logs.
         """
         await self.readable(environment_id, actor)
         deployments = await self._store.read(lambda tx: tx.deployments(environment_id))
+        chosen = [_deployment(deployments, deployment)] if deployment else deployments
         if not service:
-            return next((d.build for d in deployments if d.build), "")
+            return next((d.build for d in chosen if d.build), "")
         name = service_name(deployments, service)
-        found = (deployment.service(name) for deployment in deployments)
+        found = (deployment.service(name) for deployment in chosen)
         return next((each.build for each in found if each and each.build), "")
 
     async def volumes(self, environment_id: str, actor: Actor) -> list[Volume]:
@@ -217,23 +221,19 @@ class Queries:
         """The last lines of the newest instance's output; if there is no instance, of the newest deployment.
 
         Args:
-            deployment: id of a deployment whose last lines are wanted instead; those of its build if that
-                failed.
+            deployment: id or number of a deployment whose last lines are wanted instead; those of its build
+                if that failed.
             service: empty for the main one.
 
         Raises:
-            Refused: 404 unless the actor may see it and it has the service, 403 unless they may read its
-                logs.
+            Refused: 404 unless the actor may see it and it has the service and the deployment, 403 unless
+                they may read its logs.
             Retry: the engine doesn't answer.
         """
         environment = await self.readable(environment_id, actor)
         deployments = await self._store.read(lambda tx: tx.deployments(environment_id))
         name = service_name(deployments, service)
-        wanted = next((d for d in deployments if d.id == deployment), None)
-        if deployment and wanted is None:
-            raise Refused(
-                f'This preview has no deployment "{deployment}".', reason="deployment-unknown", status=404
-            )
+        wanted = _deployment(deployments, deployment) if deployment else None
         instances = [i for i in await self._instances.find(environment.id) if i.service == name]
         newest = newest_of([i for i in instances if wanted is None or _is_of(i, wanted)])
         log = await self._instances.logs(newest.id, lines) if newest is not None else ""
@@ -267,6 +267,14 @@ class Queries:
             apps: only those of these applications; None for all.
         """
         return await self._store.read(lambda tx: _count_by_state(tx, apps))
+
+
+def _deployment(deployments: Iterable[Deployment], wanted: str) -> Deployment:
+    """The deployment with this id or number. Raises `Refused` (404) if there is none."""
+    for each in deployments:
+        if wanted in {each.id, str(each.generation)}:
+            return each
+    raise Refused(f'This preview has no deployment "{wanted}".', reason="deployment-unknown", status=404)
 
 
 def _is_of(instance: Instance, deployment: Deployment) -> bool:

@@ -88,6 +88,7 @@ class FullReconciliation:
         been missed."""
         async for environment_id in self._instances.events():
             try:
+                self._change_feed.instances_changed(environment_id)
                 if environment_id:
                     self._workers.wake(environment_id)
                 else:

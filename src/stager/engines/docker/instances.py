@@ -35,7 +35,17 @@ from stager.engines.docker.post_mortem import post_mortem
 from stager.engines.docker.power import set_state
 from stager.engines.docker.stopping import stop_container
 from stager.engines.docker.terminal import open_terminal
-from stager.ports.engine import Checked, Consumption, InstanceSpec, Listener, Ran, Size, Terminal, Volume
+from stager.ports.engine import (
+    Checked,
+    Consumption,
+    InstanceSpec,
+    Listener,
+    LogPiece,
+    Ran,
+    Size,
+    Terminal,
+    Volume,
+)
 from stager.ports.firewall import Firewall
 
 log = structlog.get_logger(__name__)
@@ -290,9 +300,9 @@ class DockerInstances:
         """See `ports.engine.Instances.post_mortem`."""
         return await post_mortem(self._docker, instance, words)
 
-    def follow(self, instance: str, lines: int) -> AsyncIterator[str]:
+    def follow(self, instance: str, lines: int, after: str = "") -> AsyncIterator[LogPiece]:
         """See `ports.engine.Instances.follow`."""
-        return output.follow(self._docker, instance, lines)
+        return output.follow(self._docker, instance, lines, after)
 
     async def check(self, instance: str) -> Checked | None:
         """See `ports.engine.Instances.check`."""

@@ -22,6 +22,7 @@ from stager.ports.engine import (
     Consumption,
     InstanceSpec,
     Listener,
+    LogPiece,
     Ran,
     Reclaim,
     Size,
@@ -43,6 +44,8 @@ MEMORY = 10 << 20
 """Bytes that an instance uses, unless a test says otherwise."""
 WRITTEN = 1 << 20
 """Bytes that an environment has written, unless a test says otherwise."""
+EVERYTHING = 1_000_000
+"""Lines."""
 OUTPUT_KEPT = 64 * 1024
 """Characters of a command's output that are kept: the last ones."""
 ALIVE = (InstanceState.RUNNING, InstanceState.PAUSED)
@@ -376,17 +379,27 @@ class FakeEngine:
         container = self._containers.get(instance)
         return self._programs[container.spec.image].post_mortem if container else ""
 
-    async def follow(self, instance: str, lines: int) -> AsyncIterator[str]:
+    async def follow(self, instance: str, lines: int, after: str = "") -> AsyncIterator[LogPiece]:
         printed = self._printed.follow()
         try:
             await anext(printed)  # from now on no line is missed
-            if so_far := await self.logs(instance, lines):
-                yield f"{so_far}\n"
-            while self._runs(instance):
-                whose, _, text = (await anext(printed)).partition(" ")
+            so_far = (await self.logs(instance, EVERYTHING)).splitlines()
+            at = max(0, len(so_far) - lines)
+            if after:
+                is_known = after.isdecimal() and int(after) <= len(so_far)
+                at = int(after) if is_known else 0
+                if not is_known:
+                    yield LogPiece("", is_gap=True)
+            while True:
+                if new := so_far[at:]:
+                    at = len(so_far)
+                    yield LogPiece("".join(f"{line}\n" for line in new), str(at))
+                if not self._runs(instance):
+                    return
+                await anext(printed)
                 await self._turn("follow")
-                if whose == instance and text:
-                    yield f"{text}\n"
+                if instance in self._containers:
+                    so_far = self._programs[self._containers[instance].spec.image].output.splitlines()
         finally:
             await printed.aclose()  # type: ignore[attr-defined]
 

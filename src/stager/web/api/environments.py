@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from stager.domain.commands import Launch
 from stager.domain.errors import StagerError
+from stager.ports.engine import LogPiece
 from stager.web.api.router import Id, api_router
 from stager.web.api.views import (
     DeploymentView,
@@ -185,7 +186,7 @@ async def get_log(
     *,
     follow: Annotated[bool, Query(description="Follow the log, also across instances.")] = False,
     deployment: Annotated[
-        str, Query(description="Only the log of the deployment with this id. It can't be followed.")
+        str, Query(description="Only the log of the deployment with this id or number. It can't be followed.")
     ] = "",
     service: ServiceName = "",
 ) -> Response:
@@ -200,11 +201,11 @@ async def get_log(
     return StreamingResponse(pieces, media_type="text/plain", headers=UNBUFFERED)
 
 
-async def _until_error(pieces: AsyncIterator[str]) -> AsyncIterator[str]:
+async def _until_error(pieces: AsyncIterator[LogPiece]) -> AsyncIterator[str]:
     """End the stream at an error: it is too late for another status code."""
     with suppress(StagerError):
         async for piece in pieces:
-            yield piece
+            yield piece.text
 
 
 @router.get(
@@ -219,9 +220,12 @@ async def get_build_log(
     *,
     follow: Annotated[bool, Query(description="Follow the log until the build ends.")] = False,
     service: ServiceName = "",
+    deployment: Annotated[
+        str, Query(description="Only the build of the deployment with this id or number.")
+    ] = "",
 ) -> Response:
     """Get the log of the latest build, of any service if none is given; empty if there was no build."""
-    key = await control.environments.queries.build_of(environment, actor, service)
+    key = await control.environments.queries.build_of(environment, actor, service, deployment)
     if control.builds.queue is None or not key:
         return PlainTextResponse("")
     if not follow:

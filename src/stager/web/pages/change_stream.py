@@ -26,23 +26,47 @@ COALESCE_SECONDS = 0.5
 """Changes of this long are sent together."""
 HEARTBEAT_SECONDS = 10.0
 """Interval of comments in a stream without changes; the credentials are checked then, too."""
-MAX_STREAMS = 500
-MAX_PER_PERSON = 10
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
-class OpenStreams:
-    """Counts the open streams, for all people together and for each."""
+@dataclass(frozen=True, slots=True)
+class StreamLimit:
+    """How many streams of one kind may be open.
 
-    def __init__(self) -> None:
+    Args:
+        too_many: what a person reads who has `per_person`.
+        busy: what a person reads while `total` are open.
+    """
+
+    too_many: str
+    busy: str
+    per_person: int = 10
+    total: int = 500
+
+
+DASHBOARDS = StreamLimit(
+    "You have 10 open dashboards. Close one to get live updates here.",
+    "Too many dashboards are open on this server.",
+)
+LOGS = StreamLimit(
+    "You follow 10 logs already. Stop following one, or close its page, to follow this one.",
+    "Too many logs are followed on this server. Try again in a minute.",
+)
+
+
+class OpenStreams:
+    """Counts the open streams of one kind, for all people together and for each."""
+
+    def __init__(self, limit: StreamLimit) -> None:
+        self._limit = limit
         self._by_person: Counter[tuple[str, str]] = Counter()
 
     def refusal(self, actor: Actor) -> str:
         """Why this person can't open another stream; empty if they can."""
-        if self._by_person[_person(actor)] >= MAX_PER_PERSON:
-            return f"You have {MAX_PER_PERSON} open dashboards. Close one to get live updates here."
-        if self._by_person.total() >= MAX_STREAMS:
-            return "Too many dashboards are open on this server."
+        if self._by_person[_person(actor)] >= self._limit.per_person:
+            return self._limit.too_many
+        if self._by_person.total() >= self._limit.total:
+            return self._limit.busy
         return ""
 
     @contextmanager
@@ -83,10 +107,15 @@ class Viewer:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What all open streams use together."""
+    """What all open streams use together.
+
+    Args:
+        logs: the streams of logs, which have a limit of their own.
+    """
 
     events: ChangeEvents = field(default_factory=ChangeEvents)
-    streams: OpenStreams = field(default_factory=OpenStreams)
+    streams: OpenStreams = field(default_factory=lambda: OpenStreams(DASHBOARDS))
+    logs: OpenStreams = field(default_factory=lambda: OpenStreams(LOGS))
     checks: SharedChecks = field(default_factory=SharedChecks)
     tally: Tally = field(default_factory=Tally)
     figures: FigureEvents = field(default_factory=FigureEvents)

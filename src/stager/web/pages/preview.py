@@ -18,7 +18,7 @@ from stager.domain.environment import UNAPPROVED
 from stager.domain.errors import Retry
 from stager.domain.identity.actor import Actor
 from stager.domain.status import State
-from stager.domain.text import as_on_screen, binary_size, lines_on_screen
+from stager.domain.text import binary_size
 from stager.web.api.pictures import pictures_view
 from stager.web.api.router import Id
 from stager.web.api.snapshots import data_view_of
@@ -32,6 +32,7 @@ from stager.web.api.views import (
 from stager.web.context import Control, Known
 from stager.web.pages.environment.actions import LIFETIMES
 from stager.web.pages.environment.differences import diffs_of
+from stager.web.pages.environment.logs import Choice, LogChoice, PageLogs, log_lines, logs_of
 from stager.web.pages.environment.timeline import timeline_of
 from stager.web.pages.frame import frame_of
 from stager.web.pages.preview_items import age, can_be_removed
@@ -39,7 +40,6 @@ from stager.web.pages.rendering import render, templates
 
 router = APIRouter(include_in_schema=False)
 
-LOG_LINES = 200
 RECENT_EVENTS = 8
 
 UNSETTLED = frozenset({State.STARTING, State.BUILDING, State.UPDATING, State.WAKING})
@@ -62,18 +62,24 @@ templates.filters["size"] = lambda count: "unknown" if count is None else binary
 
 
 @router.get(PATH)
-async def preview(control: Control, actor: Known, environment: Id, *, volumes: bool = False) -> Response:
+async def preview(
+    control: Control,
+    actor: Known,
+    environment: Id,
+    choice: Choice,
+    *,
+    volumes: bool = False,
+) -> Response:
     """Show a preview. The page's script refreshes it and follows the build log.
 
     Args:
+        choice: whose logs to show.
         volumes: whether to show the sizes of the volumes, which may take seconds.
     """
     view = await current(control, environment, actor)
     visibility = await control.environments.queries.visibility(actor, view.app)
     deployments = await deployments_of(control, environment, actor)
-    build, is_in_progress, lines = (
-        await _build(control, environment, actor) if visibility.logs else ("", False, [])
-    )
+    logs = await logs_of(control, actor, view, deployments, choice) if visibility.logs else PageLogs(choice)
     failed = _failed_service(view)
     events = await control.environments.history.events(environment, actor, RECENT_EVENTS)
     can_share = await control.environments.share_links.can_create(environment, actor)
@@ -94,37 +100,19 @@ async def preview(control: Control, actor: Known, environment: Id, *, volumes: b
         more_events=bool(events.older),
         lifetimes=LIFETIMES,
         awaits_approval=view.state is State.REFUSED and view.reason in UNAPPROVED,
-        build=build,
-        is_in_progress=is_in_progress,
-        build_lines=lines,
-        log_lines=await _log(control, environment, actor) if visibility.logs else [],
+        logs=logs,
+        build=logs.build,
+        log_lines=logs.lines,
         failed_service=failed,
-        failed_log=await _log(control, environment, actor, failed) if failed and visibility.logs else [],
+        failed_log=await log_lines(control, environment, actor, LogChoice(failed))
+        if failed and visibility.logs
+        else [],
         has_volumes=has_volumes,
         data=await data_view_of(control, environment, actor, usage=volumes and visibility.logs),
         age=lambda since: _old(since, control.ports.clock.now()),
         volumes=await _volumes(control, environment, actor) if volumes and visibility.logs else None,
         qr=_qr(view.url) if view.serving is not None else "",
     )
-
-
-async def _build(control: ControlPlane, environment: str, actor: Actor) -> tuple[str, bool, list[str]]:
-    """Return the key of the latest build, whether it is in progress, and otherwise the end of its log."""
-    key = await control.environments.queries.build_of(environment, actor)
-    if control.builds.queue is None or not key:
-        return "", False, []
-    if control.builds.queue.progress(key) is not None:
-        return key, True, []
-    return key, False, lines_on_screen(control.builds.queue.log_of(key))[-LOG_LINES:]
-
-
-async def _log(control: ControlPlane, environment: str, actor: Actor, service: str = "") -> list[str]:
-    """Return the last lines of a service's log, by default the main one's; none while the engine doesn't
-    respond."""
-    with suppress(Retry):
-        log = await control.environments.queries.log_of(environment, LOG_LINES, actor, service=service)
-        return [as_on_screen(line) for line in log]
-    return []
 
 
 def _failed_service(view: EnvironmentView) -> str:

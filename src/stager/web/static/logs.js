@@ -5,6 +5,7 @@ const MAX_LINES = 5_000;
 const MAX_LINE = 4_000; // characters; the download has all of them
 const MAX_REST = 16_384;
 const NEAR = 40;
+const RECONNECT = 3_000; // milliseconds, as browsers wait
 // The codes of colours in "ESC [ … m" (ECMA-48, 8.3.117); other control sequences are left out.
 const ESCAPES = /\u001b(?:\[([0-9;?]*)([@-~])|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|.)/g;
 
@@ -30,6 +31,8 @@ export class LogView {
     this.found = section.querySelector(".log-found");
     this.rest = "";
     this.style = { bold: false, colour: null };
+    this.source = null;
+    this.position = "";
     const text = this.pre.textContent;
     this.clear();
     if (text) this.add(`${text}\n`);
@@ -95,17 +98,63 @@ export class LogView {
     this.found.textContent = wanted ? `${count} ${count === 1 ? "line" : "lines"}` : "";
   }
 
-  // Follows the log until it ends. The browser connects again by itself and sends the id of the last event, so no line is
-  // lost or shown twice; "begin" says that the log comes from its beginning.
+  // Follows the log until it ends. After an interruption the browser connects again by itself and sends the id of the last
+  // event, so no line is lost or shown twice; "begin" says that the log comes from its beginning, "gap" that lines are missing.
   follow(ended = () => {}) {
     this.stop();
-    this.source = new EventSource(this.section.dataset.events);
-    this.source.addEventListener("begin", () => this.clear());
-    this.source.addEventListener("lines", (event) => this.add(JSON.parse(event.data)));
-    this.source.addEventListener("end", () => {
-      this.stop();
-      ended();
+    this.ended = ended;
+    this.position = "";
+    this.open();
+  }
+
+  open() {
+    const address = new URL(this.section.dataset.events, location.href);
+    if (this.position) address.searchParams.set("after", this.position);
+    const source = new EventSource(address);
+    this.source = source;
+    const on = (name, act) => source.addEventListener(name, (event) => {
+      this.position = event.lastEventId || this.position;
+      act(event);
     });
+    source.addEventListener("open", () => this.say(""));
+    on("begin", () => this.clear());
+    on("lines", (event) => this.add(JSON.parse(event.data)));
+    on("gap", (event) => this.add(`${this.rest ? "\n" : ""}${JSON.parse(event.data)}`));
+    on("end", () => this.end(""));
+    source.addEventListener("error", () => {
+      if (source !== this.source) return;
+      this.say("The connection is interrupted. It is opened again…");
+      if (source.readyState === EventSource.CLOSED) this.recover(source);
+    });
+  }
+
+  // The browser doesn't connect again after an answer that isn't a stream, such as a proxy's while Stager is restarted, or a
+  // refusal, and doesn't tell its reason.
+  async recover(source) {
+    const reading = new AbortController();
+    let refusal = "";
+    try {
+      const response = await fetch(source.url, { signal: reading.signal });
+      if (response.status === 401) refusal = "Sign in again to follow this log.";
+      else if (response.status >= 400 && response.status < 500) refusal = await response.text();
+    } catch {
+      // The server is unavailable.
+    }
+    reading.abort();
+    if (source !== this.source) return;
+    if (refusal) this.end(refusal);
+    else setTimeout(() => { if (source === this.source) this.open(); }, RECONNECT);
+  }
+
+  end(text) {
+    this.stop();
+    this.say(text);
+    this.ended();
+  }
+
+  say(text) {
+    const state = this.section.querySelector(".log-state");
+    if (state && state.textContent !== text) state.textContent = text;
   }
 
   stop() {
@@ -115,7 +164,7 @@ export class LogView {
   }
 
   get isFollowing() {
-    return Boolean(this.source) && this.source.readyState !== EventSource.CLOSED;
+    return Boolean(this.source);
   }
 
   // Whether replacing the log would disturb somebody who reads it.

@@ -5,7 +5,7 @@ import { LogView } from "./logs.js";
 
 const FAST = 2_000;
 const SLOW = 15_000;
-const SECTIONS = ["status", "actions", "links", "findings", "services", "data", "deployments", "events", "blocked", "failure"];
+const SECTIONS = ["status", "actions", "links", "log-choice", "findings", "services", "data", "deployments", "events", "blocked", "failure"];
 // Docker needs seconds for the sizes of volumes. They are shown as they were when the page was opened.
 if (!new URLSearchParams(location.search).has("volumes")) SECTIONS.push("volumes");
 
@@ -19,6 +19,7 @@ function element(id) {
 
 // Whether somebody is using the section, such as a form in it.
 function isBusy(section) {
+  if (section.dataset.touched) return true; // a choice that isn't sent yet
   return section.contains(document.activeElement) && document.activeElement.matches("input, select, textarea, summary, details button");
 }
 
@@ -61,9 +62,16 @@ function show(fresh) {
   for (const id of ["build", "log"]) refreshLog(id, fresh);
 }
 
+// The part of the address that says whose logs are shown.
+function chosenLogs() {
+  const chosen = new URLSearchParams(location.search);
+  chosen.delete("volumes"); // expensive
+  return chosen.size ? `?${chosen}` : "";
+}
+
 async function refresh() {
   try {
-    const response = await fetch(location.pathname, { cache: "no-store" });
+    const response = await fetch(location.pathname + chosenLogs(), { cache: "no-store" });
     if (response.ok) show(new DOMParser().parseFromString(await response.text(), "text/html"));
   } catch {
     // The server is unavailable; keep the current content.
@@ -74,4 +82,5 @@ async function refresh() {
 
 for (const id of [...SECTIONS, "build", "log"]) if (element(id)) received.set(id, element(id).innerHTML);
 for (const id of ["build", "log"]) showLog(element(id));
+element("log-choice")?.addEventListener("change", (event) => { event.currentTarget.dataset.touched = "yes"; });
 setTimeout(refresh, FAST);

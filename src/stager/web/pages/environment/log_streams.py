@@ -1,5 +1,7 @@
-"""The logs of a preview as server-sent events. A stream of a build's log resumes where it was interrupted
-(`Last-Event-ID`); one of a service's log starts again with its last lines, and says so.
+"""The logs of a preview as server-sent events. A stream resumes where it was interrupted, without a lost or
+repeated line: after `Last-Event-ID`, or after the parameter `after`, which a script sends in its place. Where
+it can't, it says so: `begin` before a log that comes from its beginning, `gap` before lines after missing
+ones.
 """
 
 from __future__ import annotations
@@ -8,22 +10,24 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from stager.control.control_plane import ControlPlane
 from stager.domain.errors import Refused, StagerError
-from stager.web.api.environments import ServiceName
+from stager.ports.engine import LogPiece
 from stager.web.api.router import Id
 from stager.web.context import Control, Web, WebContext, actor_of, credentials_of
 from stager.web.pages.change_stream import HEADERS, OpenStreams, Viewer
+from stager.web.pages.environment.logs import Choice
 
 router = APIRouter(include_in_schema=False)
 
+MAX_POSITION = 200
+"""Characters."""
 PATH = "/previews/{environment}"
 HEARTBEAT_SECONDS = 10.0
 """Longest time without a sign of life; the credentials are checked then, too."""
@@ -33,19 +37,19 @@ MAX_LINE = 16_384
 """Characters; the rest of a longer line is left out."""
 MAX_EVENT = 400_000
 """Characters of one event; of more, the last are sent."""
+GAP = "[lines are missing here: they were written while the connection was interrupted, and aren't stored]\n"
 CUT = "[earlier lines are in the complete log]\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A part of a log.
+async def _position(
+    last_event_id: Annotated[str, Header(max_length=MAX_POSITION)] = "",
+    after: Annotated[str, Query(max_length=MAX_POSITION)] = "",
+) -> str:
+    return last_event_id or after
 
-    Args:
-        position: the id of the event; empty if the stream can't be resumed after it.
-    """
 
-    text: str
-    position: str = ""
+Position = Annotated[str, Depends(_position)]
+"""The id of the last event that the viewer has; empty for none."""
 
 
 @router.get(PATH + "/build-log/events")
@@ -54,34 +58,41 @@ async def build_log(
     control: Control,
     web: Web,
     environment: Id,
-    service: ServiceName = "",
-    last_event_id: Annotated[str, Header(max_length=120)] = "",
+    choice: Choice,
+    position: Position,
 ) -> Response:
-    """Stream the log of the latest build, until it ends."""
+    """Stream the log of the latest build, or of a deployment's, until it ends."""
     viewer = await _viewer(request, control, web)
     if isinstance(viewer, Response):
         return viewer
-    actor = viewer.actor
-    key = await control.environments.queries.build_of(environment, actor, service)
-    app = (await control.environments.queries.visible(environment, actor)).app
-    offset = offset_of(last_event_id, key)
+    queries, actor = control.environments.queries, viewer.actor
+    key = await queries.build_of(environment, actor, choice.service, choice.number)
+    app = (await queries.visible(environment, actor)).app
+    offset = offset_of(position, key)
     pieces = _build_pieces(control, key, offset)
-    return LogStream(_events(pieces, viewer, app, is_resumed=offset > 0), viewer, web.dashboards.streams)
+    return LogStream(_events(pieces, viewer, app, is_resumed=offset > 0), viewer, web.dashboards.logs)
 
 
 @router.get(PATH + "/log/events")
 async def service_log(
-    request: Request, control: Control, web: Web, environment: Id, service: ServiceName = ""
+    request: Request,
+    control: Control,
+    web: Web,
+    environment: Id,
+    choice: Choice,
+    position: Position,
 ) -> Response:
-    """Stream the output of a service, also across its instances."""
+    """Stream the output of a service, also across its instances; of one deployment, if that is named."""
     viewer = await _viewer(request, control, web)
     if isinstance(viewer, Response):
         return viewer
     app = (await control.environments.queries.readable(environment, viewer.actor)).app
+    attach = control.environments.attach
     # Raises before the response starts, so that the status code is right.
-    await control.environments.attach.newest(environment, service)
-    pieces = _service_pieces(control, environment, service)
-    return LogStream(_events(pieces, viewer, app, is_resumed=False), viewer, web.dashboards.streams)
+    await attach.newest(environment, choice.service, choice.deployment)
+    pieces = attach.follow(environment, LINES, choice.service, generation=choice.deployment, after=position)
+    events = _events(pieces, viewer, app, is_resumed=bool(position))
+    return LogStream(events, viewer, web.dashboards.logs)
 
 
 async def _viewer(request: Request, control: ControlPlane, web: WebContext) -> Viewer | Response:
@@ -115,20 +126,15 @@ def offset_of(position: str, key: str) -> int:
     return int(offset) if of == key and offset.isdecimal() and offset.isascii() else 0
 
 
-async def _build_pieces(control: ControlPlane, key: str, offset: int) -> AsyncGenerator[Piece]:
+async def _build_pieces(control: ControlPlane, key: str, offset: int) -> AsyncGenerator[LogPiece]:
     if control.builds.queue is None or not key:
         return
     async for text, end in control.builds.queue.follow_from(key, offset):
-        yield Piece(text, f"{key}.{end}")
-
-
-async def _service_pieces(control: ControlPlane, environment: str, service: str) -> AsyncGenerator[Piece]:
-    async for text in control.environments.attach.follow(environment, LINES, service):
-        yield Piece(text)
+        yield LogPiece(text, f"{key}.{end}")
 
 
 async def _events(
-    pieces: AsyncGenerator[Piece], viewer: Viewer, app: str, *, is_resumed: bool
+    pieces: AsyncGenerator[LogPiece], viewer: Viewer, app: str, *, is_resumed: bool
 ) -> AsyncIterator[str]:
     """Yield the text of the response, part by part, as long as the viewer may read the log."""
     if not is_resumed:
@@ -143,7 +149,9 @@ async def _events(
     yield "event: end\ndata:\n\n"
 
 
-def _event(piece: Piece) -> str:
+def _event(piece: LogPiece) -> str:
+    if piece.is_gap:
+        return f"event: gap\ndata: {json.dumps(GAP)}\n\n"
     identity = f"id: {piece.position}\n" if piece.position else ""
     return f"{identity}event: lines\ndata: {json.dumps(shortened(piece.text))}\n\n"
 
@@ -163,9 +171,9 @@ def _short_line(line: str) -> str:
     return f"{line[:MAX_LINE]} […]" + ("\n" if line.endswith("\n") else "")
 
 
-async def with_pauses(pieces: AsyncGenerator[Piece], seconds: float) -> AsyncIterator[Piece | None]:
+async def with_pauses(pieces: AsyncGenerator[LogPiece], seconds: float) -> AsyncIterator[LogPiece | None]:
     """Yield the pieces, and None after each pause of this many seconds."""
-    waiting: asyncio.Future[Piece | None] | None = None
+    waiting: asyncio.Future[LogPiece | None] | None = None
     try:
         while True:
             waiting = waiting or asyncio.ensure_future(_next(pieces))
@@ -185,5 +193,5 @@ async def with_pauses(pieces: AsyncGenerator[Piece], seconds: float) -> AsyncIte
         await pieces.aclose()
 
 
-async def _next(pieces: AsyncGenerator[Piece]) -> Piece | None:
+async def _next(pieces: AsyncGenerator[LogPiece]) -> LogPiece | None:
     return await anext(pieces, None)
