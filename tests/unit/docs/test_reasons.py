@@ -41,6 +41,7 @@ SHARED = {
     "name-invalid": "a name is too long, or has characters that can't be printed",
     "network-failed": "the engine can't create a network",
     "nginx-template": "the template of vhosts can't be used",
+    "node-away": "a node of the swarm can't be reached",
     "not-permitted": "the role isn't enough",
     "post-needed": "a GET would change something",
     "repository-away": "a repository of the local forge can't be read",
