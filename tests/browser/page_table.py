@@ -50,7 +50,6 @@ TABLE = (
     PageRow(
         "preview-share", "/previews/{services}", "dev", opens="#actions details:has-text('Share…') > summary"
     ),
-    PageRow("preview-shared", "/previews/{services}", "dev", opens=".links summary"),
     PageRow(
         "share-link",
         "/previews/{services}",

@@ -75,6 +75,22 @@ def failure_of(deployment: Deployment | None, *, with_log: bool = True) -> Failu
     )
 
 
+def failure_in(outcome: Outcome, stage: Stage) -> Failure:
+    """The failure of something other than a deployment, such as a snapshot."""
+    excerpt = lines_on_screen(outcome.detail)[-MOST_LINES:]
+    cause = likely_cause(excerpt)
+    return Failure(
+        outcome.reason,
+        stage,
+        outcome.service,
+        outcome.message,
+        tuple(excerpt),
+        cause.sentence if cause else "",
+        _hint(outcome, cause.remedy if cause else ""),
+        outcome.kind == "retry",
+    )
+
+
 def _degraded(deployment: Deployment) -> Sequence[Outcome]:
     return [replace(outcome, service=name) for name, outcome in degraded(deployment.attempt).items()]
 

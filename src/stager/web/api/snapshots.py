@@ -12,6 +12,8 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field, model_validator
 
 from stager.control.control_plane import ControlPlane
+from stager.domain.diagnosis.stages import Stage
+from stager.domain.failure import failure_in
 from stager.domain.identity.actor import Actor
 from stager.domain.snapshot import (
     CreateSnapshot,
@@ -25,7 +27,7 @@ from stager.domain.snapshot import (
 )
 from stager.web.api.environments import MAX_SERVICE, UNBUFFERED
 from stager.web.api.router import Id, api_router
-from stager.web.api.views import EnvironmentView, current
+from stager.web.api.views import EnvironmentView, FailureView, as_failure_view, current
 from stager.web.context import Control, Known, Web
 from stager.web.uploads import DUMP_PATH
 
@@ -72,6 +74,9 @@ class SnapshotView(BaseModel):
     hint: str
     reason: str
     lines: list[str] = Field(description="The last lines of a failed script, without secrets.")
+    failure: FailureView | None = Field(
+        description="Why it failed, with the likely cause; null if it didn't."
+    )
 
 
 class SnapshotBody(BaseModel):
@@ -304,6 +309,7 @@ def _view(snapshot: Snapshot, current: Snapshot | None) -> SnapshotView:
         hint=problem.hint if problem else "",
         reason=problem.reason if problem else "",
         lines=problem.detail.splitlines() if problem else [],
+        failure=as_failure_view(failure_in(problem, Stage.PREPARING)) if problem else None,
     )
 
 

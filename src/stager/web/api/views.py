@@ -13,7 +13,7 @@ from stager.control.reconciler.status_page import live_status
 from stager.domain.deployment import DeployedService, Deployment, Phase, deployed_sha, phase_of
 from stager.domain.diagnosis.stages import Stage
 from stager.domain.environment import Environment
-from stager.domain.failure import failure_of
+from stager.domain.failure import Failure, failure_of
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Action
 from stager.domain.rollback import effect_on_data, title
@@ -325,8 +325,11 @@ def deployment_view_of(
 def failure_view_of(deployment: Deployment | None, *, with_log: bool) -> FailureView | None:
     """Return the view of a deployment's failure; None if it has none. See `failure_of`."""
     failure = failure_of(deployment, with_log=with_log)
-    if failure is None:
-        return None
+    return as_failure_view(failure) if failure else None
+
+
+def as_failure_view(failure: Failure) -> FailureView:
+    """Return the view of a failure."""
     return FailureView(
         code=failure.code,
         stage=failure.stage,
