@@ -21,7 +21,7 @@ from stager.engines.docker.terminal import open_terminal
 from stager.engines.swarm import marks
 from stager.engines.swarm.observation import Observed
 from stager.engines.swarm.overview import Overview
-from stager.ports.engine import Checked, Consumption, Listener, Ran, Size, Terminal
+from stager.ports.engine import Checked, Consumption, Listener, LogPiece, Ran, Size, Terminal
 
 CACHE_SIZE = 1_024
 """Maximum number of ended containers of which it is remembered whether they exceeded their memory."""
@@ -50,12 +50,12 @@ class Inside:
         found = await self._overview.where(instance)
         return await post_mortem(*found, words) if found else ""
 
-    async def follow(self, instance: str, lines: int) -> AsyncIterator[str]:
+    async def follow(self, instance: str, lines: int, after: str = "") -> AsyncIterator[LogPiece]:
         """See `ports.engine.Instances.follow`."""
         found = await self._overview.where(instance)
         if found is None:
             return
-        async for piece in output.follow(*found, lines):
+        async for piece in output.follow(*found, lines, after):
             yield piece
 
     async def check(self, instance: str) -> Checked | None:

@@ -35,6 +35,7 @@ from stager.ports.engine import (
     Consumption,
     InstanceSpec,
     Listener,
+    LogPiece,
     Ran,
     Size,
     Terminal,
@@ -217,9 +218,9 @@ class SwarmInstances:
         """See `ports.engine.Instances.post_mortem`."""
         return await self._inside.post_mortem(instance, words)
 
-    def follow(self, instance: str, lines: int) -> AsyncIterator[str]:
+    def follow(self, instance: str, lines: int, after: str = "") -> AsyncIterator[LogPiece]:
         """See `ports.engine.Instances.follow`."""
-        return self._inside.follow(instance, lines)
+        return self._inside.follow(instance, lines, after)
 
     async def check(self, instance: str) -> Checked | None:
         """See `ports.engine.Instances.check`."""
