@@ -69,6 +69,7 @@ TABLE = (
     PageRow("preview-asleep", "/previews/{asleep}"),
     PageRow("preview-services", "/previews/{services}"),
     PageRow("preview-volumes", "/previews/{services}?volumes=true"),
+    PageRow("preview-log", "/previews/{services}?service=db&deployment=1"),
     PageRow("deliveries", "/deliveries"),
     PageRow("deliveries-nothing", "/deliveries?q=nothing&effect=failed"),
     PageRow("delivery", "/deliveries/d-0"),

@@ -139,8 +139,7 @@ _FINISH_DELIVERY = """
     WHERE forge = :forge AND id = :id
 """
 _DROP_DELIVERY = "DELETE FROM deliveries WHERE forge = :forge AND id = :id"
-# The sub-query searches the table in its own order, 501 rows of it; `payload <> ''` is the condition of the
-# index `ix_deliveries_payload`.
+# The sub-query searches 501 rows in the table's own order; `payload <> ''` is the condition of an index.
 _DISCARD_PAYLOADS = f"""
     UPDATE deliveries SET payload = ''
     WHERE seq <= (SELECT seq FROM deliveries WHERE seq > 0 ORDER BY seq DESC LIMIT 1 OFFSET {MAX_PAYLOADS})
