@@ -203,10 +203,10 @@ class Node:
         """End its SSH server with all connections."""
         self.run("pkill -KILL -x sshd")  # of its own processes: it has a namespace of them
 
-    def start_helper(self) -> None:
-        """Start a root helper, whose socket is at its usual path."""
+    def start_helper(self, user: str = "root") -> None:
+        """Start a root helper for a user, whose socket is at its usual path."""
         source = Path(__file__).parents[2] / "src"
-        helper = f"{sys.executable} -m stager.helper --user root --log-group=0 --check-every=0.5"
+        helper = f"{sys.executable} -m stager.helper --user {user} --log-group=0 --check-every=0.5"
         self.run(
             "mkdir -p /run/stager\n"
             f"PYTHONPATH={source} setsid --fork {helper} >>{self.folder}/log 2>&1 </dev/null\n"

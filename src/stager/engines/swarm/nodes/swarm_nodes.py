@@ -46,6 +46,8 @@ class SwarmNodes:
         manager: the manager's engine.
         connections: to the nodes.
         installation: the id of the installation.
+        guards: whether the firewall of each node is set and verified; otherwise each node whose engine
+            answers takes previews, as `helper: off` says.
         source: see `source_of`.
         seconds: a monotonic clock.
     """
@@ -55,6 +57,8 @@ class SwarmNodes:
         manager: aiodocker.Docker,
         connections: NodeConnections,
         installation: str,
+        *,
+        guards: bool = True,
         source: Callable[[str], str] = source_of,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -62,6 +66,7 @@ class SwarmNodes:
         self._connections = connections
         self._installation = installation
         self._label = node_rows.ready_label(installation)
+        self._guards = guards
         self._source = source
         self._seconds = seconds
         self._problems: dict[str, str] = {}
@@ -122,6 +127,8 @@ class SwarmNodes:
         """Have the node's helper set its rules and read them back. Raises StagerError."""
         with engine_errors():
             await (await self._connections.docker(node_id)).version()
+        if not self._guards:
+            return
         helper = await self._connections.helper(node_id)
         try:
             front = self._source(address)
