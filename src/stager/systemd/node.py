@@ -17,12 +17,13 @@ SSHD = Path("/etc/ssh/sshd_config.d/60-stager-node.conf")
 OPTIONS = 'restrict,port-forwarding,command="/bin/false"'
 
 SSHD_CONFIGURATION = f"""\
-# Written by `stager node join`: Stager's key may forward Unix sockets and nothing else.
+# Written by `stager node join`: Stager's key may forward and nothing else.
 Match User {USER}
     AuthorizedKeysFile {KEYS}
     AuthenticationMethods publickey
     AllowStreamLocalForwarding local
-    AllowTcpForwarding no
+    # OpenSSH forwards sockets only where it forwards ports; a user of Docker may do as much as root anyway.
+    AllowTcpForwarding local
     AllowAgentForwarding no
     X11Forwarding no
     PermitTunnel no

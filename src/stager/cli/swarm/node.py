@@ -40,8 +40,8 @@ def join(
 ) -> None:
     """Join the swarm of an invitation, which is read from the terminal or standard input. Needs root.
 
-    Creates the user `stager-node`, who may use Docker; lets Stager's SSH key forward sockets as this user,
-    and nothing else; starts the root helper, which guards the ports of previews; and joins the swarm. The
+    Creates the user `stager-node`, who may use Docker; lets Stager's SSH key forward as this user, and
+    nothing else; starts the root helper, which guards the ports of previews; and joins the swarm. The
     node takes previews once Stager has verified its firewall. Repeat it after an upgrade.
 
     \b
