@@ -9,7 +9,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
 
+import tests.length  # noqa: F401  # it registers the profile
 from tests.swarm.fixtures import cluster, started_cluster
 
 __all__ = ["cluster", "started_cluster"]  # for several folders, which share one cluster
@@ -27,6 +30,45 @@ FIXED = {
     "GIT_CONFIG_NOSYSTEM": "1",
     "LC_ALL": "C.UTF-8",  # tests compare messages of git and Docker
 }
+LONGEST = (
+    "tests/packaging/test_pages.py",
+    "tests/packaging/test_wheel.py",
+    "tests/integration/test_container_image.py",
+    "tests/integration/test_generated_dockerfiles.py",
+    "tests/integration/test_up_projects.py",
+    "tests/integration/test_beside_compose.py",
+    "tests/integration/test_faults.py",
+    "tests/integration/test_guarding.py",
+    "tests/integration/test_nginx.py",
+    "tests/integration/test_sleep.py",
+    "tests/integration/test_snapshots.py",
+    "tests/integration/test_snapshots_in_pool.py",
+    "tests/integration/test_snapshot_sources.py",
+    "tests/integration/test_database_clones.py",
+    "tests/integration/test_database_guide.py",
+    "tests/integration/test_real_data_guide.py",
+    "tests/integration/test_pull_requests.py",
+    "tests/integration/test_crashes.py",
+    "tests/integration/test_building.py",
+    "tests/integration/test_examples.py",
+    "tests/browser/test_every_page.py",
+    "tests/browser/test_pages.py",
+    "tests/browser/test_dashboard.py",
+    "tests/browser/test_front_pages.py",
+    "tests/contracts/test_certificates.py",
+    "tests/contracts/test_engine.py",
+    "tests/machine/test_docker.py",
+    "tests/unit/control/reconciler/test_kill.py",
+    "tests/unit/control/reconciler/test_kill_building.py",
+    "tests/machine/test_fakes.py",
+    "tests/fuzz/test_api.py",
+    "tests/unit/control/pull_requests/test_webhooks.py",
+    "tests/unit/cli/test_startup.py",
+    "tests/unit/web/test_listing.py",
+    "tests/unit/domain/test_plan.py",
+    "tests/unit/control/environments/test_capacity.py",
+)
+"""The files whose tests take longest, in the order in which they are begun."""
 HELPER = Path("/run/stager")
 """The folder of the root helper's socket, which stays there when the helper is killed."""
 _CLONE_NEWNS = 0x20000
@@ -37,6 +79,7 @@ _HOME = pytest.StashKey[str]()
 def pytest_configure(config: pytest.Config) -> None:
     """Give this process and those that it starts a home folder without files, and no variables of the
     user."""
+    settings.load_profile("stager")
     _hide_helper()
     _keep_from_home()
     for name in list(os.environ):
@@ -72,6 +115,25 @@ def _keep_from_home() -> None:
     for name, path in kept.items():
         if path.exists():
             os.environ.setdefault(name, str(path))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest: one that begins last would run alone at the end."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.nodeid.partition("::")[0], len(LONGEST)))
+
+
+class _ByFile(LoadFileScheduling):  # type: ignore[misc]
+    """Gives each worker whole files; one gets all tests that share the cluster of `tests.swarm.fixtures`."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        uses_cluster = nodeid.startswith("tests/swarm/") or "[swarm" in nodeid
+        return "cluster" if uses_cluster else str(super()._split_scope(nodeid))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> LoadFileScheduling | None:
+    """Replace the scheduler of `--dist loadfile`."""
+    return _ByFile(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

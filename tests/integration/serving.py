@@ -11,8 +11,7 @@ import sys
 from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_PROGRAM = ["stager.cli.main", "stager.assembly.server", "stager.assembly.web_server", "alembic.command"]
-_CONTEXT.set_forkserver_preload([*_PROGRAM, __name__])
+_CONTEXT.set_forkserver_preload(["tests.integration.preloaded", __name__])
 
 
 class _Forked:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import LONGEST
+
 LIB = Path(__file__).resolve().parents[2] / "scripts" / "lib.sh"
 
 SAVED = """\
@@ -178,3 +180,7 @@ class TestInstall:
         done = installed()
         assert (done.returncode, done.stdout) == (1, "")
         assert "Set STAGER_SOURCE" in done.stderr
+
+
+def test_the_files_that_are_begun_first_exist() -> None:
+    assert [name for name in LONGEST if not (LIB.parents[1] / name).is_file()] == []
