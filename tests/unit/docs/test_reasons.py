@@ -43,6 +43,7 @@ SHARED = {
     "network-failed": "the engine can't create a network",
     "nginx-template": "the template of vhosts can't be used",
     "node-away": "a node of the swarm can't be reached",
+    "node-unknown": "the swarm has no such node, or several of its name",
     "not-permitted": "the role isn't enough",
     "post-needed": "a GET would change something",
     "repository-away": "a repository of the local forge can't be read",
