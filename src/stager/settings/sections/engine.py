@@ -88,7 +88,9 @@ def check_registry(registry: str) -> str:
     except InvalidValue:
         address = Address("", 0)
     if not address.port or (slash and not _REPOSITORY.fullmatch(path)):
-        raise InvalidValue('should be host:port such as "10.0.0.1:5000" or "registry.example.org:443/previews"')
+        raise InvalidValue(
+            'should be host:port such as "10.0.0.1:5000" or "registry.example.org:443/previews"'
+        )
     return registry
 
 
@@ -100,7 +102,10 @@ def impossible_on_swarm(
     for name, app in images.items():
         yield from ((("images", name, *path), why) for path, why in _of_application(app, defaults))
     if pictures.image:
-        yield ("pictures", "image"), "can't be used with `engine.kind: swarm`, which takes no pictures; remove it"
+        yield (
+            ("pictures", "image"),
+            "can't be used with `engine.kind: swarm`, which takes no pictures; remove it",
+        )
 
 
 def _of_application(app: App, defaults: Defaults) -> Iterator[tuple[Path, str]]:
