@@ -8,8 +8,8 @@ from pydantic import model_validator
 
 from stager.domain.allocation import Limits
 from stager.domain.application import Applications
-from stager.settings.sections.access import PreviewAccess
 from stager.settings.loading.refusals import refuse
+from stager.settings.sections.access import PreviewAccess
 from stager.settings.sections.applications import App
 from stager.settings.sections.builds import ImagesAndBuilds
 from stager.settings.sections.data import PreviewData

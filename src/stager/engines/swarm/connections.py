@@ -10,6 +10,10 @@ import aiodocker
 class ImagePublisher(Protocol):
     """Gives the nodes the images that the manager has."""
 
+    @property
+    def auth(self) -> str:
+        """The value of Docker's header `X-Registry-Auth`, which Swarm passes on to the nodes."""
+
     async def publish(self, image: str) -> str:
         """The reference by which each node can pull this image.
 

@@ -1,12 +1,14 @@
 """Swarm has no snapshots: the volumes of a preview are on the node where it runs."""
 
+# ruff: noqa: ARG002 (the arguments are the port's)
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
-from stager.domain.errors import Fault, Refused
 from stager.domain.service import ServiceCheck
+from stager.engines.swarm.unsupported import unsupported
 from stager.ports.data import DataStatus, StorageKind, VolumeKey
 from stager.ports.engine import Clone, InstanceSpec, Ran
 
@@ -14,11 +16,6 @@ NO_SNAPSHOTS = "Snapshots aren't available with the engine `swarm`."
 
 
 HINT = "Volumes of previews start empty; to fill them, use `hooks.after_launch`."
-
-
-def no_snapshots() -> Refused:
-    """The refusal of everything that needs a snapshot."""
-    return Refused(NO_SNAPSHOTS, hint=HINT, reason="no-snapshots", status=409)
 
 
 class SwarmData:
@@ -29,8 +26,8 @@ class SwarmData:
         return DataStatus(StorageKind.NONE, NO_SNAPSHOTS, HINT)
 
     async def save(self, snapshot: str, volumes: Mapping[str, VolumeKey]) -> Mapping[str, int]:
-        """See `ports.data.Data.save`. Always raises `Refused`: `no-snapshots`."""
-        raise no_snapshots()
+        """See `ports.data.Data.save`. Always raises `Fault`: `not-on-swarm`."""
+        raise unsupported("make snapshots")
 
     async def remove(self, snapshot: str) -> None:
         """See `ports.data.Data.remove`."""
@@ -50,10 +47,9 @@ class SwarmData:
         """See `ports.data.Data.changed`."""
         return {}
 
-    async def export(self, snapshot: str, part: str) -> AsyncIterator[bytes]:
-        """See `ports.data.Data.export`. Always raises `Fault`: `snapshot-missing`."""
-        raise Fault(NO_SNAPSHOTS, reason="snapshot-missing")
-        yield b""
+    def export(self, snapshot: str, part: str) -> AsyncIterator[bytes]:
+        """See `ports.data.Data.export`. Always raises `Fault`: `not-on-swarm`."""
+        raise unsupported("export snapshots")
 
     async def sweep(self) -> int:
         """See `ports.data.Data.sweep`."""
@@ -64,8 +60,8 @@ class SwarmWorkbench:
     """See `ports.data.Workbench`: none can be opened."""
 
     async def open(self, bench: str, volumes: Mapping[str, Clone | None]) -> None:
-        """See `ports.data.Workbench.open`. Always raises `Refused`: `no-snapshots`."""
-        raise no_snapshots()
+        """See `ports.data.Workbench.open`. Always raises `Fault`: `not-on-swarm`."""
+        raise unsupported("make snapshots")
 
     async def run(
         self,
@@ -76,8 +72,8 @@ class SwarmWorkbench:
         files: Mapping[str, Path],
         timeout: float,
     ) -> Ran:
-        """See `ports.data.Workbench.run`. Always raises `Refused`: `no-snapshots`."""
-        raise no_snapshots()
+        """See `ports.data.Workbench.run`. Always raises `Fault`: `not-on-swarm`."""
+        raise unsupported("make snapshots")
 
     async def close(self, bench: str) -> None:
         """See `ports.data.Workbench.close`."""

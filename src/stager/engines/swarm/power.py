@@ -1,8 +1,10 @@
 """Swarm can't pause what a service runs."""
 
+# ruff: noqa: ARG002 (the arguments are the port's)
+
 from __future__ import annotations
 
-from stager.domain.errors import Fault
+from stager.engines.swarm.unsupported import unsupported
 from stager.ports.engine import Reclaim
 
 
@@ -16,7 +18,7 @@ class SwarmPower:
 
     async def pause(self, instance: str) -> None:
         """See `ports.engine.Power.pause`. Always raises."""
-        raise Fault(f"Swarm can't pause {instance}.", reason="not-on-swarm")
+        raise unsupported("pause a preview")
 
     async def unpause(self, instance: str) -> None:
         """See `ports.engine.Power.unpause`. No effect: nothing is paused."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
 from stager.settings.loading.refusals import InvalidValue, Path, refuse
 from stager.settings.sections.applications import App
@@ -19,6 +19,8 @@ from stager.settings.values.section import Section
 DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 _ENGINE = re.compile(r"(unix:///|tcp://|https?://)\S")
 _REPOSITORY = re.compile(r"[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*")
+
+_WHY_A_REGISTRY = "because nodes pull images from it; `stager swarm init` can start one"
 
 EngineKind = Literal["docker", "swarm"]
 
@@ -60,8 +62,7 @@ class Engine(Section):
     @model_validator(mode="after")
     def _registry_of_a_swarm(self) -> Self:
         if self.kind == "swarm" and not self.registry:
-            refuse((("registry",), "is required with `kind: swarm`, because nodes pull images from a registry;"
-                    " `stager swarm init` can start one"))  # fmt: skip
+            refuse((("registry",), f"is required with `kind: swarm`, {_WHY_A_REGISTRY}"))
         if self.registry and self.kind != "swarm":
             refuse((("registry",), "has no effect without `kind: swarm`; add that, or remove this"))
         return self
@@ -110,8 +111,11 @@ def impossible_on_swarm(
 
 def _of_application(app: App, defaults: Defaults) -> Iterator[tuple[Path, str]]:
     if "forks" in app.model_fields_set and app.forks != "off":
-        yield (("forks",), "can't be used with `engine.kind: swarm`: Swarm can't confine code from forks; write"
-               " `forks: \"off\"`, or use `kind: docker`")  # fmt: skip
+        yield (
+            ("forks",),
+            "can't be used with `engine.kind: swarm`: Swarm can't confine code from forks;"
+            ' write `forks: "off"`, or use `kind: docker`',
+        )
     yield from (((key,), why) for key, why in _egress(app, defaults))
     if "data" in app.model_fields_set:
         yield ("data",), f"{_NO_SNAPSHOTS}; remove it, or use `kind: docker`"

@@ -57,6 +57,11 @@ class RegistryImages:
         return f"{self._server}/{self._name}"
 
     @property
+    def auth(self) -> str:
+        """See `ImagePublisher.auth`."""
+        return self.credentials.header
+
+    @property
     def credentials(self) -> Credentials:
         """The credentials, read again each time: an operator may have run `docker login`."""
         return credentials_of(self._server, self._config)
@@ -88,9 +93,7 @@ class RegistryImages:
         path = f"distribution/{self.repository}:{_tag(image)}/json"
         with engine_errors():
             try:
-                found = await request_json(
-                    self._docker, path, headers={"X-Registry-Auth": self.credentials.header}
-                )
+                found = await request_json(self._docker, path, headers={"X-Registry-Auth": self.auth})
             except aiodocker.DockerError as error:
                 if error.status == 404:
                     return ""
@@ -117,7 +120,7 @@ class RegistryImages:
         log.info("image_pushed", image=image, repository=self.repository)
 
     async def _send(self, tag: str) -> None:
-        headers = {"X-Registry-Auth": self.credentials.header}
+        headers = {"X-Registry-Auth": self.auth}
         path = f"images/{self.repository}/push"
         async with request(
             self._docker, path, "POST", params={"tag": tag}, headers=headers, timeout=PUSH_TIMEOUT
@@ -171,7 +174,7 @@ class RegistryImages:
         try:
             engine = await nodes.docker(node)
             with engine_errors():
-                images = await engine.images.list(filters=json.dumps({"reference": [self.repository]}))
+                images = await engine.images.list(filters={"reference": [self.repository]})
                 names = {name for image in images for name in image.get("RepoDigests") or ()}
                 ours = (name for name in sorted(names) if name.startswith(f"{self.repository}@"))
                 return sum([await _delete(engine, n) for n in ours if n.partition("@")[2] not in kept])
