@@ -38,6 +38,7 @@ SHARED = {
     "name-ambiguous": "a name matches several previews",
     "name-invalid": "a name is too long, or has characters that can't be printed",
     "nginx-template": "the template of vhosts can't be used",
+    "node-away": "a node of the swarm can't be reached",
     "not-permitted": "the role isn't enough",
     "post-needed": "a GET would change something",
     "repository-away": "a repository of the local forge can't be read",
