@@ -2,14 +2,57 @@
 
 from __future__ import annotations
 
-from stager.assembly.engines.parts import EngineContext, EngineParts
-from stager.domain.errors import Fault
+from dataclasses import replace
+
+import aiodocker
+
+from stager.assembly.builds import build_ports_of
+from stager.assembly.engines.parts import EngineContext, EngineParts, remove_unused_networks
+from stager.control.ports import BuildPorts
+from stager.engines.docker import DockerImages, connect
+from stager.engines.machine import RemoteMachine
+from stager.engines.swarm.data import SwarmData, SwarmWorkbench
+from stager.engines.swarm.instances import SwarmInstances
+from stager.engines.swarm.nodes.connections import NodeConnections
+from stager.engines.swarm.nodes.tunnel import SshAccess
+from stager.engines.swarm.power import SwarmPower
+from stager.engines.swarm.registry import RegistryBuilder, RegistryImages
+from stager.helper_client import HelperClient
 
 
 async def swarm_engine(context: EngineContext) -> EngineParts:
-    """Connect to the swarm. Raises Fault: there is no engine yet."""
-    raise Fault(
-        f"The engine `{context.settings.engine.kind}` can't run previews yet.",
-        hint="Use `engine: {kind: docker}`.",
-        reason="engine-unusable",
+    """Connect to a manager of the swarm. Builds run there, too."""
+    settings, state = context.settings, context.state
+    docker = connect(settings.engine.socket)
+    context.stack.push_async_callback(docker.close)
+    nodes = nodes_of(context, docker)
+    context.stack.push_async_callback(nodes.close)
+    published = RegistryImages(docker, settings.engine.registry, state.installation)
+    instances = SwarmInstances(docker, state.installation, published, nodes)
+    context.stack.push_async_callback(remove_unused_networks, instances)
+    return EngineParts(
+        images=DockerImages(docker),
+        instances=instances,
+        power=SwarmPower(),
+        machine=RemoteMachine(),  # the manager's own memory says nothing about the nodes'
+        builds=_builds_of(context, docker, published, nodes),
+        firewall=None,
+        data=SwarmData(),
+        workbench=SwarmWorkbench(),
+        pictures=None,
     )
+
+
+def nodes_of(context: EngineContext, docker: aiodocker.Docker) -> NodeConnections:
+    """The connections to the nodes."""
+    settings, state = context.settings, context.state
+    ssh = state.path / "ssh"
+    access = SshAccess(ssh / "id_ed25519", ssh / "known_hosts", settings.engine.ssh_user)
+    return NodeConnections(docker, HelperClient(settings.helper_socket), state.path / "nodes", access)
+
+
+def _builds_of(
+    context: EngineContext, docker: aiodocker.Docker, published: RegistryImages, nodes: NodeConnections
+) -> BuildPorts | None:
+    ports = build_ports_of(context.settings, context.state, docker)
+    return replace(ports, builder=RegistryBuilder(ports.builder, published, nodes)) if ports else None

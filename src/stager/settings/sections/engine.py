@@ -39,6 +39,10 @@ class Engine(Section):
     `10.0.0.1:5000` or `registry.example.org:443/previews`. Docker's own configuration has the credentials
     (`docker login`) and allows a registry without TLS (`insecure-registries`)."""
 
+    ssh_user: str = "stager-node"
+    """With `kind: swarm`: the user on each node, in its group `docker`, by whom Stager reaches the node's
+    Docker over SSH."""
+
     socket: str = ""
     """Address of Docker: `unix://`, `tcp://`, `http://` or `https://`. If empty, the environment variable
     `DOCKER_HOST`, and without it `unix:///var/run/docker.sock`."""
