@@ -63,8 +63,9 @@ class ChangeStream:
         while True:
             try:
                 await self._follow_nodes()
-                async for _ in events_of(self._manager, {"type": ["node"]}):
-                    await self._follow_nodes()
+                async for event in events_of(self._manager, {"type": ["node"]}):
+                    if _matters(event):
+                        await self._follow_nodes()
             except (aiodocker.DockerError, aiohttp.ClientError, OSError, StagerError) as error:
                 log.info("engine_events_interrupted", error=str(error))
             await asyncio.sleep(RECONNECT_DELAY)
@@ -102,6 +103,11 @@ class ChangeStream:
     async def _repeat(self, environment: str) -> None:
         await asyncio.sleep(REPORT_DELAY)
         self._changed.put_nowait(environment)
+
+
+def _matters(event: Mapping[str, Any]) -> bool:
+    """Whether a node joined, left, was lost, returned or is drained, rather than that its labels changed."""
+    return event["Action"] != "update" or any("." in name for name in event["Actor"]["Attributes"])
 
 
 async def events_of(

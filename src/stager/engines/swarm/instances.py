@@ -19,6 +19,7 @@ from stager.engines.docker.client import remove_container
 from stager.engines.swarm import marks
 from stager.engines.swarm.changes import ChangeStream
 from stager.engines.swarm.connections import ImagePublisher, NodeEngines
+from stager.engines.swarm.drain import replaceable
 from stager.engines.swarm.inside import Inside, gather_dicts
 from stager.engines.swarm.manager import Manager
 from stager.engines.swarm.membership import Membership
@@ -79,8 +80,8 @@ class SwarmInstances:
         """See `ports.engine.Instances.find`."""
         found = await self._present(environment)
         if environment is None:
-            return [each.instance for each in found]
-        return list(await asyncio.gather(*(self._closely(each) for each in found)))
+            return replaceable([each.instance for each in found], found)
+        return replaceable(list(await asyncio.gather(*map(self._closely, found))), found)
 
     async def _present(self, environment: str | None = None) -> list[Observed]:
         """The instances whose node isn't lost."""

@@ -56,8 +56,15 @@ class Manager:
         return found
 
     async def tasks(self, services: Collection[str]) -> list[Row]:
-        """The tasks of these services, also those that ended."""
-        return await self._rows("tasks", json.dumps({"service": sorted(services)})) if services else []
+        """The tasks of these services, also those that ended, and of services that were removed."""
+        if not services:
+            return []
+        try:
+            return await self._rows("tasks", json.dumps({"service": sorted(services)}))
+        except aiodocker.DockerError as error:
+            if error.status != 404:  # one of them was removed
+                raise
+        return [row for row in await self._rows("tasks") if row["ServiceID"] in services]
 
     async def nodes(self) -> dict[str, Row]:
         """The nodes by their ids."""

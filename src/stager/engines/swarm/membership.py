@@ -20,7 +20,7 @@ import structlog
 
 from stager.domain.errors import Retry
 from stager.engines.docker import labels
-from stager.engines.docker.client import engine_errors, request, request_json
+from stager.engines.docker.client import engine_errors, request_json
 from stager.engines.swarm.connections import NodeEngines
 from stager.engines.swarm.observation import Observed
 
@@ -136,8 +136,7 @@ async def _connect(docker: aiodocker.Docker, network: str, container: str) -> bo
                 address = _free_address(found, f"{container}{attempt}")
                 endpoint = {"IPAMConfig": {"IPv4Address": address}}
                 body = {"Container": container, "EndpointConfig": endpoint}
-                async with request(docker, f"networks/{found['Id']}/connect", "POST", data=body):
-                    return True
+                await aiodocker.docker.DockerNetwork(docker, found["Id"]).connect(body)
             except aiodocker.DockerError as error:
                 if ALREADY_IN in error.message:
                     return True
@@ -145,6 +144,8 @@ async def _connect(docker: aiodocker.Docker, network: str, container: str) -> bo
                     return False
                 if TAKEN not in error.message:
                     raise _failed(error.message) from error
+            else:
+                return True
     raise _failed(f"the network {network} has no free address")
 
 
@@ -169,8 +170,7 @@ async def _disconnect(docker: aiodocker.Docker, network: str, container: str) ->
     with engine_errors():
         try:
             body = {"Container": container, "Force": True}
-            async with request(docker, f"networks/{network}/disconnect", "POST", data=body):
-                pass
+            await aiodocker.docker.DockerNetwork(docker, network).disconnect(body)
         except aiodocker.DockerError as error:
             if error.status not in (403, 404, 409):  # it isn't in it, or one of them is gone
                 raise _failed(error.message) from error

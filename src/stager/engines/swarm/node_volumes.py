@@ -35,12 +35,13 @@ class NodeVolumes:
     def _of(self, docker: aiodocker.Docker) -> NamedVolumes:
         return NamedVolumes(docker, self._installation, Volumes(docker, self._installation))
 
-    async def homes(self, environment: str) -> set[str]:
-        """The ids of the nodes that have volumes of an environment."""
+    async def homes(self, environment: str, names: Collection[str]) -> set[str]:
+        """The ids of the nodes that have volumes of an environment with one of these names."""
 
         async def has_some(docker: aiodocker.Docker, _: str) -> bool:
             own = Volumes(docker, self._installation)
-            return bool(await own.list_labelled(f"{labels.ENVIRONMENT}={environment}"))
+            found = await own.list_labelled(f"{labels.ENVIRONMENT}={environment}")
+            return any(each["Name"] in names for each in found)
 
         found = await self._overview.on_nodes(has_some)
         return {node for node, has_any in found.items() if has_any}

@@ -18,12 +18,13 @@ def node_of(
 
     Args:
         others: the other instances of its environment.
-        homes: the ids of the nodes that have volumes of its environment.
+        homes: the ids of the nodes that have its volumes. If there are some, it runs on one of them.
         nodes: the nodes by their ids.
     """
     running = [each.node_id for each in others if each.is_running or each.is_on_the_way]
     ended = [each.node_id for each in others if each.node_id not in running]
     for candidate in (member.node_id, *running, *sorted(homes), *ended):
-        if candidate in nodes and is_eligible(nodes[candidate], installation):
+        is_home = not homes or candidate in homes
+        if is_home and candidate in nodes and is_eligible(nodes[candidate], installation):
             return candidate
     return ""

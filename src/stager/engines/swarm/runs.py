@@ -21,7 +21,7 @@ from stager.engines.swarm.node_volumes import NodeVolumes
 from stager.engines.swarm.observation import REFUSED, Observed
 from stager.engines.swarm.overview import Overview
 from stager.engines.swarm.placement import node_of
-from stager.engines.swarm.specification import attach, begin, declared_volumes, place
+from stager.engines.swarm.specification import attach, begin, place, volume_names
 
 POLL = 0.05
 """Seconds between two looks at a task. Swarm has no events about tasks."""
@@ -106,11 +106,27 @@ class Runs:
         await self._manager.update(found.id, change)
 
     async def _node_of(self, found: Observed, others: Sequence[Observed]) -> str:
-        has_volumes = bool(declared_volumes(found.service))
-        is_first = not any(each.node_id for each in (found, *others))
-        environment = found.marks[labels.ENVIRONMENT]
-        homes = await self._volumes.homes(environment) if has_volumes and is_first else set()
-        return node_of(found, others, homes, await self._overview.nodes(), self._installation)
+        """The node on which it must run.
+
+        Raises:
+            Retry: `node-drained`: its volumes are on a node that takes no instances at present.
+        """
+        nodes = await self._overview.nodes()
+        homes = await self._homes(found)
+        node = node_of(found, others, homes, nodes, self._installation)
+        if homes and not node:
+            names = ", ".join(sorted(nodes[home]["Description"]["Hostname"] for home in homes))
+            raise Retry(
+                f"The volumes of the preview are on the node {names}, which takes no previews at present.",
+                hint="`stager nodes` shows why. A reset of the preview's data lets it start elsewhere.",
+                reason="node-drained",
+            )
+        return node
+
+    async def _homes(self, found: Observed) -> set[str]:
+        """The nodes that have its named volumes."""
+        names = volume_names(found.service)
+        return await self._volumes.homes(found.marks[labels.ENVIRONMENT], names) if names else set()
 
     async def _placed(self, instance: str, before: Observed) -> Observed:
         """Wait until Swarm has chosen a node for the next task.

@@ -160,6 +160,12 @@ def declared_volumes(service: Mapping[str, Any]) -> list[Mapping[str, str]]:
     return [each for each in found if labels.VOLUME in each]
 
 
+def volume_names(service: Mapping[str, Any]) -> set[str]:
+    """The names of the named volumes of a service in Docker."""
+    mounts = service["Spec"]["TaskTemplate"]["ContainerSpec"].get("Mounts") or ()
+    return {mount["Source"] for mount in mounts if mount.get("Type") == "volume" and mount.get("Source")}
+
+
 def check_supported(spec: InstanceSpec) -> None:
     """Check what this engine can't do.
 
