@@ -204,6 +204,7 @@ class Cluster:
             node.start_engine()
         if subprocess.run([*node.enter, "pgrep", "-x", "sshd"], capture_output=True, check=False).returncode:
             node.start_ssh()
+        node.stop_helper()
         node.wait()
         self_made = "stager.ready"
         node_id = node.docker("info", "--format", "{{.Swarm.NodeID}}")

@@ -8,6 +8,7 @@ included, end with the process that started it.
 from __future__ import annotations
 
 import subprocess
+import sys
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
@@ -201,6 +202,24 @@ class Node:
     def stop_ssh(self) -> None:
         """End its SSH server with all connections."""
         self.run("pkill -KILL -x sshd")  # of its own processes: it has a namespace of them
+
+    def start_helper(self, user: str = "root") -> None:
+        """Start a root helper for a user, whose socket is at its usual path."""
+        source = Path(__file__).parents[2] / "src"
+        helper = f"{sys.executable} -m stager.helper --user {user} --log-group=0 --check-every=0.5"
+        self.run(
+            "mkdir -p /run/stager\n"
+            f"PYTHONPATH={source} setsid --fork {helper} >>{self.folder}/log 2>&1 </dev/null\n"
+            "for _ in $(seq 400); do [ ! -S /run/stager/helper.sock ] || exit 0; sleep 0.05; done; exit 1"
+        )
+
+    def stop_helper(self) -> None:
+        """End its root helper, and remove the rules of its ports."""
+        self.run(
+            "pkill -f 'stager[.]helper' || exit 0\n"
+            "while pgrep -f 'stager[.]helper' >/dev/null; do sleep 0.05; done\n"
+            "rm -f /run/stager/helper.sock; iptables -t raw -F; ip6tables -t raw -F"
+        )
 
     def start_engine(self) -> None:
         """Start its engine, without waiting for it."""

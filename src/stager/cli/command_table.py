@@ -87,6 +87,7 @@ COMMANDS = (
     _client(ACCOUNT, "whoami", "tokens", "Show the signed-in user and their roles."),
     _client(ACCOUNT, "token", "tokens", "Manage API tokens for CI and scripts."),
     _client(ACCOUNT, "gc", "gc", "Remove what nothing needs any more."),
+    _client(ACCOUNT, "nodes", "nodes", "List the machines of a swarm, and drain them."),
     _client(ACCOUNT, "deliveries", "deliveries", "List webhook deliveries and their outcomes."),
     _server(
         "init",
@@ -102,6 +103,8 @@ COMMANDS = (
     _server("status", "server", "Show whether the server is running."),
     _server("service", "service", "Run Stager as a systemd service."),
     _server("data", "data", "Manage the pool for data of previews."),
+    _server("swarm", "swarm.manager", "Let previews run on several machines."),
+    _server("node", "swarm.node", "Make this machine a node of a swarm."),
     _server("login-link", "server", "Print a link that signs in an administrator."),
     _server(
         "doctor",

@@ -21,6 +21,7 @@ from stager.control.identity.login_flows import LoginFlows
 from stager.control.identity.package import Identity, IdentityOptions
 from stager.control.loops import Loop
 from stager.control.metrics import Metrics
+from stager.control.nodes import NodeAdministration
 from stager.control.pictures.package import Pictures
 from stager.control.plugins.invoker import HANDLER_SECONDS
 from stager.control.plugins.package import Plugins, PluginSet
@@ -115,6 +116,7 @@ class ControlPlane:
             ports, applications, self.identity, self.environments, self.reconciler, options.key
         )
         self.pictures = Pictures(ports, self.environments.queries, self.environments.change_feed.changed)
+        self.nodes = NodeAdministration(ports, self.identity.authorizer, self.environments.commands)
         self.cleanup = Cleanup(ports, self.identity.authorizer, self.builds, self.reconciler)
         self.reporting = Reporting(ports, urls, applications, options.reports)
         self.environments.change_feed.listen(self.plugins.post_launch.request)
@@ -154,6 +156,7 @@ class ControlPlane:
             *self.pull_requests.loops(intervals.resync),
             *self.data.loops(),
             *self.pictures.loops(),
+            *self.nodes.loops(),
         ]
 
     # The packages below call back through these, because the reconciler and builds are composed after them.

@@ -15,6 +15,7 @@ from stager.ports.firewall import Firewall
 from stager.ports.forge import Webhooks
 from stager.ports.logs import Logs
 from stager.ports.machine import Machine
+from stager.ports.nodes import Nodes
 from stager.ports.pictures import PicturePorts
 from stager.ports.router import EdgeProxy, Router
 from stager.ports.secret_box import SecretBox
@@ -56,6 +57,7 @@ class Ports:
         firewall: network rules of instances; None without the root helper.
         certificates: None if Stager orders none.
         pictures: None if no pictures are taken.
+        nodes: None if the engine has one machine only.
     """
 
     store: Store
@@ -78,3 +80,4 @@ class Ports:
     firewall: Firewall | None = None
     certificates: Certificates | None = None
     pictures: PicturePorts | None = None
+    nodes: Nodes | None = None

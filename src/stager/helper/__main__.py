@@ -20,6 +20,7 @@ from pathlib import Path
 from stager.helper.builder.builder import Builder
 from stager.helper.data.data import Data
 from stager.helper.firewall.firewall import Firewall
+from stager.helper.firewall.node_ports import NodePorts
 from stager.helper.memory.memory import Memory
 from stager.helper.protocol import DEFAULT_SOCKET, HelperError
 from stager.helper.server import CONNECTIONS, TICK, Server
@@ -28,7 +29,7 @@ from stager.version import __version__
 
 log = logging.getLogger("stager-helper")
 
-FEATURES: tuple[type[Feature], ...] = (Firewall, Builder, Data, Memory)
+FEATURES: tuple[type[Feature], ...] = (Firewall, NodePorts, Builder, Data, Memory)
 """Each is created from the command line with `Feature.of(arguments)`."""
 
 

@@ -24,6 +24,7 @@ from stager.testing.fakes.firewall import FakeFirewall
 from stager.testing.fakes.forge import FORGE, FakeForge, as_forge
 from stager.testing.fakes.logs import MemoryLogs
 from stager.testing.fakes.machine import FakeMachine
+from stager.testing.fakes.nodes import FakeNodes
 from stager.testing.fakes.router import FakeRouter
 from stager.testing.fakes.secret_box import FakeSecretBox
 from stager.testing.fakes.server_commands import FakeServerCommands
@@ -127,6 +128,7 @@ def _ports(fakes: Fakes, configuration: Configuration, around: Around) -> Ports:
         machine=fakes.machine,
         data=data,
         workbench=data,
+        nodes=FakeNodes(),
         webhooks={FORGE: forge, **configuration.webhooks},
         forges=Forges([as_forge(forge)] if configuration.has_credentials else []),
         builds=BuildPorts(

@@ -32,6 +32,7 @@ ADMINISTERS = {
     Action.READ_SETTINGS,
     Action.MANAGE_PEOPLE,
     Action.COLLECT_GARBAGE,
+    Action.MANAGE_NODES,
     Action.SET_UP,
 }
 ALLOWED = {

@@ -208,6 +208,15 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
         Action.MANAGE_PEOPLE,
         with_account("POST", "/people/tokens/{token}/revoke"),
     ),
+    ("GET", "/api/v1/nodes"): (Action.MANAGE_NODES, asking("GET", "/api/v1/nodes")),
+    ("POST", "/api/v1/nodes/{node}/drain"): (
+        Action.MANAGE_NODES,
+        asking("POST", "/api/v1/nodes/node-2/drain"),
+    ),
+    ("POST", "/api/v1/nodes/{node}/activate"): (
+        Action.MANAGE_NODES,
+        asking("POST", "/api/v1/nodes/node-2/activate"),
+    ),
     ("GET", "/api/v1/garbage"): (Action.COLLECT_GARBAGE, asking("GET", "/api/v1/garbage")),
     ("DELETE", "/api/v1/garbage"): (Action.COLLECT_GARBAGE, asking("DELETE", "/api/v1/garbage")),
     ("GET", "/api/v1/deliveries"): (Action.READ_DELIVERIES, asking("GET", "/api/v1/deliveries")),

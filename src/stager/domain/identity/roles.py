@@ -78,6 +78,8 @@ class Action(StrEnum):
     """See everybody's roles, sessions and tokens; end sessions and revoke tokens."""
     COLLECT_GARBAGE = "collect-garbage"
     """See and remove what nothing needs any more on the machine."""
+    MANAGE_NODES = "manage-nodes"
+    """See, drain and activate the machines of a swarm."""
     SET_UP = "set-up"
     """Connect the forge and run diagnostics."""
 
@@ -107,6 +109,7 @@ NEEDED: Mapping[Action, Role] = MappingProxyType(
         Action.READ_SETTINGS: Role.ADMINISTRATOR,
         Action.MANAGE_PEOPLE: Role.ADMINISTRATOR,
         Action.COLLECT_GARBAGE: Role.ADMINISTRATOR,
+        Action.MANAGE_NODES: Role.ADMINISTRATOR,
         Action.SET_UP: Role.ADMINISTRATOR,
     }
 )

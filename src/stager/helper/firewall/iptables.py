@@ -23,9 +23,9 @@ def has_family(family: int) -> bool:
     return family == 4 or IF_INET6.exists()
 
 
-def save(family: int) -> str:
-    """Return the `filter` table. Raises `HelperError`."""
-    return _run(family, "-save", ["-t", "filter"])
+def save(family: int, table: str = "filter") -> str:
+    """Return a table. Raises `HelperError`."""
+    return _run(family, "-save", ["-t", table])
 
 
 def restore(family: int, text: str) -> None:

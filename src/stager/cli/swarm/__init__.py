@@ -1,0 +1,1 @@
+"""`stager swarm` and `stager node`: several machines in one swarm."""
