@@ -16,6 +16,7 @@ from stager.engines.docker.diagnostics import BuildCheck, DockerCheck, Untrusted
 from stager.engines.docker.memory_check import MemoryCheck
 from stager.engines.docker.network.pool import tag_of
 from stager.engines.swarm.diagnostics import RegistryCheck, SwarmCheck
+from stager.engines.swarm.nodes.node_rows import ready_label
 from stager.forges.github.account import GithubServer
 from stager.forges.github.app_setup.keyring import Keyring, app_in_force
 from stager.forges.github.diagnostics import GithubCheck
@@ -81,7 +82,7 @@ def _of_one_machine(settings: Settings, state: StateDirectory) -> Iterator[Check
 
 def _of_swarm(settings: Settings, state: StateDirectory) -> Iterator[Check]:
     installation = state.installation if state.path.exists() else ""
-    yield SwarmCheck(settings.engine.socket, f"stager.ready.{installation}")
+    yield SwarmCheck(settings.engine.socket, ready_label(installation))
     yield RegistryCheck(settings.engine.socket, settings.engine.registry, installation)
 
 

@@ -129,6 +129,7 @@ async def test_services_run_beside_each_other_and_a_push_keeps_the_database(
 
     assert stager.get("test").text == "test 1"
     assert containers(stager, node, "database") == [first]
+    until(lambda: len(containers(stager, node, "web")) == 1, "the old one is gone")
     assert node_of(cluster, stager, "web") is node
     [web] = containers(stager, node, "web")
     node.docker("exec", web, "sh", "-c", "nc -w 3 database 5432 < /dev/null")

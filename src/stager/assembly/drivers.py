@@ -104,6 +104,7 @@ async def drivers_of(
         workbench=engine.workbench,
         certificates=certificates_of(settings, state),
         pictures=engine.pictures,
+        nodes=engine.nodes,
     )
     return Drivers(ports, urls, keeper, front, setup, accounts_of(settings, session, setup))
 

@@ -16,6 +16,7 @@ from stager.ports.data import Data, Workbench
 from stager.ports.engine import Images, Instances, Power
 from stager.ports.firewall import Firewall
 from stager.ports.machine import Machine
+from stager.ports.nodes import Nodes
 from stager.ports.pictures import PicturePorts
 from stager.settings.model import Settings
 from stager.state import StateDirectory
@@ -55,6 +56,7 @@ class EngineParts:
     data: Data
     workbench: Workbench
     pictures: PicturePorts | None
+    nodes: Nodes | None = None
 
 
 async def remove_unused_networks(instances: Instances) -> None:

@@ -14,6 +14,7 @@ from stager.engines.machine import RemoteMachine
 from stager.engines.swarm.data import SwarmData, SwarmWorkbench
 from stager.engines.swarm.instances import SwarmInstances
 from stager.engines.swarm.nodes.connections import NodeConnections
+from stager.engines.swarm.nodes.swarm_nodes import SwarmNodes
 from stager.engines.swarm.nodes.tunnel import SshAccess
 from stager.engines.swarm.power import SwarmPower
 from stager.engines.swarm.registry import RegistryBuilder, RegistryImages
@@ -25,25 +26,26 @@ async def swarm_engine(context: EngineContext) -> EngineParts:
     settings, state = context.settings, context.state
     docker = connect(settings.engine.socket)
     context.stack.push_async_callback(docker.close)
-    nodes = nodes_of(context, docker)
-    context.stack.push_async_callback(nodes.close)
+    connections = connections_of(context, docker)
+    context.stack.push_async_callback(connections.close)
     published = RegistryImages(docker, settings.engine.registry, state.installation)
-    instances = SwarmInstances(docker, state.installation, published, nodes)
+    instances = SwarmInstances(docker, state.installation, published, connections)
     context.stack.push_async_callback(remove_unused_networks, instances)
     return EngineParts(
         images=DockerImages(docker),
         instances=instances,
         power=SwarmPower(),
         machine=RemoteMachine(),  # the manager's own memory says nothing about the nodes'
-        builds=_builds_of(context, docker, published, nodes),
+        builds=_builds_of(context, docker, published, connections),
         firewall=None,
         data=SwarmData(),
         workbench=SwarmWorkbench(),
         pictures=None,
+        nodes=SwarmNodes(docker, connections, state.installation, guards=settings.helper != "off"),
     )
 
 
-def nodes_of(context: EngineContext, docker: aiodocker.Docker) -> NodeConnections:
+def connections_of(context: EngineContext, docker: aiodocker.Docker) -> NodeConnections:
     """The connections to the nodes."""
     settings, state = context.settings, context.state
     ssh = state.path / "ssh"

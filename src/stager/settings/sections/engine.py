@@ -20,7 +20,7 @@ DEFAULT_ENGINE = "unix:///var/run/docker.sock"
 _ENGINE = re.compile(r"(unix:///|tcp://|https?://)\S")
 _REPOSITORY = re.compile(r"[a-z0-9]+([._-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*")
 
-_WHY_A_REGISTRY = "because nodes pull images from it; `stager swarm init` can start one"
+_WHY_A_REGISTRY = "because nodes pull images from it; Debian's package `docker-registry` is one"
 
 EngineKind = Literal["docker", "swarm"]
 
