@@ -13,13 +13,15 @@ from PIL import Image
 from stager.control.pictures.rounds import Rounds
 from stager.control.reporting.pictures import pictures_text
 from stager.domain.errors import Fault, Retry
+from stager.domain.pictures import Box, PictureOptions, PictureSpec, View
 from stager.domain.source import Trust
-from stager.engines.docker.pictures.comparison import changed_share, is_usable
-from stager.ports.pictures import PicturePorts, Shot, View
+from stager.engines.docker.pictures.comparison import changed_share, is_usable, thumbnail_of
+from stager.ports.pictures import PicturePorts, Shot
 from stager.stores.pictures import FileAlbums
 from tests.unit.control.harness import SHOP, Harness
 
 VIEW = View("/", 800)
+OPTIONS = PictureOptions(PictureSpec(("/",), (800,)))
 
 
 def png(*, black: int = 0) -> bytes:
@@ -46,8 +48,11 @@ class Camera:
             raise self.error
         return [Shot(view, self.shown, 200) for view in views]
 
-    async def compare(self, before: bytes, after: bytes) -> float:
-        return changed_share(before, after)
+    async def compare(self, before: bytes, after: bytes, ignored: Sequence[Box] = ()) -> float:
+        return changed_share(before, after, ignored)
+
+    async def thumbnail(self, png: bytes) -> bytes:
+        return thumbnail_of(png)
 
 
 @pytest.fixture
@@ -66,8 +71,8 @@ def albums(tmp_path: Path) -> FileAlbums:
     return FileAlbums(tmp_path / "pictures")
 
 
-def rounds(harness: Harness, camera: Camera, albums: FileAlbums) -> Rounds:
-    return Rounds(harness.running.control_plane.ports, PicturePorts(camera, albums, [VIEW]))
+def rounds(harness: Harness, camera: Camera, albums: FileAlbums, options: PictureOptions = OPTIONS) -> Rounds:
+    return Rounds(harness.running.control_plane.ports, PicturePorts(camera, albums, options))
 
 
 async def test_each_deployment_is_taken_once(harness: Harness, camera: Camera, albums: FileAlbums) -> None:
@@ -170,15 +175,13 @@ async def test_a_path_is_no_key(albums: FileAlbums) -> None:
 
 
 async def test_the_comment_has_the_pictures(harness: Harness, camera: Camera, albums: FileAlbums) -> None:
-    running = harness.running.control_plane
     repository = harness.forge.add_repository("acme", "shop")
     await harness.deliver(harness.forge.open(repository, "feature", "a1b2c3d4" * 5))
     await harness.rest(60)
     (environment,) = await harness.environments()
-    pictures = PicturePorts(camera, albums, [VIEW])
-    await Rounds(running.ports, pictures).run()
+    await rounds(harness, camera, albums).run()
     album = await albums.load(environment.id)
-    text = pictures_text(album, (await harness.deployment()).id, "http://demo/previews/x")
+    text = pictures_text(album, (await harness.deployment()).id, "http://demo/previews/x", {})
     assert "[Pictures](http://demo/previews/x#pictures)" in text
     assert "- `/`, 800 px" in text
-    assert pictures_text(album, "another", "") == ""
+    assert pictures_text(album, "another", "", {}) == ""
