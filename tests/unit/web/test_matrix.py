@@ -345,6 +345,7 @@ FOR_EVERYBODY = {
     ("GET", "/readyz"),
     ("GET", "/event_receiver"),  # changes nothing; its listeners ask for credentials themselves
     ("POST", "/webhooks/{forge}"),  # signed by the forge
+    ("GET", "/pictures/{link}.png"),  # signed by Stager: test_picture_files.py
 }
 
 

@@ -3,20 +3,42 @@ preview."""
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+import re
+from typing import Annotated, ClassVar, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from stager.domain.pictures import Box, InComments, PictureOptions, PictureSpec
+from stager.settings.loading.refusals import InvalidValue
 from stager.settings.values.scalars import NOT_BOOLEAN
 from stager.settings.values.section import Section
+
+Value = TypeVar("Value")
 
 MAX_ROUTES, MAX_WIDTHS, MAX_BOXES = 4, 2, 50
 """Each route is opened in each width, and all of that takes 60 seconds at most."""
 LARGEST = 3840
 """Pixels."""
 
-Route = Annotated[str, Field(pattern=r"^/[^\s#\\]{0,200}$")]
+_ROUTE = r"/[^\s#\\]{0,200}"
+
+
+def _route(value: str) -> str:
+    if not re.fullmatch(_ROUTE, value):
+        raise InvalidValue('should be the path of a page such as "/cart", of 200 characters at most')
+    return value
+
+
+def _at_most(count: int) -> AfterValidator:
+    def check(values: tuple[Value, ...]) -> tuple[Value, ...]:
+        if len(values) > count:
+            raise InvalidValue(f"has {len(values)} values; at most {count} are possible")
+        return values
+
+    return AfterValidator(check)
+
+
+Route = Annotated[str, AfterValidator(_route), Field(json_schema_extra={"pattern": f"^{_ROUTE}$"})]
 Width = Annotated[int, Field(ge=200, le=LARGEST), NOT_BOOLEAN]
 Offset = Annotated[int, Field(ge=0, le=LARGEST), NOT_BOOLEAN]
 Length = Annotated[int, Field(ge=1, le=LARGEST), NOT_BOOLEAN]
@@ -30,10 +52,10 @@ class PictureSettings(Section):
     """An image with `chromium` and `python3`, such as `stager-base/chromium:1`. If absent, no pictures are
     taken."""
 
-    routes: Annotated[tuple[Route, ...], Field(min_length=1, max_length=MAX_ROUTES)] = ("/",)
+    routes: Annotated[tuple[Route, ...], Field(min_length=1), _at_most(MAX_ROUTES)] = ("/",)
     """Paths of the pages, at most 4."""
 
-    widths: Annotated[tuple[Width, ...], Field(min_length=1, max_length=MAX_WIDTHS)] = (1280, 375)
+    widths: Annotated[tuple[Width, ...], Field(min_length=1), _at_most(MAX_WIDTHS)] = (1280, 375)
     """Widths of the screens in pixels, at most 2."""
 
     forks: Literal["never", "allow"] = "never"
@@ -52,8 +74,6 @@ class PictureSettings(Section):
 
 class IgnoredBox(Section):
     """A part of the pictures in which differences don't count."""
-
-    form: ClassVar = "{x: 0, y: 0, width: 300, height: 40}"
 
     x: Offset
     """Pixels from the left edge."""
@@ -84,15 +104,16 @@ class RepositoryPictures(Section):
 
     form: ClassVar = "{routes: [/, /cart]}"
 
-    routes: Annotated[tuple[Route, ...], Field(max_length=MAX_ROUTES, examples=["[/, /cart]"])] = ()
+    routes: Annotated[tuple[Route, ...], _at_most(MAX_ROUTES), Field(examples=["[/, /cart]"])] = ()
     """Paths of the pages, at most 4. If empty, those of the configuration."""
 
-    widths: Annotated[tuple[Width, ...], Field(max_length=MAX_WIDTHS, examples=["[1280, 375]"])] = ()
+    widths: Annotated[tuple[Width, ...], _at_most(MAX_WIDTHS), Field(examples=["[1280, 375]"])] = ()
     """Widths of the screens in pixels, at most 2. If empty, those of the configuration."""
 
     ignore: Annotated[
         tuple[IgnoredBox, ...],
-        Field(max_length=MAX_BOXES, examples=["[{x: 0, y: 0, width: 300, height: 40}]"]),
+        _at_most(MAX_BOXES),
+        Field(examples=["[{x: 0, y: 0, width: 300, height: 40}]"]),
     ] = ()
     """Parts of the pictures in which differences from the base branch don't count, at most 50."""
 

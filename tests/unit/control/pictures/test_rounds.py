@@ -122,7 +122,80 @@ async def test_a_pull_request_is_compared_with_its_base(
     await one.run()
     album = await albums.load(row.id)
     assert album is not None
-    assert (album.compared_with, album.pictures[0].changed) == (base.name, 0.25)
+    picture = album.pictures[0]
+    assert (album.compared_with, picture.changed) == (base.name, 0.25)
+    assert await albums.picture(row.id, picture.before) == png()
+    shown = pictures_text(album, album.deployment, "", {key: f"https://x/{key}" for key in album.keys})
+    assert shown.index(picture.key) < shown.index(picture.before)
+
+
+async def test_differences_in_ignored_boxes_dont_count() -> None:
+    before, after = png(), png(black=25)
+    assert changed_share(before, after) == 0.25
+    assert changed_share(before, after, [Box(0, 0, 10, 2)]) == 5 / 80
+    assert changed_share(before, after, [Box(0, 0, 10, 2), Box(0, 2, 5, 1)]) == 0
+    assert changed_share(before, after, [Box(0, 0, 3840, 3840)]) == 0
+
+
+def test_which_pictures_a_box_is_of() -> None:
+    spec = PictureSpec(
+        ignored=(
+            Box(1, 0, 1, 1),
+            Box(2, 0, 1, 1, "/cart"),
+            Box(3, 0, 1, 1, "", 375),
+            Box(4, 0, 1, 1, "/", 375),
+        )
+    )
+    assert [box.x for box in spec.ignored_of(View("/", 1280))] == [1]
+    assert [box.x for box in spec.ignored_of(View("/", 375))] == [1, 3, 4]
+    assert [box.x for box in spec.ignored_of(View("/cart", 375))] == [1, 2, 3]
+
+
+async def test_the_commit_says_what_is_taken(harness: Harness, camera: Camera, albums: FileAlbums) -> None:
+    environment = await harness.launch("x")
+    await harness.rest(60)
+    deployment = await harness.deployment()
+    wanted = replace(deployment.manifest, pictures=PictureSpec(("/cart", "/help")))
+    await harness.store.write(lambda tx: tx.save_deployment(replace(deployment, manifest=wanted)))
+    await rounds(harness, camera, albums).run()
+    album = await albums.load(environment.id)
+    assert album is not None
+    assert [each.view for each in album.pictures] == [View("/cart", 800), View("/help", 800)]
+
+
+async def test_without_memory_the_pictures_are_postponed(
+    harness: Harness, camera: Camera, albums: FileAlbums
+) -> None:
+    environment = await harness.launch("x")
+    await harness.rest(60)
+    machine, one = harness.machine, rounds(harness, camera, albums)
+    machine.set(available_memory=600 << 20)
+    await one.run()
+    await one.run()
+    album = await albums.load(environment.id)
+    assert album is not None
+    assert (album.reason, camera.taken) == ("memory-short", [])
+    assert "0.6 GB" in pictures_text(album, album.deployment, "", {})
+    machine.set(available_memory=4 << 30)
+    await one.run()
+    album = await albums.load(environment.id)
+    assert album is not None
+    assert (album.reason, len(album.pictures)) == ("", 1)
+    assert one.covers == {environment.id: album.cover}
+    small = await albums.thumbnail(environment.id, album.cover)
+    assert small is not None
+    assert small.startswith(b"\xff\xd8")
+
+
+async def test_code_of_a_fork_is_opened_if_allowed(
+    harness: Harness, camera: Camera, albums: FileAlbums
+) -> None:
+    environment = await harness.launch("x")
+    await harness.rest(60)
+    foreign = replace(environment, serving=1, desired=replace(environment.desired, trust=Trust.FORK))
+    await harness.store.write(lambda tx: tx.save_environment(foreign))
+    await rounds(harness, camera, albums, replace(OPTIONS, forks=True)).run()
+    assert len(camera.taken) == 1
 
 
 async def test_code_of_a_fork_is_not_opened(harness: Harness, camera: Camera, albums: FileAlbums) -> None:
