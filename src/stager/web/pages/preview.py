@@ -19,7 +19,7 @@ from stager.domain.errors import Retry
 from stager.domain.identity.actor import Actor
 from stager.domain.status import State
 from stager.domain.text import binary_size
-from stager.web.api.pictures import pictures_view
+from stager.web.api.pictures import in_percent, pictures_view
 from stager.web.api.router import Id
 from stager.web.api.snapshots import data_view_of
 from stager.web.api.views import (
@@ -58,6 +58,7 @@ STAGE_WORDS = {
 """What failed, as the headline of a failure."""
 
 templates.filters["stage_words"] = STAGE_WORDS.__getitem__
+templates.filters["changed"] = in_percent
 templates.filters["size"] = lambda count: "unknown" if count is None else binary_size(count)
 
 
