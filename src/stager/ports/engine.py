@@ -419,6 +419,11 @@ class Reclaim:
 class Power(Protocol):
     """Puts instances to sleep and wakes them. Each method raises `Retry` while the engine doesn't answer."""
 
+    @property
+    def can_pause(self) -> bool:
+        """Whether instances can be paused. If not, no other method is called: previews that sleep are
+        stopped."""
+
     async def pause(self, instance: str) -> None:
         """Freeze its processes, which keep their memory and their connections; no effect when it is paused.
 

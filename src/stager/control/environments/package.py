@@ -63,7 +63,9 @@ class Environments:
         self.change_log = ChangeLog(ports.ids.new())
         self.change_feed.listen(self.change_log.record)
         self.records = Records(store)
-        self.desired_state = DesiredState(routing.urls, ports.clock, ports.ids)
+        self.desired_state = DesiredState(
+            routing.urls, ports.clock, ports.ids, can_pause=ports.power.can_pause
+        )
         rotation = Rotation(plugins.invoker, routing.urls, plugins.configured.rotation)
         sleepers = frozenset(each.name for each in applications if each.sleep_after is not None)
         self.capacity = Capacity(
