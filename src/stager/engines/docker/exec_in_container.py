@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -82,8 +83,11 @@ async def check(docker: aiodocker.Docker, container: str) -> Checked | None:
             if not found["State"]["Running"]:
                 return Checked(healthy=False)
             config = found["Config"]
-            if config["Labels"].get(labels.HEALTHCHECK) == "image":
+            own = config["Labels"].get(labels.HEALTHCHECK, "")
+            if own == "image":
                 config = (await docker.images.inspect(found["Image"]))["Config"]
+            elif own:
+                config = {**config, "Healthcheck": json.loads(own)}
         except aiodocker.DockerError as error:
             if error.status == 404:
                 return Checked(healthy=False)
