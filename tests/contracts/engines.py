@@ -307,6 +307,11 @@ class DockerUnderTest:
     async def kill(self, instance: str) -> None:
         _docker("kill", instance)
 
+    def processes(self, instance: str) -> list[str]:
+        """What runs in it, without Docker's init: the command lines."""
+        rows = _docker("top", instance, "-eo", "pid,args").splitlines()[1:]
+        return [row.split(None, 1)[1].strip() for row in rows if "docker-init" not in row]
+
     async def variables(self, instance: str) -> dict[str, str]:
         shown = _docker("inspect", "--format", "{{json .Config.Env}}", instance)
         return dict(pair.split("=", 1) for pair in json.loads(shown))

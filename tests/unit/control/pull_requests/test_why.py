@@ -329,6 +329,19 @@ class TestWhoMay:
                 answer.why.message == f"No application is for {repository}, or you may not see its previews."
             )
 
+    @pytest.mark.parametrize("target", ["acme/shop#1", "acme/none#1"])
+    async def test_deliveries_arent_read_for_somebody_who_may_not_see_it(
+        self, target: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with ruled(drafts=False).open() as gate:
+            await gate.opened(draft=True)
+
+            def refuse(*_: object) -> None:
+                raise AssertionError("read before the permission was checked")
+
+            monkeypatch.setattr("stager.control.pull_requests.why._with_deliveries", refuse)
+            assert (await why(gate, target, NOBODY)).why.code == "application-unknown"
+
 
 class TestTargets:
     @pytest.mark.parametrize(
