@@ -267,6 +267,8 @@ async def play(kind: type[Scenario], *kills: int, credentials: bool = True) -> T
         await harness.rest(SETTLED)
         wires[0].arm()
         await until_killed(wires[0], scenario.happen)
+        if not kills:
+            wires[0].disarm()  # a life in which a later point is chosen would end here, too
         for wire in wires[1:]:
             await harness.kill()
             wire.arm()
