@@ -321,7 +321,7 @@ async def test_killed_again_and_again(kind: type[Scenario]) -> None:
     """Three times, at points by lot, also while it picks up what the life before left undone."""
     lot = random.Random(kind.__name__)
     points = len((await play(kind)).passed)
-    for _ in range(10):
+    for _ in range(5 * LONGER):
         kills = [lot.randrange(points) for _ in range(3)]
         try:
             await play(kind, *kills)
