@@ -52,10 +52,11 @@ refresh_package_lists() {
 
 # The packages of which the command or file isn't there, one a line. Asking for the thing and not for the
 # package leaves alone what was installed in another way, such as Docker's own packages. nginx, HAProxy, git-lfs, a
-# registry, wrk, btrfs, debootstrap, faketime and pebble (an ACME server for tests, with the name server knot) are for
-# scripts that set NEEDS_NGINX, NEEDS_HAPROXY, NEEDS_GIT_LFS, NEEDS_REGISTRY, NEEDS_WRK, NEEDS_BTRFS, NEEDS_DEBOOTSTRAP,
-# NEEDS_FAKETIME or NEEDS_PEBBLE: installing nginx, HAProxy, the registry or knot starts one. A browser is large, and for
-# whoever sets NEEDS_BROWSER.
+# registry, wrk, btrfs, debootstrap, faketime, an SSH server (of the nodes of a test cluster) and pebble (an ACME server
+# for tests, with the name server knot) are for scripts that set NEEDS_NGINX, NEEDS_HAPROXY, NEEDS_GIT_LFS,
+# NEEDS_REGISTRY, NEEDS_WRK, NEEDS_BTRFS, NEEDS_DEBOOTSTRAP, NEEDS_FAKETIME, NEEDS_SSHD or NEEDS_PEBBLE: installing
+# nginx, HAProxy, the registry, the SSH server or knot starts one. A browser is large, and for scripts that set
+# NEEDS_BROWSER.
 missing_packages() {
   {
     has dockerd || engine_answers || echo docker.io
@@ -70,6 +71,7 @@ missing_packages() {
     [ -z "${NEEDS_BROWSER:-}" ] || has_browser || ! has_browser_package || echo chromium
     [ -z "${NEEDS_DEBOOTSTRAP:-}" ] || has debootstrap || echo debootstrap
     [ -z "${NEEDS_FAKETIME:-}" ] || has faketime || echo faketime
+    [ -z "${NEEDS_SSHD:-}" ] || has sshd || echo openssh-server
     [ -z "${NEEDS_DEBOOTSTRAP:-}" ] || has capsh || echo libcap2-bin
     [ -z "${NEEDS_PEBBLE:-}" ] || has pebble || echo pebble
     [ -z "${NEEDS_PEBBLE:-}" ] || has knotd || echo knot

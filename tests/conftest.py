@@ -13,6 +13,10 @@ from hypothesis import settings
 
 import tests.length  # noqa: F401  # it registers the profile
 
+from tests.swarm.fixtures import cluster, started_cluster
+
+__all__ = ["cluster", "started_cluster"]  # for several folders, which share one cluster
+
 REMOVED = ("STAGER_", "XDG_", "GIT_", "GITHUB_", "PIPX_", "TYPER_", "_TYPER_")
 """Beginnings of names that Stager reads, git and the tools of the command line."""
 REMOVED_NAMES = (

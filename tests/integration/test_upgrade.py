@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from stager.stores.sqlite import schema
+from stager.stores.sqlite.version import VERSION
 from tests.integration.load import Load
 from tests.integration.pulls import Pull
 from tests.integration.stager import ChildProcess, Process, StagerUnderTest, until
@@ -146,7 +146,7 @@ async def test_previews_stay_as_they_are(base_stager: UpgradedStager) -> None:
     assert set(by_hand.answers) == {"by-hand 1", "by-hand got 10000 bytes"}
     texts = (pull.sha, "got 10000 bytes")
     assert set(by_pull_request.answers) == {f"by-pull-request {text}" for text in texts}
-    assert stager.schema_version() == schema.VERSION
+    assert stager.schema_version() == VERSION
     assert stager.running() == running
     assert known_before(stager.history(), history) == history
 

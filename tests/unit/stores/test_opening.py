@@ -25,6 +25,7 @@ from stager.stores.sqlite import migrations, schema
 from stager.stores.sqlite.database import prepare
 from stager.stores.sqlite.rows import deployment_row, environment_row
 from stager.stores.sqlite.store import open_store
+from stager.stores.sqlite.version import VERSION
 from tests.contracts.store_samples import NOON, delivery, deployment, environment
 
 
@@ -83,7 +84,7 @@ class TestMigrations:
         config = Config()
         config.set_main_option("script_location", str(Path(migrations.__file__).parent))
 
-        assert ScriptDirectory.from_config(config).get_current_head() == schema.VERSION
+        assert ScriptDirectory.from_config(config).get_current_head() == VERSION
 
     def test_v3_keeps_the_outcomes_and_drops_the_contents(self, path: Path) -> None:
         path.parent.mkdir(parents=True)
@@ -146,12 +147,11 @@ class TestMigrations:
         await store.close()
 
     def test_are_undone_whole_when_one_fails(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def fail(connection: object) -> None:
-            whole(connection)  # type: ignore[arg-type]
+        def fail(_: object) -> None:
             raise ZeroDivisionError
 
-        whole = migrations.upgrade
-        monkeypatch.setattr(migrations, "upgrade", fail)
+        # It runs after the last migration.
+        monkeypatch.setattr(migrations, "_check_foreign_keys", fail)
         with pytest.raises(ZeroDivisionError):
             prepare(path)
         assert declarations(path) == set()
@@ -159,11 +159,12 @@ class TestMigrations:
         prepare(path)
         assert "environments" in {table for table, *_ in declarations(path)}
 
-    def test_alembic_is_not_loaded_for_a_database_that_is_up_to_date(self, path: Path) -> None:
+    def test_sqlalchemy_is_not_loaded_for_a_database_that_is_up_to_date(self, path: Path) -> None:
         prepare(path)
         script = (
-            "import sys; from pathlib import Path; from stager.stores.sqlite.database import prepare;"
-            "prepare(Path(sys.argv[1])); sys.exit('alembic' in sys.modules)"
+            "import sys; from pathlib import Path; import stager.stores.sqlite.store;"
+            "from stager.stores.sqlite.database import prepare; prepare(Path(sys.argv[1]));"
+            "sys.exit(not {'alembic', 'sqlalchemy'}.isdisjoint(sys.modules))"
         )
         subprocess.run([sys.executable, "-c", script, str(path)], check=True)
 

@@ -3,54 +3,62 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
-from functools import reduce
-from typing import Any, TypeVar, cast
-
-from sqlalchemy import ColumnElement, Connection, Executable, Select, bindparam, delete, func, or_, select
-from sqlalchemy.exc import IntegrityError
+from typing import Any, TypeVar
 
 from stager.domain.identity.accounts import AuditFilter, AuditRecord, Person, Session, ShareLink, Token
 from stager.domain.identity.roles import Role
 from stager.ports.accounts import EVERY
 from stager.stores.sqlite.rows import moment, stamp
-from stager.stores.sqlite.schema import audit, sessions, share_links, tokens
-from stager.stores.sqlite.statements import upsert
+from stager.stores.sqlite.statements import insert, select, upsert
 
 T = TypeVar("T")
 
-_SESSIONS = select(sessions).order_by(sessions.c.created_at, sessions.c.id)
-_SESSION = select(sessions).where(sessions.c.digest == bindparam("digest"))
-_SAVE_SESSION = upsert(sessions, "id")
-_DELETE_SESSION = delete(sessions).where(sessions.c.id == bindparam("of_id"))
-
-_TOKENS = select(tokens).order_by(tokens.c.created_at, tokens.c.id)
-_TOKEN = select(tokens).where(tokens.c.digest == bindparam("digest"))
-_SAVE_TOKEN = upsert(tokens, "id")
-
-_LINK = select(share_links).where(share_links.c.id == bindparam("id"))
-_LINKS = select(share_links).order_by(share_links.c.created_at, share_links.c.id)
-_LINKS_OF = _LINKS.where(share_links.c.environment_id == bindparam("environment_id"))
-_SAVE_LINK = upsert(share_links, "id")
-
-_APPEND = audit.insert().inline()
-_AUDIT_RECORDS = (
-    select(audit)
-    .where(audit.c.seq < bindparam("before"))
-    .order_by(audit.c.seq.desc())
-    .limit(bindparam("limit"))
+_PERSON = ("name", "by", "strategy", "proof")
+_SESSION_COLUMNS = (
+    *("id", "digest", *_PERSON),
+    *("created_at", "renewed_at", "expires_at", "address", "agent"),
 )
-_WORDS = reduce(
-    lambda all_before, name: all_before + " " + audit.c[name],
-    ("address", "action", "app", "subject", "detail"),
-    cast("ColumnElement[str]", audit.c.actor),
+_TOKEN_COLUMNS = (
+    *("id", "digest", *_PERSON, "label", "role", "apps"),
+    *("created_at", "expires_at", "used_at", "revoked_at"),
 )
-_MATCHING_AUDIT_RECORDS = _AUDIT_RECORDS.where(
-    *(or_(bindparam(name) == "", audit.c[name] == bindparam(name)) for name in ("action", "app", "result")),
-    func.instr(func.lower(_WORDS), func.lower(bindparam("text"))) > 0,
-)
+_LINK_COLUMNS = ("id", "environment_id", "created_by", "note", "created_at", "expires_at", "revoked_at")
+_AUDIT_COLUMNS = ("at", "actor", "address", "action", "app", "subject", "result", "detail")
+
+_ALL_SESSIONS = select("sessions", _SESSION_COLUMNS)
+_SESSIONS = f"{_ALL_SESSIONS} ORDER BY created_at, id"
+_SESSION = f"{_ALL_SESSIONS} WHERE digest = :digest"
+_SAVE_SESSION = upsert("sessions", _SESSION_COLUMNS, "id")
+_DELETE_SESSION = "DELETE FROM sessions WHERE id = :id"
+
+_ALL_TOKENS = select("tokens", _TOKEN_COLUMNS)
+_TOKENS = f"{_ALL_TOKENS} ORDER BY created_at, id"
+_TOKEN = f"{_ALL_TOKENS} WHERE digest = :digest"
+_SAVE_TOKEN = upsert("tokens", _TOKEN_COLUMNS, "id")
+
+_ALL_LINKS = select("share_links", _LINK_COLUMNS)
+_LINK = f"{_ALL_LINKS} WHERE id = :id"
+_LINKS = f"{_ALL_LINKS} ORDER BY created_at, id"
+_LINKS_OF = f"{_ALL_LINKS} WHERE environment_id = :environment_id ORDER BY created_at, id"
+_SAVE_LINK = upsert("share_links", _LINK_COLUMNS, "id")
+
+_APPEND = insert("audit", _AUDIT_COLUMNS)
+_ALL_AUDIT_RECORDS = select("audit", ("seq", *_AUDIT_COLUMNS))
+_AUDIT_RECORDS = f"{_ALL_AUDIT_RECORDS} WHERE seq < :before ORDER BY seq DESC LIMIT :limit"
+_MATCHING_AUDIT_RECORDS = f"""
+    {_ALL_AUDIT_RECORDS} WHERE seq < :before
+    AND (:action = '' OR action = :action) AND (:app = '' OR app = :app)
+    AND (:result = '' OR result = :result)
+    AND instr(
+        lower(actor || ' ' || address || ' ' || action || ' ' || app || ' ' || subject || ' ' || detail),
+        lower(:text)
+    ) > 0
+    ORDER BY seq DESC LIMIT :limit
+"""
 _LAST = (1 << 63) - 1
 """SQLite's largest integer: no record reaches it."""
 
@@ -58,7 +66,7 @@ _LAST = (1 << 63) - 1
 class SqliteAccountRecords:
     """A `stager.ports.accounts.AccountRecords` on a connection with an open transaction."""
 
-    def __init__(self, connection: Connection, *, writable: bool) -> None:
+    def __init__(self, connection: sqlite3.Connection, *, writable: bool) -> None:
         self._connection = connection
         self._writable = writable
 
@@ -72,7 +80,7 @@ class SqliteAccountRecords:
         self._change(_SAVE_SESSION, _session_row(session))
 
     def delete_session(self, session_id: str) -> None:
-        self._change(_DELETE_SESSION, {"of_id": session_id})
+        self._change(_DELETE_SESSION, {"id": session_id})
 
     def token(self, digest: str) -> Token | None:
         return self._first(_TOKEN, _token_of, digest=digest)
@@ -95,7 +103,7 @@ class SqliteAccountRecords:
     def save_share_link(self, link: ShareLink) -> None:
         try:
             self._change(_SAVE_LINK, _link_row(link))
-        except IntegrityError as error:
+        except sqlite3.IntegrityError as error:
             raise ValueError(f"there is no environment {link.environment_id}") from error
 
     def append_audit_record(self, record: AuditRecord) -> None:
@@ -112,27 +120,28 @@ class SqliteAccountRecords:
             **({} if only == EVERY else asdict(only)),
         )
 
-    def _first(self, query: Select[Any], read: Callable[[Sequence[Any]], T], **values: object) -> T | None:
-        columns = self._connection.execute(query, values).first()
+    def _first(self, query: str, read: Callable[[Sequence[Any]], T], **values: object) -> T | None:
+        columns = self._connection.execute(query, values).fetchone()
         return None if columns is None else read(columns)
 
-    def _all(self, query: Select[Any], read: Callable[[Sequence[Any]], T], **values: object) -> list[T]:
+    def _all(self, query: str, read: Callable[[Sequence[Any]], T], **values: object) -> list[T]:
         return [read(columns) for columns in self._connection.execute(query, values)]
 
-    def _change(self, statement: Executable, values: Mapping[str, object]) -> int:
+    def _change(self, statement: str, values: Mapping[str, object]) -> int:
         """Run a statement that writes. Returns the number of affected rows."""
         if not self._writable:
             raise RuntimeError("a read must not write; use Store.write")
         return self._connection.execute(statement, values).rowcount
 
-    def _changed(self, statement: Executable, values: Mapping[str, object]) -> Any:
+    def _changed(self, statement: str, values: Mapping[str, object]) -> Any:
         """Run a statement that writes. Returns its first value; None when it returns no row."""
         if not self._writable:
             raise RuntimeError("a read must not write; use Store.write")
-        return self._connection.execute(statement, values).scalar()
+        rows = self._connection.execute(statement, values).fetchall()
+        return rows[0][0] if rows else None
 
 
-# Columns are in the order of `schema`.
+# Columns are in the order of the statements.
 
 
 def _session_row(session: Session) -> dict[str, object]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
-from sqlalchemy.engine.interfaces import DBAPIConnection
-
-from stager.stores.sqlite import schema
 from stager.stores.sqlite.errors import broken, inaccessible, newer, pre_release, translated
+from stager.stores.sqlite.version import PRE_RELEASE, VERSION
 
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for another process's write."""
@@ -25,27 +24,33 @@ _CONNECTION = (
 )
 
 
-def engine_for(path: Path, busy_timeout: float, *, writable: bool) -> Engine:
-    """Creates connections for transactions; a writable transaction takes the write lock when it begins."""
-    engine = _plain_engine(path, busy_timeout, begin="BEGIN IMMEDIATE" if writable else "BEGIN")
-    event.listen(engine, "connect", _set_up)
-    return engine
+def connect(path: Path, busy_timeout: float) -> sqlite3.Connection:
+    """Open a connection for `transaction`. Raises `sqlite3.Error`."""
+    connection = _plain_connection(path, busy_timeout)
+    try:
+        for pragma in _CONNECTION:
+            connection.execute(pragma)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
-def _set_up(connection: DBAPIConnection, _record: object) -> None:
-    cursor = connection.cursor()
-    for pragma in _CONNECTION:
-        cursor.execute(pragma)
-    cursor.close()
-
-
-def _plain_engine(path: Path, busy_timeout: float, *, begin: str) -> Engine:
+def _plain_connection(path: Path, busy_timeout: float) -> sqlite3.Connection:
     # With an isolation level, the sqlite3 module begins transactions implicitly.
-    connect_args = {"isolation_level": None, "timeout": busy_timeout}
-    url = URL.create("sqlite", database=str(path.absolute()))
-    engine = create_engine(url, poolclass=NullPool, connect_args=connect_args)
-    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
-    return engine
+    return sqlite3.connect(path.absolute(), busy_timeout, isolation_level=None)
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, *, writable: bool) -> Iterator[None]:
+    """Commit what the block writes, or roll it back if it raises.
+
+    Args:
+        writable: whether to take the write lock at once.
+    """
+    with connection:
+        connection.execute("BEGIN IMMEDIATE" if writable else "BEGIN")
+        yield
 
 
 def prepare(path: Path, busy_timeout: float = BUSY_TIMEOUT) -> None:
@@ -55,16 +60,14 @@ def prepare(path: Path, busy_timeout: float = BUSY_TIMEOUT) -> None:
         Fault, Retry: see `open_store`.
     """
     _create_file(path)
-    engine = _plain_engine(path, busy_timeout, begin="BEGIN IMMEDIATE")
     # Foreign keys are off on this connection: SQLite requires that where a migration recreates a table.
-    with translated(path), engine.connect() as connection, connection.begin():
-        _check_integrity(path, connection)
-        version = _version(path, connection)
-        if version != schema.VERSION:
+    with translated(path), closing(_plain_connection(path, busy_timeout)) as connection:
+        version = _checked_version(path, connection)
+        if version != VERSION:
             _migrate(path, connection, version)
     # Write-ahead logging is a property of the file; one connection enables it before there are several.
     with translated(path):
-        engine_for(path, busy_timeout, writable=True).connect().close()
+        connect(path, busy_timeout).close()
 
 
 def _create_file(path: Path) -> None:
@@ -76,33 +79,35 @@ def _create_file(path: Path) -> None:
         raise inaccessible(path, error.strerror or str(error)) from error
 
 
-def _check_integrity(path: Path, connection: Connection) -> None:
-    complaint = connection.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+def _checked_version(path: Path, connection: sqlite3.Connection) -> str:
+    with transaction(connection, writable=True):  # a program that has the database open is noticed here
+        _check_integrity(path, connection)
+        return _version(path, connection)
+
+
+def _check_integrity(path: Path, connection: sqlite3.Connection) -> None:
+    [complaint] = connection.execute("PRAGMA quick_check(1)").fetchone()
     if complaint != "ok":
         raise broken(path, str(complaint))
 
 
-def _version(path: Path, connection: Connection) -> str:
+def _version(path: Path, connection: sqlite3.Connection) -> str:
     """The schema's version; empty for a new database."""
-    tables = set(connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'").scalars())
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if "alembic_version" in tables:
-        return str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one())
+        [version] = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        return str(version)
     if tables:
         raise broken(path, f"it contains tables of another program, such as {min(tables)}")
     return ""
 
 
-def _migrate(path: Path, connection: Connection, version: str) -> None:
-    if version in schema.PRE_RELEASE:
+def _migrate(path: Path, connection: sqlite3.Connection, version: str) -> None:
+    if version in PRE_RELEASE:
         raise pre_release(path, version)
-    # Imported only where needed: Alembic costs 12 MB and a sixth of a second.
+    # Imported only where needed: Alembic and SQLAlchemy cost 30 MB and a third of a second.
     from stager.stores.sqlite.migrations import is_known, upgrade  # noqa: PLC0415
 
     if version and not is_known(version):
         raise newer(path, version)
     upgrade(connection)
-    lost = connection.exec_driver_sql("PRAGMA foreign_key_check").first()
-    if lost is not None:
-        raise sqlite3.IntegrityError(
-            f"the migration left a row in {lost[0]} whose foreign key points to nothing"
-        )

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy.exc import DBAPIError
-
 from stager.domain.errors import Fault, Retry, StagerError
 
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -28,8 +26,8 @@ def translated(path: Path) -> Iterator[None]:
     """Raise errors of the database at `path` as `Fault` or `Retry`; others pass unchanged."""
     try:
         yield
-    except DBAPIError as error:
-        translation = _translation_of(error.orig, path)
+    except sqlite3.Error as error:
+        translation = _translation_of(error, path)
         if translation is None:
             raise
         raise translation from error
@@ -79,7 +77,7 @@ def _move_away(path: Path) -> str:
     )
 
 
-def _translation_of(error: BaseException | None, path: Path) -> StagerError | None:
+def _translation_of(error: sqlite3.Error, path: Path) -> StagerError | None:
     code = getattr(error, "sqlite_errorcode", 0) & _PRIMARY
     if code in _BUSY:
         return Retry(

@@ -325,7 +325,7 @@ def _attempt_of(row: DeploymentRow) -> Attempt:
         failures=row.failures,
         retry_at=_moment_or_none(row.retry_at),
         outcome=Outcome(**json.loads(row.outcome)) if row.outcome else None,
-        final=row.final,
+        final=bool(row.final),
         healthy_runs=json.loads(row.healthy_runs),
         failed_services=_FAILURES.validate_json(row.failed_services),
     )
@@ -394,7 +394,7 @@ def change_of(columns: Sequence[Any]) -> Change:
     return Change(
         repository=Repository(row.repository_id, row.owner, row.repository),
         number=row.number,
-        is_open=row.is_open,
+        is_open=bool(row.is_open),
         head_sha=row.head_sha,
         head_ref=row.head_ref,
         head_repository=Repository(**json.loads(row.head_repository)) if row.head_repository else None,
@@ -403,12 +403,12 @@ def change_of(columns: Sequence[Any]) -> Change:
         author=row.author,
         url=row.url,
         updated_at=moment(row.updated_at),
-        merged=row.merged,
+        merged=bool(row.merged),
         head_before=row.head_before,
         labels=tuple(json.loads(row.labels)),
-        draft=row.draft,
+        draft=bool(row.draft),
         description=row.description,
-        author_is_bot=row.author_is_bot,
+        author_is_bot=bool(row.author_is_bot),
     )
 
 

@@ -1,6 +1,7 @@
 """The tables. Times are microseconds since 1970 in UTC; mappings are JSON. `rows` reads and writes both.
 
-A change here needs a migration; a test compares the migrated schema with this one.
+A change here needs a migration and the next number in `version`; a test compares the migrated schema with
+this one. Only migrations and tests import this module: SQLAlchemy is large, and `transaction` has SQL.
 """
 
 from __future__ import annotations
@@ -21,12 +22,6 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-
-VERSION = "v6"
-"""The newest migration: it brings a database to these tables."""
-
-PRE_RELEASE = frozenset({"0001", "0002", "0003", "0004"})
-"""Versions of schemas from before the first supported one. They can't be migrated."""
 
 metadata = MetaData(
     naming_convention={

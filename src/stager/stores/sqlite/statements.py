@@ -1,13 +1,32 @@
-"""Statements for any table."""
+"""Parts of SQL statements that are made from the fields of a row."""
 
 from __future__ import annotations
 
-from sqlalchemy import Insert, Table
-from sqlalchemy.dialects.sqlite import insert
+from collections.abc import Sequence
+from typing import NamedTuple
 
 
-def upsert(table: Table, *key: str) -> Insert:
-    """Insert a row, or update the row with this key; `seq` keeps the order of the first inserts."""
-    statement = insert(table)
-    rest = {c.name: statement.excluded[c.name] for c in table.c if c.name not in {*key, "seq"}}
-    return statement.on_conflict_do_update(index_elements=key, set_=rest).inline()
+def columns_of(table: str, row: type[NamedTuple]) -> str:
+    """Return the columns of a row for a statement that reads several tables."""
+    return ", ".join(f'{table}."{name}"' for name in row._fields)
+
+
+def select(table: str, columns: Sequence[str]) -> str:
+    """Read these columns."""
+    return f"SELECT {_quoted(columns)} FROM {table}"
+
+
+def insert(table: str, columns: Sequence[str]) -> str:
+    """Insert a row with these columns, whose values are parameters of the same names."""
+    values = ", ".join(f":{name}" for name in columns)
+    return f"INSERT INTO {table} ({_quoted(columns)}) VALUES ({values})"
+
+
+def upsert(table: str, columns: Sequence[str], *key: str) -> str:
+    """Insert a row, or update the row with this key; its place in the order of the first inserts stays."""
+    rest = ", ".join(f'"{name}" = excluded."{name}"' for name in columns if name not in key)
+    return f"{insert(table, columns)} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {rest}"
+
+
+def _quoted(columns: Sequence[str]) -> str:
+    return ", ".join(f'"{name}"' for name in columns)

@@ -7,14 +7,13 @@ have their own thread, so that no page waits for a write.
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine
-
-from stager.stores.sqlite.database import BUSY_TIMEOUT, engine_for, prepare
+from stager.stores.sqlite.database import BUSY_TIMEOUT, connect, prepare, transaction
 from stager.stores.sqlite.errors import translated
 from stager.stores.sqlite.transaction import SqliteTransaction
 
@@ -77,9 +76,9 @@ class _Lane:
 
     def __init__(self, path: Path, busy_timeout: float, *, writable: bool) -> None:
         self._path = path
+        self._busy_timeout = busy_timeout
         self._writable = writable
-        self._engine: Engine = engine_for(path, busy_timeout, writable=writable)
-        self._connection: Connection | None = None
+        self._connection: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(1, "stager-store-writer" if writable else "stager-store-reader")
         self._closed = False
 
@@ -88,8 +87,8 @@ class _Lane:
 
     def _transact(self, work: Callable[[SqliteTransaction], T]) -> T:
         with translated(self._path):
-            connection = self._connection = self._connection or self._engine.connect()
-            with connection.begin():
+            connection = self._connection = self._connection or connect(self._path, self._busy_timeout)
+            with transaction(connection, writable=self._writable):
                 try:
                     return work(SqliteTransaction(connection, writable=self._writable))
                 except StopIteration as error:  # A future can't carry it: its task would never end.
@@ -106,4 +105,3 @@ class _Lane:
     def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
-        self._engine.dispose()

@@ -1,32 +1,11 @@
-"""A transaction's reads and writes in SQL.
-
-The statements are built once, at import; SQLAlchemy compiles each on its first use, and the connection keeps
-it prepared.
-"""
+"""A transaction's reads and writes in SQL. The connection keeps each statement prepared."""
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple
-
-from sqlalchemy import (
-    ColumnElement,
-    Delete,
-    Integer,
-    Select,
-    Table,
-    Text,
-    bindparam,
-    delete,
-    func,
-    literal,
-    not_,
-    select,
-    update,
-)
-from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.exc import IntegrityError
+from typing import Any
 
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Environment, EnvironmentKey, RunState
@@ -72,65 +51,30 @@ from stager.stores.sqlite.rows import (
     snapshot_row,
     stamp,
 )
-from stager.stores.sqlite.schema import (
-    changes,
-    deliveries,
-    delivery_attempts,
-    deployments,
-    environment_state,
-    environments,
-    facts,
-    processed_events,
-    refused_deliveries,
-    repositories,
-    service_hosts,
-    sessions,
-    share_links,
-    snapshots,
-)
-from stager.stores.sqlite.statements import upsert
+from stager.stores.sqlite.statements import columns_of, insert, select, upsert
 
+_SEEN_COLUMNS = columns_of("environments", EnvironmentRow)
+_ENVIRONMENT_COLUMNS = f"SELECT {_SEEN_COLUMNS} FROM environments"
+_OLDEST_FIRST = "ORDER BY environments.created_at, environments.seq"
+_IS_PRESENT = f"environments.run <> '{RunState.ABSENT.value}'"
+_PRESENCE = {None: "", True: f"WHERE {_IS_PRESENT}", False: f"WHERE NOT ({_IS_PRESENT})"}
 
-def _rows_of(table: Table, row: type[NamedTuple]) -> Select[Any]:
-    return select(*(table.c[field] for field in row._fields))
+_ENVIRONMENTS = {p: f"{_ENVIRONMENT_COLUMNS} {where} {_OLDEST_FIRST}" for p, where in _PRESENCE.items()}
+"""By presence."""
+_ENVIRONMENTS_OF = f"{_ENVIRONMENT_COLUMNS} WHERE subject = :subject AND {_IS_PRESENT} {_OLDEST_FIRST}"
+_ENVIRONMENT = f"{_ENVIRONMENT_COLUMNS} WHERE id = :id"
+_ENVIRONMENT_BY_KEY = f"{_ENVIRONMENT_COLUMNS} WHERE app = :app AND subject = :subject"
+_SAVE_ENVIRONMENT = upsert("environments", EnvironmentRow._fields, "id")
 
-
-def _pairs(generation: ColumnElement[Any]) -> Select[Any]:
-    """Environments, oldest first, each with its deployment of this generation."""
-    of_environment = deployments.c.environment_id == environments.c.id
-    return (
-        _rows_of(environments, EnvironmentRow)
-        .add_columns(*(deployments.c[field] for field in DeploymentRow._fields))
-        .outerjoin_from(environments, deployments, of_environment & (deployments.c.generation == generation))
-        .order_by(environments.c.created_at, environments.c.seq)
-    )
-
-
-_is_present = environments.c.run != literal(RunState.ABSENT.value, literal_execute=True)
-_PRESENCE = {None: (), True: (_is_present,), False: (not_(_is_present),)}
-
-_ENVIRONMENTS = _rows_of(environments, EnvironmentRow).order_by(environments.c.created_at, environments.c.seq)
-_ENVIRONMENTS_BY_PRESENCE = {present: _ENVIRONMENTS.where(*where) for present, where in _PRESENCE.items()}
-_ENVIRONMENTS_OF = _ENVIRONMENTS.where(environments.c.subject == bindparam("subject"), _is_present)
-_ENVIRONMENT = _rows_of(environments, EnvironmentRow).where(environments.c.id == bindparam("id"))
-_ENVIRONMENT_BY_KEY = _rows_of(environments, EnvironmentRow).where(
-    environments.c.app == bindparam("app"), environments.c.subject == bindparam("subject")
-)
-_of_host = environments.c.host == bindparam("host")
-_ENVIRONMENT_BY_HOST = _rows_of(environments, EnvironmentRow).where(_of_host, _is_present)
+_ENVIRONMENT_BY_HOST = f"{_ENVIRONMENT_COLUMNS} WHERE host = :host AND {_IS_PRESENT}"
 _LAST_ENVIRONMENT_BY_HOST = (
-    _rows_of(environments, EnvironmentRow)
-    .where(_of_host)
-    .order_by(environments.c.updated_at.desc(), environments.c.seq.desc())
-    .limit(1)
+    f"{_ENVIRONMENT_COLUMNS} WHERE host = :host ORDER BY updated_at DESC, seq DESC LIMIT 1"
 )
-
 _BY_SERVICE_HOST = (
-    _rows_of(environments, EnvironmentRow)
-    .join(service_hosts, service_hosts.c.environment_id == environments.c.id)
-    .where(service_hosts.c.host == bindparam("host"))
+    f"{_ENVIRONMENT_COLUMNS} JOIN service_hosts ON service_hosts.environment_id = environments.id"
+    " WHERE service_hosts.host = :host"
 )
-_PRESENT_BY_SERVICE_HOST = _BY_SERVICE_HOST.where(_is_present)
+_PRESENT_BY_SERVICE_HOST = f"{_BY_SERVICE_HOST} AND {_IS_PRESENT}"
 _BY_HOST = (
     _ENVIRONMENT_BY_HOST,
     _PRESENT_BY_SERVICE_HOST,
@@ -138,204 +82,141 @@ _BY_HOST = (
     _BY_SERVICE_HOST,
 )
 """In this order: the first that finds one decides."""
-_ALL_SERVICE_HOSTS = select(service_hosts.c.environment_id, service_hosts.c.service, service_hosts.c.host)
-_SERVICE_HOSTS = _ALL_SERVICE_HOSTS.where(service_hosts.c.environment_id == bindparam("environment_id"))
-_DROP_SERVICE_HOSTS = delete(service_hosts).where(service_hosts.c.environment_id == bindparam("of_id"))
-_SAVE_SERVICE_HOST = upsert(service_hosts, "host")
+_ALL_SERVICE_HOSTS = "SELECT environment_id, service, host FROM service_hosts"
+_SERVICE_HOSTS = f"{_ALL_SERVICE_HOSTS} WHERE environment_id = :environment_id"
+_DROP_SERVICE_HOSTS = "DELETE FROM service_hosts WHERE environment_id = :environment_id"
+_SAVE_SERVICE_HOST = upsert("service_hosts", ("host", "environment_id", "service"), "host")
 
-_WITH_DEPLOYMENT = _pairs(environments.c.generation)
-_WITH_DEPLOYMENT_BY_PRESENCE = {p: _WITH_DEPLOYMENT.where(*where) for p, where in _PRESENCE.items()}
-_BEING_SERVED = _pairs(environments.c.serving).where(environments.c.serving.is_not(None))
 
-_STATE = select(environment_state.c.value).where(
-    environment_state.c.environment_id == bindparam("environment_id"),
-    environment_state.c.kind == bindparam("kind"),
-)
-_STATES = select(environment_state.c.environment_id, environment_state.c.value).where(
-    environment_state.c.kind == bindparam("kind")
-)
-_insert_state = insert(environment_state).from_select(
-    ["environment_id", "kind", "value"],
-    select(environments.c.id, bindparam("of_kind", type_=Text), bindparam("of_value", type_=Text)).where(
-        environments.c.id == bindparam("of_id")
-    ),
-)
-_SAVE_STATE = _insert_state.on_conflict_do_update(
-    index_elements=["environment_id", "kind"], set_={"value": _insert_state.excluded.value}
-)
-_DELETE_STATE = delete(environment_state).where(
-    environment_state.c.environment_id == bindparam("of_id"), environment_state.c.kind == bindparam("of_kind")
-)
+def _pairs(generation: str) -> str:
+    """Environments, each with its deployment of this generation."""
+    return (
+        f"SELECT {_SEEN_COLUMNS}, {columns_of('deployments', DeploymentRow)} FROM environments"
+        " LEFT JOIN deployments ON deployments.environment_id = environments.id"
+        f" AND deployments.generation = {generation}"
+    )
 
-_SAVE_ENVIRONMENT = upsert(environments, "id")
 
-_DEPLOYMENT = _rows_of(deployments, DeploymentRow).where(deployments.c.id == bindparam("id"))
-_ALL_DEPLOYMENTS = _rows_of(deployments, DeploymentRow)
-_DEPLOYMENTS = (
-    _rows_of(deployments, DeploymentRow)
-    .where(deployments.c.environment_id == bindparam("environment_id"))
-    .order_by(deployments.c.generation.desc())
-)
-_DEPLOYMENT_OF = _DEPLOYMENTS.where(deployments.c.generation == bindparam("generation"))
-_SAVE_DEPLOYMENT = upsert(deployments, "id")
+_WITH_DEPLOYMENT = {
+    p: f"{_pairs('environments.generation')} {where} {_OLDEST_FIRST}" for p, where in _PRESENCE.items()
+}
+"""By presence."""
+_BEING_SERVED = f"{_pairs('environments.serving')} WHERE environments.serving IS NOT NULL {_OLDEST_FIRST}"
 
-_ADD_DELIVERY = insert(deliveries).on_conflict_do_nothing(index_elements=["forge", "id"]).inline()
-_NEXT_DELIVERY = (
-    _rows_of(deliveries, DeliveryRow)
-    .where(deliveries.c.finished_at.is_(None))
-    .order_by(deliveries.c.seq)
-    .limit(1)
-)
-_of_delivery = (deliveries.c.forge == bindparam("of_forge")) & (deliveries.c.id == bindparam("of_id"))
-_FINISH_DELIVERY = update(deliveries).where(_of_delivery)
-_DROP_DELIVERY = delete(deliveries).where(_of_delivery)
+_STATE = "SELECT value FROM environment_state WHERE environment_id = :environment_id AND kind = :kind"
+_STATES = "SELECT environment_id, value FROM environment_state WHERE kind = :kind"
+_SAVE_STATE = """
+    INSERT INTO environment_state (environment_id, kind, value)
+    SELECT id, :kind, :value FROM environments WHERE id = :environment_id
+    ON CONFLICT (environment_id, kind) DO UPDATE SET value = excluded.value
+"""
+_DELETE_STATE = "DELETE FROM environment_state WHERE environment_id = :environment_id AND kind = :kind"
 
-_of_attempt = (delivery_attempts.c.forge == bindparam("of_forge")) & (
-    delivery_attempts.c.delivery_id == bindparam("of_id")
-)
-_BEGIN_DELIVERY = (
-    insert(delivery_attempts)
-    .from_select(
-        ["forge", "delivery_id", "count"],
-        select(deliveries.c.forge, deliveries.c.id, literal(1)).where(
-            _of_delivery, deliveries.c.finished_at.is_(None)
-        ),
-        include_defaults=False,
-    )
-    .on_conflict_do_update(
-        index_elements=["forge", "delivery_id"], set_={"count": delivery_attempts.c.count + 1}
-    )
-    .returning(delivery_attempts.c.count)
-)
-_RELEASE_DELIVERY = (
-    update(delivery_attempts)
-    .where(_of_attempt, delivery_attempts.c.count > 0)
-    .values(count=delivery_attempts.c.count - 1)
-)
-_END_ATTEMPTS = delete(delivery_attempts).where(_of_attempt)
-_IS_SET_ASIDE = select(delivery_attempts.c.count).where(_of_attempt, delivery_attempts.c.set_aside)
-_SET_ASIDE = (
-    select(
-        deliveries.c.forge,
-        deliveries.c.id,
-        deliveries.c.event,
-        deliveries.c.finished_at,
-        deliveries.c.outcome,
-    )
-    .join(
-        delivery_attempts,
-        (delivery_attempts.c.forge == deliveries.c.forge)
-        & (delivery_attempts.c.delivery_id == deliveries.c.id),
-    )
-    .where(delivery_attempts.c.set_aside)
-    .order_by(deliveries.c.seq)
-)
-_LISTED_DELIVERIES = (
-    select(
-        deliveries.c.forge,
-        deliveries.c.id,
-        deliveries.c.event,
-        deliveries.c.about,
-        deliveries.c.received_at,
-        deliveries.c.finished_at,
-        deliveries.c.outcome,
-        delivery_attempts.c.set_aside,
-    )
-    .outerjoin(
-        delivery_attempts,
-        (delivery_attempts.c.forge == deliveries.c.forge)
-        & (delivery_attempts.c.delivery_id == deliveries.c.id),
-    )
-    .order_by(deliveries.c.seq.desc())
-)
-_searched = deliveries.c.id.concat(" ").concat(deliveries.c.event).concat(" ").concat(deliveries.c.about)
-_RECENT_DELIVERIES = _LISTED_DELIVERIES.limit(bindparam("limit"))
-_FOUND_DELIVERIES = _RECENT_DELIVERIES.where(
-    func.instr(
-        func.lower(_searched.concat(" ").concat(func.coalesce(deliveries.c.outcome, ""))), bindparam("search")
-    )
-    > 0
-)
-_STORED_DELIVERY = (
-    _LISTED_DELIVERIES.add_columns(deliveries.c.payload).where(deliveries.c.id == bindparam("id")).limit(1)
-)
-_DISCARD_PAYLOAD = (
-    update(deliveries)
-    .where(
-        deliveries.c.seq
-        == select(deliveries.c.seq).where(_of_delivery).scalar_subquery()
-        - bindparam("kept", MAX_PAYLOADS, type_=Integer),
-        deliveries.c.finished_at.is_not(None),
-    )
-    .values(payload="")
-)
-_refused = insert(refused_deliveries)
-_COUNT_REFUSED = _refused.on_conflict_do_update(
-    index_elements=["forge", "reason"],
-    set_={
-        "total": refused_deliveries.c.total + _refused.excluded.total,
-        **{name: _refused.excluded[name] for name in ("at", "message", "hint")},
-    },
-)
-_REFUSED_DELIVERIES = _rows_of(refused_deliveries, RefusedRow).order_by(
-    refused_deliveries.c.at.desc(), refused_deliveries.c.forge, refused_deliveries.c.reason
-)
-_SET_DELIVERY_ASIDE = upsert(delivery_attempts, "forge", "delivery_id")
+_ALL_DEPLOYMENTS = select("deployments", DeploymentRow._fields)
+_DEPLOYMENT = f"{_ALL_DEPLOYMENTS} WHERE id = :id"
+_DEPLOYMENTS = f"{_ALL_DEPLOYMENTS} WHERE environment_id = :environment_id ORDER BY generation DESC"
+_DEPLOYMENT_OF = f"{_ALL_DEPLOYMENTS} WHERE environment_id = :environment_id AND generation = :generation"
+_SAVE_DEPLOYMENT = upsert("deployments", DeploymentRow._fields, "id")
 
-_IS_PROCESSED = select(processed_events.c.at).where(
-    processed_events.c.repository_id == bindparam("repository_id"),
-    processed_events.c.event == bindparam("event"),
+_ADD_DELIVERY = (
+    insert("deliveries", (*DeliveryRow._fields, "received_at")) + " ON CONFLICT (forge, id) DO NOTHING"
 )
+_NEXT_DELIVERY = select("deliveries", DeliveryRow._fields) + " WHERE finished_at IS NULL ORDER BY seq LIMIT 1"
+_FINISH_DELIVERY = """
+    UPDATE deliveries
+    SET outcome = :outcome, finished_at = :at,
+    about = coalesce(:about, about), payload = coalesce(:payload, payload)
+    WHERE forge = :forge AND id = :id
+"""
+_DROP_DELIVERY = "DELETE FROM deliveries WHERE forge = :forge AND id = :id"
+_DISCARD_PAYLOAD = f"""
+    UPDATE deliveries SET payload = ''
+    WHERE seq = (SELECT seq FROM deliveries WHERE forge = :forge AND id = :id) - {MAX_PAYLOADS}
+    AND finished_at IS NOT NULL
+"""
+
+_BEGIN_DELIVERY = """
+    INSERT INTO delivery_attempts (forge, delivery_id, count)
+    SELECT forge, id, 1 FROM deliveries WHERE forge = :forge AND id = :id AND finished_at IS NULL
+    ON CONFLICT (forge, delivery_id) DO UPDATE SET count = count + 1
+    RETURNING count
+"""
+_RELEASE_DELIVERY = """
+    UPDATE delivery_attempts SET count = count - 1
+    WHERE forge = :forge AND delivery_id = :id AND count > 0
+"""
+_END_ATTEMPTS = "DELETE FROM delivery_attempts WHERE forge = :forge AND delivery_id = :id"
+_IS_SET_ASIDE = "SELECT count FROM delivery_attempts WHERE forge = :forge AND delivery_id = :id AND set_aside"
+_SET_DELIVERY_ASIDE = upsert(
+    "delivery_attempts", ("forge", "delivery_id", "count", "set_aside"), "forge", "delivery_id"
+)
+_WITH_ATTEMPTS = """
+    JOIN delivery_attempts
+    ON delivery_attempts.forge = deliveries.forge AND delivery_attempts.delivery_id = deliveries.id
+"""
+_SET_ASIDE = f"""
+    SELECT deliveries.forge, id, event, finished_at, outcome FROM deliveries {_WITH_ATTEMPTS}
+    WHERE set_aside ORDER BY seq
+"""
+
+_LISTED = "deliveries.forge, id, event, about, received_at, finished_at, outcome, set_aside"
+_RECENT_DELIVERIES = f"""
+    SELECT {_LISTED} FROM deliveries LEFT {_WITH_ATTEMPTS} ORDER BY seq DESC LIMIT :limit
+"""
+_FOUND_DELIVERIES = f"""
+    SELECT {_LISTED} FROM deliveries LEFT {_WITH_ATTEMPTS}
+    WHERE instr(lower(id || ' ' || event || ' ' || about || ' ' || coalesce(outcome, '')), :search) > 0
+    ORDER BY seq DESC LIMIT :limit
+"""
+_STORED_DELIVERY = f"""
+    SELECT {_LISTED}, payload FROM deliveries LEFT {_WITH_ATTEMPTS} WHERE id = :id ORDER BY seq DESC LIMIT 1
+"""
+_REFUSED_DELIVERIES = select("refused_deliveries", RefusedRow._fields) + " ORDER BY at DESC, forge, reason"
+_COUNT_REFUSED = f"""
+    {insert("refused_deliveries", RefusedRow._fields)} ON CONFLICT (forge, reason) DO UPDATE
+    SET total = total + excluded.total, at = excluded.at, message = excluded.message, hint = excluded.hint
+"""
+
+_IS_PROCESSED = "SELECT at FROM processed_events WHERE repository_id = :repository_id AND event = :event"
 _MARK_PROCESSED = (
-    insert(processed_events).on_conflict_do_nothing(index_elements=["repository_id", "event"]).inline()
+    insert("processed_events", ("repository_id", "event", "at"))
+    + " ON CONFLICT (repository_id, event) DO NOTHING"
 )
 
-_CHANGE = _rows_of(changes, ChangeRow).where(
-    changes.c.repository_id == bindparam("repository_id"), changes.c.number == bindparam("number")
-)
-_OPEN_CHANGES = (
-    _rows_of(changes, ChangeRow)
-    .where(changes.c.repository_id == bindparam("repository_id"), changes.c.is_open)
-    .order_by(changes.c.number)
-)
-_SAVE_CHANGE = upsert(changes, "repository_id", "number")
+_CHANGES = select("changes", ChangeRow._fields) + " WHERE repository_id = :repository_id"
+_CHANGE = f"{_CHANGES} AND number = :number"
+_OPEN_CHANGES = f"{_CHANGES} AND is_open = 1 ORDER BY number"
+_SAVE_CHANGE = upsert("changes", ChangeRow._fields, "repository_id", "number")
 
-_REPOSITORIES = _rows_of(repositories, RepositoryRow).order_by(
-    repositories.c.app, repositories.c.repository_id
+_REPOSITORIES = select("repositories", RepositoryRow._fields) + " ORDER BY app, repository_id"
+_SAVE_REPOSITORY = upsert("repositories", RepositoryRow._fields, "app", "repository_id")
+
+_SNAPSHOT_COLUMNS = select("snapshots", SnapshotRow._fields)
+_SNAPSHOT = f"{_SNAPSHOT_COLUMNS} WHERE id = :id"
+_ALL_SNAPSHOTS = f"{_SNAPSHOT_COLUMNS} ORDER BY app, number DESC"
+_SNAPSHOTS = f"{_SNAPSHOT_COLUMNS} WHERE app = :app ORDER BY number DESC"
+_SAVE_SNAPSHOT = upsert("snapshots", SnapshotRow._fields, "id")
+_DELETE_SNAPSHOT = "DELETE FROM snapshots WHERE id = :id"
+
+_FACT = "SELECT value FROM facts WHERE name = :name"
+_SAVE_FACT = upsert("facts", ("name", "value"), "name")
+
+_DELETE_EXPIRED = (
+    "DELETE FROM deliveries WHERE finished_at < :deliveries_before",
+    """
+    DELETE FROM deliveries
+    WHERE finished_at IS NOT NULL AND seq <= (SELECT max(seq) FROM deliveries) - :max_deliveries
+    """,
+    "DELETE FROM refused_deliveries WHERE at < :deliveries_before",
+    "DELETE FROM processed_events WHERE at < :deliveries_before",
+    f"""
+    DELETE FROM environments WHERE NOT ({_IS_PRESENT}) AND updated_at < :before
+    AND id NOT IN (SELECT environment_id FROM environment_state WHERE kind = '{StateKind.EXTERNAL.value}')
+    """,
+    "DELETE FROM sessions WHERE expires_at < :before",
+    "DELETE FROM share_links WHERE expires_at < :before",
 )
-_SAVE_REPOSITORY = upsert(repositories, "app", "repository_id")
-
-_SNAPSHOT = _rows_of(snapshots, SnapshotRow).where(snapshots.c.id == bindparam("id"))
-_ALL_SNAPSHOTS = _rows_of(snapshots, SnapshotRow).order_by(snapshots.c.app, snapshots.c.number.desc())
-_SNAPSHOTS = _ALL_SNAPSHOTS.where(snapshots.c.app == bindparam("app"))
-_SAVE_SNAPSHOT = upsert(snapshots, "id")
-_DELETE_SNAPSHOT = delete(snapshots).where(snapshots.c.id == bindparam("of_id"))
-
-_FACT = select(facts.c.value).where(facts.c.name == bindparam("name"))
-_SAVE_FACT = upsert(facts, "name")
-
-# What belongs to an environment is deleted by cascade.
-_DELETE_EXPIRED: tuple[Delete, ...] = (
-    delete(deliveries).where(deliveries.c.finished_at < bindparam("deliveries_before")),
-    delete(deliveries).where(
-        deliveries.c.finished_at.is_not(None),
-        deliveries.c.seq
-        <= select(func.max(deliveries.c.seq)).scalar_subquery() - bindparam("max_deliveries", type_=Integer),
-    ),
-    delete(refused_deliveries).where(refused_deliveries.c.at < bindparam("deliveries_before")),
-    delete(processed_events).where(processed_events.c.at < bindparam("deliveries_before")),
-    delete(environments).where(
-        not_(_is_present),
-        environments.c.updated_at < bindparam("before"),
-        environments.c.id.not_in(
-            select(environment_state.c.environment_id).where(
-                environment_state.c.kind == StateKind.EXTERNAL.value
-            )
-        ),
-    ),
-    delete(sessions).where(sessions.c.expires_at < bindparam("before")),
-    delete(share_links).where(share_links.c.expires_at < bindparam("before")),
-)
+"""What belongs to an environment is deleted by cascade."""
 
 
 class SqliteTransaction(SqliteAccountRecords):
@@ -368,13 +249,13 @@ class SqliteTransaction(SqliteAccountRecords):
             holder = self.environment_by_host(host)
             if holder is not None and holder.id != environment_id and holder.desired.is_present:
                 raise ValueError(f"another present environment has the host {host}")
-        self._change(_DROP_SERVICE_HOSTS, {"of_id": environment_id})
+        self._change(_DROP_SERVICE_HOSTS, {"environment_id": environment_id})
         for service, host in hosts.items():
             row = {"host": host, "environment_id": environment_id, "service": service}
             self._change(_SAVE_SERVICE_HOST, row)
 
     def environments(self, *, present: bool | None = None) -> list[Environment]:
-        return self._all(_ENVIRONMENTS_BY_PRESENCE[present], environment_of)
+        return self._all(_ENVIRONMENTS[present], environment_of)
 
     def environments_of(self, subject: str) -> list[Environment]:
         return self._all(_ENVIRONMENTS_OF, environment_of, subject=subject)
@@ -382,7 +263,7 @@ class SqliteTransaction(SqliteAccountRecords):
     def environments_with_deployments(
         self, *, present: bool | None = None
     ) -> list[tuple[Environment, Deployment | None]]:
-        return self._all(_WITH_DEPLOYMENT_BY_PRESENCE[present], pair_of)
+        return self._all(_WITH_DEPLOYMENT[present], pair_of)
 
     def environments_being_served(self) -> list[tuple[Environment, Deployment | None]]:
         return self._all(_BEING_SERVED, pair_of)
@@ -394,16 +275,16 @@ class SqliteTransaction(SqliteAccountRecords):
                 raise ValueError(f"another present environment has the host {environment.host}")
         try:
             self._change(_SAVE_ENVIRONMENT, environment_row(environment)._asdict())
-        except IntegrityError as error:
+        except sqlite3.IntegrityError as error:
             raise ValueError(_environment_clash(environment, error)) from error
 
     def environment_state(self, environment_id: str, kind: StateKind) -> str:
         return self._first(_STATE, _text_of, environment_id=environment_id, kind=kind.value) or ""
 
     def save_environment_state(self, environment_id: str, kind: StateKind, value: str) -> None:
-        row = {"of_id": environment_id, "of_kind": kind.value}
+        row = {"environment_id": environment_id, "kind": kind.value}
         if value:
-            self._change(_SAVE_STATE, {**row, "of_value": value})
+            self._change(_SAVE_STATE, {**row, "value": value})
         else:
             self._change(_DELETE_STATE, row)
 
@@ -427,7 +308,7 @@ class SqliteTransaction(SqliteAccountRecords):
     def save_deployment(self, deployment: Deployment) -> None:
         try:
             self._change(_SAVE_DEPLOYMENT, deployment_row(deployment)._asdict())
-        except IntegrityError as error:
+        except sqlite3.IntegrityError as error:
             raise ValueError(_deployment_clash(deployment, error)) from error
 
     def add_delivery(self, delivery: Delivery, at: datetime) -> bool:
@@ -449,16 +330,20 @@ class SqliteTransaction(SqliteAccountRecords):
         self._change(_RELEASE_DELIVERY, _key(delivery))
 
     def finish_delivery(self, delivery: Delivery, outcome: str, at: datetime, about: str = "") -> None:
-        ending = {**_kept(delivery), "outcome": outcome, "finished_at": stamp(at), "about": about}
-        if self._change(_FINISH_DELIVERY, {**_key(delivery), **ending}):
+        if self._finish(delivery, outcome, at, about):
             self._change(_END_ATTEMPTS, _key(delivery))
             self._change(_DISCARD_PAYLOAD, _key(delivery))
 
     def set_delivery_aside(self, delivery: Delivery, outcome: str, at: datetime) -> None:
-        ending = {**_kept(delivery), "outcome": outcome, "finished_at": stamp(at)}
-        if self._change(_FINISH_DELIVERY, {**_key(delivery), **ending}):
+        if self._finish(delivery, outcome, at):
             row = {"forge": delivery.forge, "delivery_id": delivery.id, "count": 0, "set_aside": True}
             self._change(_SET_DELIVERY_ASIDE, row)
+
+    def _finish(self, delivery: Delivery, outcome: str, at: datetime, about: str | None = None) -> bool:
+        """Returns whether there is such a delivery. Payloads that are too long to be kept are dropped."""
+        payload = None if len(delivery.payload) <= MAX_PAYLOAD else ""
+        ending = {"outcome": outcome, "at": stamp(at), "about": about, "payload": payload}
+        return self._change(_FINISH_DELIVERY, {**_key(delivery), **ending}) > 0
 
     def deliveries_set_aside(self) -> list[SetAsideDelivery]:
         return self._all(_SET_ASIDE, _set_aside_of)
@@ -510,12 +395,12 @@ class SqliteTransaction(SqliteAccountRecords):
     def save_snapshot(self, snapshot: Snapshot) -> None:
         try:
             self._change(_SAVE_SNAPSHOT, snapshot_row(snapshot)._asdict())
-        except IntegrityError as error:
+        except sqlite3.IntegrityError as error:
             text = f"another snapshot of {snapshot.app} has the number {snapshot.number}"
             raise ValueError(text) from error
 
     def delete_snapshot(self, snapshot_id: str) -> None:
-        self._change(_DELETE_SNAPSHOT, {"of_id": snapshot_id})
+        self._change(_DELETE_SNAPSHOT, {"id": snapshot_id})
 
     def fact(self, name: str) -> str:
         return self._first(_FACT, _text_of, name=name) or ""
@@ -539,12 +424,7 @@ class SqliteTransaction(SqliteAccountRecords):
 
 
 def _key(delivery: Delivery) -> dict[str, object]:
-    return {"of_forge": delivery.forge, "of_id": delivery.id}
-
-
-def _kept(delivery: Delivery) -> dict[str, object]:
-    """The column of a finished delivery's payload: unchanged, or emptied if it is too long to be kept."""
-    return {} if len(delivery.payload) <= MAX_PAYLOAD else {"payload": ""}
+    return {"forge": delivery.forge, "id": delivery.id}
 
 
 def _lower(text: str) -> str:
@@ -569,13 +449,13 @@ def _set_aside_of(columns: Sequence[Any]) -> SetAsideDelivery:
     return SetAsideDelivery(forge, delivery, event, moment(at), outcome)
 
 
-def _environment_clash(environment: Environment, error: IntegrityError) -> str:
-    if "environments.host" in str(error.orig):
+def _environment_clash(environment: Environment, error: sqlite3.IntegrityError) -> str:
+    if "environments.host" in str(error):
         return f"another present environment has the host {environment.host}"
     return f"another environment has the key {environment.key}"
 
 
-def _deployment_clash(deployment: Deployment, error: IntegrityError) -> str:
-    if "FOREIGN KEY" in str(error.orig):
+def _deployment_clash(deployment: Deployment, error: sqlite3.IntegrityError) -> str:
+    if "FOREIGN KEY" in str(error):
         return f"there is no environment {deployment.environment_id}"
     return f"another deployment of {deployment.environment_id} has the generation {deployment.generation}"

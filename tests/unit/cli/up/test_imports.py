@@ -24,6 +24,8 @@ def imported() -> set[str]:
     "module",
     [
         "acme",  # certificates
+        "alembic",  # the database is up to date
+        "sqlalchemy",
         "fastapi",  # Stager's own pages, which are imported after the preview is shown
         "stager.front.proxy.context",  # the front is a process of its own
         "stager.project.compose",  # without a Compose file
