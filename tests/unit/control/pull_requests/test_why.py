@@ -147,7 +147,7 @@ class TestLife:
     async def test_expired(self) -> None:
         async with Gate([replace(APP, expire_after=86_400.0)]).open() as gate:
             event = await gate.opened()
-            await gate.rest(200_000)
+            await gate.rest(87_000)
 
             await assert_why(
                 gate, named(event), "expired", rule="images.shop.expire_after", said="no visit and no push"
@@ -189,7 +189,7 @@ class TestLife:
     async def test_no_room_any_more(self) -> None:
         async with Gate([APP], max_previews=1).open() as gate:
             event = await gate.opened()
-            await gate.rest(90_000)
+            await gate.skip(90_000)
             await gate.opened(OTHER, "feature-y")
             await gate.rest(300)
 
