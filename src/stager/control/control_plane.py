@@ -115,9 +115,15 @@ class ControlPlane:
         self.data = Snapshotting(
             ports, applications, self.identity, self.environments, self.reconciler, options.key
         )
-        self.pictures = Pictures(ports, self.environments.queries, self.environments.change_feed.changed)
+        self.pictures = Pictures(
+            ports,
+            self.routing,
+            self.environments.queries,
+            self.environments.change_feed.changed,
+            options.key,
+        )
         self.cleanup = Cleanup(ports, self.identity.authorizer, self.builds, self.reconciler)
-        self.reporting = Reporting(ports, urls, applications, options.reports)
+        self.reporting = Reporting(ports, urls, applications, options.reports, self.pictures.links)
         self.environments.change_feed.listen(self.plugins.post_launch.request)
         if self.pictures.rounds:
             self.environments.change_feed.listen(self.pictures.rounds.changed)

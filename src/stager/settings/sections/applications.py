@@ -51,7 +51,7 @@ from stager.settings.values.secret import Secret
 
 RepositoryKey = Literal[
     "port", "command", "health_path", "env", "build", "hooks",
-    "services", "compose", "web", "volumes", "profiles",
+    "pictures", "services", "compose", "web", "volumes", "profiles",
 ]  # fmt: skip
 
 
