@@ -12,7 +12,6 @@ import pytest
 from hypothesis import settings
 
 import tests.length  # noqa: F401  # it registers the profile
-
 from tests.swarm.fixtures import cluster, started_cluster
 
 __all__ = ["cluster", "started_cluster"]  # for several folders, which share one cluster

@@ -95,7 +95,7 @@ class PicturedPull:
     def comment(self) -> str:
         """Stager's comment in the pull request."""
         said = zip(self.github.comments(self._number), self.github.commenters(self._number), strict=True)
-        return next((body for body, author in said if author == "stager-bot"), "")
+        return next((str(body) for body, author in said if author == "stager-bot"), "")
 
     def commented(self, text: str) -> str:
         """Wait until the comment has this text."""

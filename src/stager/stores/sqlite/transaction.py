@@ -129,8 +129,8 @@ _FINISH_DELIVERY = """
     WHERE forge = :forge AND id = :id
 """
 _DROP_DELIVERY = "DELETE FROM deliveries WHERE forge = :forge AND id = :id"
-# The sub-query searches the table in its own order, 501 rows of it; `payload <> ''` is the condition of the index
-# `ix_deliveries_payload`.
+# The sub-query searches the table in its own order, 501 rows of it. The condition on the payload is of
+# the index `ix_deliveries_payload`.
 _DISCARD_PAYLOADS = f"""
     UPDATE deliveries SET payload = ''
     WHERE seq <= (SELECT seq FROM deliveries WHERE seq > 0 ORDER BY seq DESC LIMIT 1 OFFSET {MAX_PAYLOADS})
