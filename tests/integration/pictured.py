@@ -73,17 +73,22 @@ class PicturedPull:
         self._number = self.github.open(NAME, sha)
         self._deliver("opened")
 
-    def push(self, page: str = PAGE) -> None:
-        """Push this page; each push is another commit."""
+    def push(self, page: str = PAGE) -> str:
+        """Push this page; each push is another commit. Returns its id."""
         self._pushes += 1
         sha = self._repository.commit(self._files(page), HEAD)
         self._deliver("synchronize", self.github.push(self._number, sha))
+        return sha
 
     def pictured(self) -> dict[str, Any]:
         """Wait for the pictures of the newest commit."""
         wanted = self.github.sha(self._number)
         until(lambda: self._serves(wanted), "the commit is live", 120)
         return until(lambda: self.album(NAME), "the pictures are taken", 90)
+
+    def instances(self) -> list[str]:
+        """The ids of the containers of the pull request's preview."""
+        return self.stager.containers(f"label=stager.environment={self.stager.environment(NAME)['id']}")
 
     def album(self, name: str) -> dict[str, Any] | None:
         """The pictures of a preview's live deployment; None before they are taken."""
@@ -99,7 +104,8 @@ class PicturedPull:
 
     def commented(self, text: str) -> str:
         """Wait until the comment has this text."""
-        return until(lambda: text in self.comment() and self.comment(), f"the comment says {text!r}", 60)
+        until(lambda: text in self.comment(), f"the comment says {text!r}", 60)
+        return self.comment()
 
     def fetch(self, url: str) -> httpx.Response:
         """What the forge's image proxy gets, which has no credentials."""
@@ -126,7 +132,7 @@ def settings(github: Github, **pictures: Any) -> dict[str, Any]:
     """The configuration of its Stager."""
     return {
         "github": github.settings,
-        "images": {"shop": {"repo_owner": "acme", "build": "."}},
+        "images": {"shop": {"repo_owner": "acme", "build": ".", "image": None, "port": None, "command": None}},
         "post_launch_handlers": ["AddGithubPullRequestCommentOnLaunch"],
         "pictures": {"image": BROWSER, **pictures},
     }
