@@ -9,7 +9,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
+import tests.length  # noqa: F401  # it registers the profile
 from tests.swarm.fixtures import cluster, started_cluster
 
 __all__ = ["cluster", "started_cluster"]  # for several folders, which share one cluster
@@ -37,6 +39,7 @@ _HOME = pytest.StashKey[str]()
 def pytest_configure(config: pytest.Config) -> None:
     """Give this process and those that it starts a home folder without files, and no variables of the
     user."""
+    settings.load_profile("stager")
     _hide_helper()
     _keep_from_home()
     for name in list(os.environ):

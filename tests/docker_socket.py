@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import socket
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -43,12 +44,21 @@ def listed(kind: str, *filters: str) -> list[str]:
         kind: `container`, `network`, `volume` or `image`.
         filters: as those of `docker ps`, such as `label=a=b`.
     """
+    found = _list(kind, filters)
+    return [each["Name"] for each in found["Volumes"] or ()] if kind == "volume" else [f["Id"] for f in found]
+
+
+def labels_of_containers(*filters: str) -> dict[str, dict[str, str]]:
+    """The labels of containers by id, of one moment: one that is removed after it can't be inspected."""
+    return {each["Id"]: each["Labels"] for each in _list("container", filters)}
+
+
+def _list(kind: str, filters: Sequence[str]) -> Any:
     wanted: dict[str, list[str]] = {}
     for each in filters:
         name, _, value = each.partition("=")
         wanted.setdefault(name, []).append(value)
-    found = _ask("GET", _LISTINGS[kind] + urlencode({"filters": json.dumps(wanted)}))
-    return [each["Name"] for each in found["Volumes"] or ()] if kind == "volume" else [f["Id"] for f in found]
+    return _ask("GET", _LISTINGS[kind] + urlencode({"filters": json.dumps(wanted)}))
 
 
 def remove(kind: str, *ids: str) -> None:

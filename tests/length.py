@@ -11,6 +11,11 @@ from hypothesis import HealthCheck, Phase, settings
 
 LONGER = int(os.environ.get("LONGER", "1"))
 
+# How long an input takes depends on what else the machine does.
+settings.register_profile(
+    "stager", deadline=None, max_examples=100 * LONGER, suppress_health_check=[HealthCheck.too_slow]
+)
+
 
 def length(cases: int, steps: int = 50) -> settings:
     """Hypothesis's settings for a test that tries so many cases by default.

@@ -16,6 +16,7 @@ from bench.rows import (
     idle,
     launch,
     leftovers,
+    pictures,
     proxy,
     refresh,
     resync,
@@ -47,6 +48,7 @@ ROWS: tuple[Row, ...] = (
     idle.ROW,
     thousand.ROW,
     dashboards.ROW,
+    pictures.ROW,
     resync.ROW,
     leftovers.ROW,
 )

@@ -126,14 +126,14 @@ def lines(figures: Figures) -> list[Line]:
     took = {name: percentile(values, 99) for name, values in figures["requests"].items()}
     count = len(figures["requests"]["stager"])
     return [
-        Line(f"The control plane's memory {known}", "-", f"{size:.0f} MB", "below 200 MB", size, 200),
+        Line(f"The control plane's memory {known}", "-", f"{size:.0f} MB", "below 150 MB", size, 150),
         Line(
             f"Its processor time at rest {known}",
             "-",
             f"{share:.2f} % of a core",
-            "below 5 % of a core",
+            "below 2 % of a core",
             share,
-            5,
+            2,
             headline=f"At rest {known}: {size:.0f} MB and {share:.1f} % of a core",
         ),
         Line(

@@ -15,6 +15,7 @@ from stager.domain.route import normalise_host
 from stager.engines.docker.diagnostics import BuildCheck, DockerCheck, UntrustedBuildCheck
 from stager.engines.docker.memory_check import MemoryCheck
 from stager.engines.docker.network.pool import tag_of
+from stager.engines.swarm.diagnostics import RegistryCheck, SwarmCheck
 from stager.forges.github.account import GithubServer
 from stager.forges.github.app_setup.keyring import Keyring, app_in_force
 from stager.forges.github.diagnostics import GithubCheck
@@ -39,22 +40,16 @@ def checks_for(
         domain: returns the domain of the previews, empty while it is unknown; by default that of `settings`.
     """
     yield DockerCheck(settings.engine.socket)
+    if settings.is_swarm:
+        yield from _of_swarm(settings, state)
     if any(app.build for app in settings.images.values()):
         yield BuildCheck(settings.engine.socket, settings.builds.cgroup_parent)
     if settings.builds_forks:
         is_off = settings.helper == "off"
         helper = None if is_off else HelperClient(settings.helper_socket)
         yield UntrustedBuildCheck(helper, is_shared=settings.forks.unsafe_shared_builder)
-    yield HelperCheck(
-        settings.helper,
-        settings.helper_socket,
-        tag_of(state.installation) if state.path.exists() else "",
-        was_used=state.guarded.exists(),
-    )
-    yield DataCheck(None if settings.helper == "off" else DataPool(settings.helper_socket))
-    yield MemoryCheck(
-        settings.engine.socket, None if settings.helper == "off" else HelperClient(settings.helper_socket)
-    )
+    if not settings.is_swarm:
+        yield from _of_one_machine(settings, state)
     yield DiskCheck(state.path)
     yield PortCheck(settings.listen.host, settings.listen.port, is_ours=is_up)
     if settings.tls:
@@ -69,6 +64,25 @@ def checks_for(
         yield HaproxyCheck(Haproxy(haproxy.test_command, haproxy.reload_command), haproxy.target_path)
     if any(app.repo_owner for app in settings.images.values()) or state.github_app.exists():
         yield _github(settings, state)
+
+
+def _of_one_machine(settings: Settings, state: StateDirectory) -> Iterator[Check]:
+    yield HelperCheck(
+        settings.helper,
+        settings.helper_socket,
+        tag_of(state.installation) if state.path.exists() else "",
+        was_used=state.guarded.exists(),
+    )
+    yield DataCheck(None if settings.helper == "off" else DataPool(settings.helper_socket))
+    yield MemoryCheck(
+        settings.engine.socket, None if settings.helper == "off" else HelperClient(settings.helper_socket)
+    )
+
+
+def _of_swarm(settings: Settings, state: StateDirectory) -> Iterator[Check]:
+    installation = state.installation if state.path.exists() else ""
+    yield SwarmCheck(settings.engine.socket, f"stager.ready.{installation}")
+    yield RegistryCheck(settings.engine.socket, settings.engine.registry, installation)
 
 
 def _certificates(tls: Tls, state: StateDirectory) -> Iterator[Check]:

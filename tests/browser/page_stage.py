@@ -24,6 +24,7 @@ from stager.domain.recipe import Recipe
 from stager.testing import Program
 from stager.testing.fakes.builder import Result
 from stager.testing.fakes.clock import START
+from tests.browser.example_pictures import add_pictures
 from tests.unit.control.harness import SHOP
 from tests.unit.control.reconciler.test_services import ADMIN, DB, add_images, with_services
 from tests.unit.web.harness import WebHarness, web
@@ -140,6 +141,7 @@ async def furnish(harness: WebHarness, stage: PageStage) -> None:
     await control.rest(10)
     building = max(await control.environments(), key=lambda each: each.created_at)
     stage.previews["building"] = building.id
+    await add_pictures(harness, stage.previews["live"], tools.id)
 
 
 async def _serve(stage: PageStage, ready: threading.Event, done: threading.Event) -> None:

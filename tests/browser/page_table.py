@@ -41,6 +41,8 @@ TABLE = (
     PageRow("dashboard-machine", "/", opens=".machine summary"),
     PageRow("dashboard-page", "/?limit=2"),
     PageRow("preview-live", "/previews/{live}"),
+    PageRow("preview-pictures", "/previews/{live}", opens="#pictures details summary"),
+    PageRow("preview-no-pictures", "/previews/{services}"),
     PageRow("preview-live-viewer", "/previews/{live}", "vera"),
     PageRow("preview-failed", "/previews/{failed}"),
     PageRow("preview-crashed", "/previews/{crashed}"),

@@ -20,7 +20,17 @@ from tests.contracts.data import (
 from tests.contracts.engines import Engine, FakeEngineUnderTest, docker_under_test
 from tests.contracts.forges import FakeForgeUnderTest, Forge, github
 from tests.contracts.local_forge import local
+from tests.contracts.swarm_engine import applies, swarm_under_test
 from tests.integration.own_pool import OwnPool
+from tests.swarm.cluster import Cluster
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what doesn't run against Swarm."""
+    left_out = [each for each in items if "[swarm" in each.name and not applies(each.nodeid)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [each for each in items if each not in left_out]
 
 
 @pytest.fixture(params=["memory", "github", "github-app", "local"])
@@ -36,13 +46,30 @@ async def forge(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
                 yield forge
 
 
-@pytest.fixture(params=["memory", pytest.param("docker", marks=pytest.mark.docker)])
+@pytest.fixture(
+    params=[
+        "memory",
+        pytest.param("docker", marks=pytest.mark.docker),
+        pytest.param("swarm", marks=pytest.mark.docker),
+    ]
+)
 async def engine(request: pytest.FixtureRequest) -> AsyncIterator[Engine]:
-    if request.param == "memory":
-        yield FakeEngineUnderTest()
-        return
-    async with docker_under_test() as docker:
-        yield docker
+    match request.param:
+        case "memory":
+            yield FakeEngineUnderTest()
+        case "docker":
+            async with docker_under_test() as docker:
+                yield docker
+        case _:
+            async with swarm_under_test(request.getfixturevalue("shared_cluster")) as swarm:
+                yield swarm
+
+
+@pytest.fixture(scope="module")
+def shared_cluster(started_cluster: Cluster) -> Iterator[Cluster]:
+    """A swarm. Each test is another installation."""
+    yield started_cluster
+    started_cluster.heal()
 
 
 @pytest.fixture(scope="module")

@@ -207,6 +207,43 @@ def instance_labels(environment: str = "e1", generation: int = 1, service: str =
     )
 
 
+def docker_spec(does: str, labels: InstanceLabels, image: str) -> InstanceSpec:
+    """What `Engine.spec` returns for an engine that runs containers.
+
+    Args:
+        image: the id of `IMAGE`.
+    """
+    if does in _HEALTHCHECKS:
+        check = {"Test": ["CMD-SHELL", _HEALTHCHECKS[does]], "Interval": SECOND, "Retries": 1}
+        return spec_of(labels, image, ("sleep", "600"), parameters={"Healthcheck": check})
+    if does != "unstartable":
+        return spec_of(labels, image, ("sh", "-c", _COMMANDS[does]))
+    # With an init of Docker's it would start, and end when the init doesn't find the command.
+    parameters = {"HostConfig": {"Init": False}}
+    return spec_of(labels, image, ("no-such-program",), stop_grace_period=10.0, parameters=parameters)
+
+
+def docker_service(labels: InstanceLabels, image: str, who: str, more: dict[str, Any]) -> InstanceSpec:
+    """What `Engine.service` returns for an engine that runs containers.
+
+    Args:
+        image: the id of `PYTHON`.
+    """
+    return service_of(labels, image, who, {"command": ("python3", "-c", _SERVER), **more})
+
+
+def inner_command(does: str) -> Sequence[str]:
+    """What `Engine.inner` returns for an engine that runs containers."""
+    return _INNER_COMMANDS[does]
+
+
+async def reached(instances: Instances, instance: str, name: str) -> set[str]:
+    """What `Engine.reached` returns for an engine that runs containers."""
+    ran = await instances.run(instance, ("python3", "-c", _CLIENT, name), 20.0)
+    assert ran.exit_code == 0, ran.output
+    return set(ran.output.split())
+
+
 class FakeEngineUnderTest:
     reference = IMAGE
 
@@ -256,30 +293,24 @@ class DockerUnderTest:
         self.prober: Prober = self.http
 
     async def spec(self, does: str, labels: InstanceLabels) -> InstanceSpec:
-        image = await self.images.resolve(self.reference)
-        if does in _HEALTHCHECKS:
-            check = {"Test": ["CMD-SHELL", _HEALTHCHECKS[does]], "Interval": SECOND, "Retries": 1}
-            return spec_of(labels, image, ("sleep", "600"), parameters={"Healthcheck": check})
-        if does != "unstartable":
-            return spec_of(labels, image, ("sh", "-c", _COMMANDS[does]))
-        # With an init of Docker's it would start, and end when the init doesn't find the command.
-        parameters = {"HostConfig": {"Init": False}}
-        return spec_of(labels, image, ("no-such-program",), stop_grace_period=10.0, parameters=parameters)
+        return docker_spec(does, labels, await self.images.resolve(self.reference))
 
     def inner(self, does: str) -> Sequence[str]:
-        return _INNER_COMMANDS[does]
+        return inner_command(does)
 
     async def service(self, labels: InstanceLabels, who: str, **more: Any) -> InstanceSpec:
-        image = await self.images.resolve(PYTHON)
-        return service_of(labels, image, who, {"command": ("python3", "-c", _SERVER), **more})
+        return docker_service(labels, await self.images.resolve(PYTHON), who, more)
 
     async def reached(self, instance: str, name: str) -> set[str]:
-        ran = await self.instances.run(instance, ("python3", "-c", _CLIENT, name), 20.0)
-        assert ran.exit_code == 0, ran.output
-        return set(ran.output.split())
+        return await reached(self.instances, instance, name)
 
     async def kill(self, instance: str) -> None:
         _docker("kill", instance)
+
+    def processes(self, instance: str) -> list[str]:
+        """What runs in it, without Docker's init: the command lines."""
+        rows = _docker("top", instance, "-eo", "pid,args").splitlines()[1:]
+        return [row.split(None, 1)[1].strip() for row in rows if "docker-init" not in row]
 
     async def variables(self, instance: str) -> dict[str, str]:
         shown = _docker("inspect", "--format", "{{json .Config.Env}}", instance)

@@ -23,6 +23,7 @@ from tests.contracts.engines import (
     FakeEngineUnderTest,
     docker_under_test,
     instance_labels,
+    spec_of,
     unused_endpoint,
     with_settings,
 )
@@ -759,3 +760,65 @@ async def test_the_memory_and_the_processor_time_of_what_runs_are_measured(engin
 async def test_the_disk_space_of_what_is_there_is_measured(engine: Engine) -> None:
     await started(engine, "serves", "e1")
     assert (await engine.instances.disk())["e1"] >= 0
+
+
+IGNORES = "trap '' INT HUP TERM; echo begins; while :; do sleep 0.2 || :; done"
+"""A command that only SIGKILL ends."""
+LEAVES = f"(trap '' INT HUP; sleep 4321) & {IGNORES}"
+CLEAN = ["env", "-i", "/bin/sh", "-c", IGNORES]
+"""The same, without the environment that it was given."""
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("image", ["stager-base/static:1", "stager-base/debian:1", "stager-base/python:1"])
+@pytest.mark.parametrize("command", [["sh", "-c", IGNORES], ["sh", "-c", LEAVES], CLEAN])
+class TestEndings:
+    """A command that ignores its interruption is killed, with what it has started, and nothing else is. The
+    shells of the images differ."""
+
+    @pytest.fixture
+    async def docker_engine(self) -> AsyncIterator[DockerUnderTest]:
+        async with docker_under_test() as engine:
+            yield engine
+
+    async def sleeper(self, engine: DockerUnderTest, image: str) -> Instance:
+        spec = spec_of(instance_labels(), await engine.images.resolve(image), ("sleep", "9999"))
+        return await engine.instances.start((await engine.instances.create(spec)).id)
+
+    async def assert_alone(self, engine: DockerUnderTest, instance: Instance) -> None:
+        """Its own process is all that runs in it."""
+        async with asyncio.timeout(10):
+            while len(left := engine.processes(instance.id)) > 1:
+                await asyncio.sleep(0.1)
+        assert left == ["sleep 9999"]
+
+    async def test_after_the_timeout(
+        self, docker_engine: DockerUnderTest, image: str, command: list[str]
+    ) -> None:
+        instance = await self.sleeper(docker_engine, image)
+        ran = await docker_engine.instances.run(instance.id, command, 1)
+
+        assert ran == Ran(None, "begins\n")
+        await self.assert_alone(docker_engine, instance)
+
+    async def test_when_the_caller_leaves(
+        self, docker_engine: DockerUnderTest, image: str, command: list[str]
+    ) -> None:
+        instance = await self.sleeper(docker_engine, image)
+        running = asyncio.ensure_future(docker_engine.instances.run(instance.id, command, 600))
+        while len(docker_engine.processes(instance.id)) < 2:
+            await asyncio.sleep(0.1)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+        await self.assert_alone(docker_engine, instance)
+
+    async def test_in_a_terminal(
+        self, docker_engine: DockerUnderTest, image: str, command: list[str]
+    ) -> None:
+        instance = await self.sleeper(docker_engine, image)
+        terminal = await docker_engine.instances.open(instance.id, command, Size(), "dumb")
+        await printed(terminal, "begins")
+        await terminal.close()
+
+        await self.assert_alone(docker_engine, instance)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ import pytest
 
 from stager.domain.deployment import Deployment
 from stager.domain.environment import Depth, Desired, Environment, EnvironmentKey, RunState
+from stager.domain.pull_requests.events import Delivery
 from stager.domain.snapshot import Snapshot, SnapshotState
 from stager.domain.source import Change, Repository
 from stager.ports.store import (
@@ -470,11 +471,21 @@ class TestListedDeliveries:
         for each in (short, long):
             await store.write(lambda tx, d=each: tx.add_delivery(d, NOON))  # type: ignore[misc]
             await store.write(lambda tx, d=each: tx.finish_delivery(d, "done", later(1)))  # type: ignore[misc]
-        found = [await store.read(lambda tx, d=each: tx.stored_delivery(d.id)) for each in (short, long)]  # type: ignore[misc]
+        found = await store.read(
+            lambda tx: [one for d in (short, long) for one in tx.stored_deliveries(d.id)]
+        )
 
         assert [one.payload for one in found] == ["{}", ""]
         assert found[0].record.outcome == "done"
-        assert await store.read(lambda tx: tx.stored_delivery("none")) is None
+        assert await store.read(lambda tx: tx.stored_deliveries("none")) == []
+
+    async def test_two_forges_may_use_the_same_id(self, store: Store) -> None:
+        one, other = delivery(1), replace(delivery(1), forge="local")
+        await store.write(lambda tx: tx.add_delivery(one, NOON))
+        await store.write(lambda tx: tx.add_delivery(other, later(1)))
+
+        found = await store.read(lambda tx: tx.stored_deliveries(one.id))
+        assert [each.record.forge for each in found] == ["local", "github"]
 
     async def test_the_content_of_500_is_kept(self, store: Store) -> None:
         each = [replace(delivery(number), id=f"d{number}", payload="{}") for number in range(502)]
@@ -485,8 +496,36 @@ class TestListedDeliveries:
                 tx.finish_delivery(one, "done", later(1))
 
         await store.write(finish)
-        kept = await store.read(lambda tx: [tx.stored_delivery(one.id) for one in each])
-        assert [one is not None and one.payload for one in kept] == ["", "", *["{}"] * 500]
+        assert await payloads(store, each) == ["", "", *["{}"] * 500]
+
+    async def test_the_content_of_an_old_one_is_discarded_at_its_end(self, store: Store) -> None:
+        each = [replace(delivery(number), id=f"d{number}", payload="{}") for number in range(503)]
+
+        def finish(tx: Transaction) -> None:
+            for one in each:
+                tx.add_delivery(one, NOON)
+            tx.finish_delivery(each[1], "done", later(1))
+            tx.finish_delivery(each[502], "done", later(1))
+
+        await store.write(finish)
+        assert await payloads(store, each) == ["{}", "", *["{}"] * 501]
+        await store.write(lambda tx: tx.set_delivery_aside(each[0], "it hangs", later(2)))
+        assert (await payloads(store, each))[:3] == ["", "", "{}"]
+
+    async def test_the_content_of_500_is_kept_beside_redeliveries(self, store: Store) -> None:
+        """A redelivery leaves a gap in the order of arrival."""
+        each = [replace(delivery(number), id=f"d{number}", payload="{}") for number in range(502)]
+
+        def finish(tx: Transaction) -> None:
+            for one in each:
+                tx.add_delivery(one, NOON)
+                tx.set_delivery_aside(one, "it hangs", later(1))
+            for one in each[100:200]:
+                tx.add_delivery(one, later(2))
+                tx.finish_delivery(one, "done", later(2))
+
+        await store.write(finish)
+        assert (await payloads(store, each)).count("{}") == 500
 
     async def test_refused_ones_are_counted_by_cause(self, store: Store) -> None:
         one = RefusedDeliveries("github", "signature-wrong", 2, later(1), "Wrong.", "Set it.")
@@ -825,3 +864,8 @@ async def test_times_from_any_zone_are_the_same_moments(store: Store) -> None:
 
     read = await store.read(lambda tx: tx.change("github:10", 7))
     assert read == replace(saved, updated_at=datetime(2026, 3, 1, 12, 0, tzinfo=UTC))
+
+
+async def payloads(store: Store, each: Sequence[Delivery]) -> list[str]:
+    found = await store.read(lambda tx: [tx.stored_deliveries(one.id) for one in each])
+    return [one.payload for [one] in found]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from stager.domain.pictures import View
 from stager.engines.docker import connect
 from stager.engines.docker.pictures import DockerPhotographer
-from stager.ports.pictures import View
 from tests.integration.stager import docker, until
 from tests.integration.test_pictures import browser as browser  # noqa: PLC0414 (a fixture)
 

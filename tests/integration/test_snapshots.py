@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.docker_socket import labels_of_containers
 from tests.integration.conftest import MakeStager
 from tests.integration.images import service_image
 from tests.integration.stager import StagerUnderTest, docker, until
@@ -62,9 +63,9 @@ def saved(stager: StagerUnderTest) -> set[str]:
 def database(stager: StagerUnderTest, name: str) -> str:
     """The container of a preview's newest running database."""
     environment = stager.environment(name)["id"]
-    labels = (f"label=stager.environment={environment}", "label=stager.service=db", "status=running")
-    found = stager.containers(*labels)
-    return max(found, key=lambda each: int(stager.inspect(each)["Config"]["Labels"]["stager.generation"]))
+    filters = (f"label=stager.environment={environment}", "label=stager.service=db", "status=running")
+    found = labels_of_containers(*filters)
+    return max(found, key=lambda each: int(found[each]["stager.generation"]))
 
 
 def sql(container: str, command: str) -> str:

@@ -20,10 +20,10 @@ from tests.machine.snapshots import WithSnapshots
 @pytest.mark.parametrize(
     ("machine", "histories"),
     [
-        (Installation, 60),
-        (OutOfTouch, 60),
-        (WithServices, 20),
-        (WithSnapshots, 15),
+        (Installation, 30),
+        (OutOfTouch, 30),
+        (WithServices, 8),
+        (WithSnapshots, 8),
     ],  # with services, each takes four times as long
 )
 def test_any_history_ends_with_what_is_open_running(machine: type[Machine], histories: int) -> None:

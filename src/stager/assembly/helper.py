@@ -144,6 +144,8 @@ def _was_used(settings: Settings, state: StateDirectory) -> bool:
 async def _status_of(settings: Settings, *, must: bool) -> HelperStatus:
     if settings.helper == "off":
         return HelperStatus(None, "`helper: off` in the configuration.")
+    if settings.is_swarm:
+        return HelperStatus(None, "With Docker Swarm, the root helper guards the ports of previews only.")
     if not settings.engine.socket.startswith("unix://"):
         return _without(
             "Docker runs on another machine, where this machine's helper can't apply rules.", must=must

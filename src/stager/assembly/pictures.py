@@ -5,7 +5,7 @@ from __future__ import annotations
 import aiodocker
 
 from stager.engines.docker.pictures import DockerPhotographer
-from stager.ports.pictures import PicturePorts, View
+from stager.ports.pictures import PicturePorts
 from stager.settings.model import Settings
 from stager.state import StateDirectory
 from stager.stores.pictures import FileAlbums
@@ -16,6 +16,5 @@ def pictures_of(settings: Settings, state: StateDirectory, docker: aiodocker.Doc
     wanted = settings.pictures
     if not wanted.image:
         return None
-    views = [View(route, width) for route in wanted.routes for width in wanted.widths]
     photographer = DockerPhotographer(docker, state.installation, wanted.image)
-    return PicturePorts(photographer, FileAlbums(state.pictures), views)
+    return PicturePorts(photographer, FileAlbums(state.pictures), wanted.options)

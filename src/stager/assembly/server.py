@@ -152,6 +152,8 @@ async def tidy(settings: Settings, state: StateDirectory) -> None:
     Raises:
         Retry: the engine doesn't answer.
     """
+    if settings.is_swarm:
+        return  # the full reconciliation removes them, also those of nodes that don't answer now
     async with AsyncExitStack() as stack:
         docker = connect(settings.engine.socket)
         stack.push_async_callback(docker.close)

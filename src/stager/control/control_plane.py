@@ -32,6 +32,7 @@ from stager.control.reporting.package import Reporting, ReportOptions
 from stager.control.routing.package import Routing
 from stager.control.routing.urls import Urls
 from stager.domain.application import Application, Applications
+from stager.domain.environment import Environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ class ControlPlane:
             self.routing,
             self.plugins,
             self.identity,
-            Callbacks(self._wake, self._show, self._check_branch),
+            Callbacks(self._wake, self._show, self._check_branch, self._mask),
             options.capacity,
         )
         self.builds = Builds(ports, self.environments.records)
@@ -114,9 +115,15 @@ class ControlPlane:
         self.data = Snapshotting(
             ports, applications, self.identity, self.environments, self.reconciler, options.key
         )
-        self.pictures = Pictures(ports, self.environments.queries, self.environments.change_feed.changed)
+        self.pictures = Pictures(
+            ports,
+            self.routing,
+            self.environments.queries,
+            self.environments.change_feed.changed,
+            options.key,
+        )
         self.cleanup = Cleanup(ports, self.identity.authorizer, self.builds, self.reconciler)
-        self.reporting = Reporting(ports, urls, applications, options.reports)
+        self.reporting = Reporting(ports, urls, applications, options.reports, self.pictures.links)
         self.environments.change_feed.listen(self.plugins.post_launch.request)
         if self.pictures.rounds:
             self.environments.change_feed.listen(self.pictures.rounds.changed)
@@ -166,6 +173,9 @@ class ControlPlane:
 
     async def _check_branch(self, application: Application, name: str) -> None:
         await self.builds.code.check_branch(application, name)
+
+    async def _mask(self, environment: Environment, text: str) -> str:
+        return (await self.reconciler.actions.masks.of_all(environment))(text)
 
     async def close(self) -> None:
         """Cancel background work outside the loops. The caller cancels `controller.run`."""

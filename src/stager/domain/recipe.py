@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from stager.domain.pictures import PictureSpec
+
 DOCKERFILE = "Dockerfile"
 
 
@@ -77,6 +79,7 @@ class Manifest:
         note: a note to show to users once an instance is ready.
         findings: what the Compose file leaves open and what of it has no effect, as `stager explain` prints
             it.
+        pictures: what is photographed.
     """
 
     port: int | None = None
@@ -87,6 +90,7 @@ class Manifest:
     has_healthcheck: bool = False
     note: str = ""
     findings: tuple[str, ...] = ()
+    pictures: PictureSpec = field(default_factory=PictureSpec)
 
 
 EMPTY_MANIFEST = Manifest()

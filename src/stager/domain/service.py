@@ -252,9 +252,15 @@ MIN_CPUS = 0.05
 """Cores that a service without declared `cpus` must get."""
 
 
-def share_limits(limits: Limits, services: Iterable[ServiceSpec]) -> dict[str, Limits]:
+def share_limits(
+    limits: Limits, services: Iterable[ServiceSpec], *, divides_cpus: bool = True
+) -> dict[str, Limits]:
     """Divide an application's limits among the services of a generation: declared values as given, the rest
     evenly among the others. Processes and log size are divided evenly.
+
+    Args:
+        divides_cpus: whether the rest of the cores is divided. Otherwise each of the others may use all of
+            it, so that a database isn't set up with a third of a core while the rest waits for it.
 
     Raises:
         Fault: `limits-exceeded`: they declare more than the limit, or leave too little for the others.
@@ -267,13 +273,11 @@ def share_limits(limits: Limits, services: Iterable[ServiceSpec]) -> dict[str, L
         minimum=MIN_MEMORY,
         text=lambda size: f"{-(-size // MIB):.0f} MiB",
     )
-    cpus = _shares(
-        "cpus",
-        limits.cpus,
-        {service.name: service.cpus for service in services},
-        minimum=MIN_CPUS,
-        text=lambda cores: f"{round(cores, 2):g}",
-    )
+    declared = {service.name: service.cpus for service in services}
+    cpus = _shares("cpus", limits.cpus, declared, minimum=MIN_CPUS, text=lambda cores: f"{round(cores, 2):g}")
+    if not divides_cpus:
+        rest = limits.cpus - sum(value for value in declared.values() if value is not None)
+        cpus = {name: rest if value is None else value for name, value in declared.items()}
     return {
         name: replace(
             limits,

@@ -19,6 +19,8 @@ class StorageKind(StrEnum):
     """In the data pool. A clone shares its blocks with the snapshot until it changes them."""
     COPIES = "copies"
     """Snapshots in the state folder, volumes in the engine's. A clone is a complete copy."""
+    NONE = "none"
+    """The engine has no snapshots, and none can be made."""
 
 
 @dataclass(frozen=True, slots=True)

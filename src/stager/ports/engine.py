@@ -244,7 +244,9 @@ class Terminal(Protocol):
         """Its exit code, once `read` has reached the end; None when it is unknown."""
 
     async def close(self) -> None:
-        """Close the terminal (SIGHUP). A program that ignores that runs until the instance ends."""
+        """Close the terminal. A command that still runs is ended: by an interrupt and the end of its input,
+        then by SIGKILL, with what it has started. Where the image has no shell, one that ignores the first
+        runs until the instance ends."""
 
 
 class Images(Protocol):
@@ -343,7 +345,8 @@ class Instances(Protocol):
         """Run a command inside a running instance, as its own user and in its working directory.
 
         Args:
-            timeout: in seconds.
+            timeout: in seconds. Then, and if the call is cancelled, the command is killed with what it has
+                started.
 
         Raises:
             Fault: `hook-failed`: it can't be run, for example because the program is missing.
@@ -418,6 +421,11 @@ class Reclaim:
 
 class Power(Protocol):
     """Puts instances to sleep and wakes them. Each method raises `Retry` while the engine doesn't answer."""
+
+    @property
+    def can_pause(self) -> bool:
+        """Whether instances can be paused. If not, no other method is called: previews that sleep are
+        stopped."""
 
     async def pause(self, instance: str) -> None:
         """Freeze its processes, which keep their memory and their connections; no effect when it is paused.

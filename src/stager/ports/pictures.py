@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from stager.domain.pictures import Box, PictureOptions, View
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """A page as seen on a screen.
-
-    Args:
-        route: the path of the page, such as `/`.
-        width: pixels.
-    """
-
-    route: str
-    width: int
+MEMORY_SHORT = "memory-short"
+"""The reason of an album whose pictures are taken once more memory is available."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +38,7 @@ class Picture:
     Args:
         key: identifies its content; empty if none could be taken.
         changed: the share of pixels that differ from the base's picture, from 0 to 1; None without one.
+        before: the key of the base's picture, of which the album has a copy; empty without one.
     """
 
     view: View
@@ -54,6 +47,7 @@ class Picture:
     problems: tuple[str, ...] = ()
     failed: str = ""
     changed: float | None = None
+    before: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +68,21 @@ class Album:
     hint: str = ""
     compared_with: str = ""
 
+    @property
+    def is_final(self) -> bool:
+        """Whether the deployment gets no other pictures."""
+        return self.reason != MEMORY_SHORT
+
+    @property
+    def cover(self) -> str:
+        """The key of the picture that stands for the preview in lists; empty if there is none."""
+        return next((each.key for each in self.pictures if each.key), "")
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The keys of all its pictures, those of the base included."""
+        return frozenset({key for each in self.pictures for key in (each.key, each.before) if key})
+
 
 class Photographer(Protocol):
     """Takes pictures with a browser that is confined like the preview."""
@@ -90,9 +99,12 @@ class Photographer(Protocol):
             Fault: there is no browser, or it fails.
         """
 
-    async def compare(self, before: bytes, after: bytes) -> float:
-        """The share of pixels that differ, from 0 to 1. Pictures of different size differ also where one of
-        them has no pixel."""
+    async def compare(self, before: bytes, after: bytes, ignored: Sequence[Box] = ()) -> float:
+        """The share of pixels that differ, from 0 to 1, of those outside the ignored boxes. Pictures of
+        different size differ also where one of them has no pixel."""
+
+    async def thumbnail(self, png: bytes) -> bytes:
+        """A small copy of a picture for lists, as JPEG of some kilobytes."""
 
 
 class Albums(Protocol):
@@ -101,15 +113,21 @@ class Albums(Protocol):
     async def load(self, environment_id: str) -> Album | None:
         """The album of this environment; None if it has none."""
 
-    async def save(self, environment_id: str, album: Album, pictures: Sequence[bytes]) -> None:
+    async def save(
+        self, environment_id: str, album: Album, pictures: Mapping[str, bytes], thumbnail: bytes = b""
+    ) -> None:
         """Replace the album of this environment.
 
         Args:
-            pictures: of the album's pictures that have a key, in their order.
+            pictures: each picture of the album by its key.
+            thumbnail: of the cover.
         """
 
     async def picture(self, environment_id: str, key: str) -> bytes | None:
         """A picture of this environment; None if there is none."""
+
+    async def thumbnail(self, environment_id: str, key: str) -> bytes | None:
+        """The small copy of the cover with this key; None if there is none."""
 
     async def keep(self, environment_ids: Collection[str]) -> int:
         """Remove the albums of all other environments; returns their number."""
@@ -117,12 +135,8 @@ class Albums(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PicturePorts:
-    """What pictures need.
-
-    Args:
-        views: what is taken of each preview.
-    """
+    """What pictures need."""
 
     photographer: Photographer
     albums: Albums
-    views: Sequence[View]
+    options: PictureOptions = field(default_factory=PictureOptions)

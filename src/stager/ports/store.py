@@ -248,8 +248,8 @@ class Transaction(AccountRecords, Protocol):
                 whatever the case of ASCII letters.
         """
 
-    def stored_delivery(self, delivery_id: str) -> StoredDelivery | None:
-        """The newest delivery of this id, of any forge."""
+    def stored_deliveries(self, delivery_id: str) -> list[StoredDelivery]:
+        """The deliveries of this id, of each forge at most one, the newest first."""
 
     def count_refused(self, refused: RefusedDeliveries) -> None:
         """Add to the count of this forge and reason, and replace the rest."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from typing import ClassVar, Self, cast
+
+from pydantic import model_validator
 
 from stager.domain.allocation import Limits
 from stager.domain.application import Applications
+from stager.settings.loading.refusals import refuse
 from stager.settings.sections.access import PreviewAccess
 from stager.settings.sections.applications import App
 from stager.settings.sections.builds import ImagesAndBuilds
 from stager.settings.sections.data import PreviewData
 from stager.settings.sections.defaults import Defaults
+from stager.settings.sections.engine import impossible_on_swarm
 from stager.settings.sections.foreign_keys import FOREIGN_KEYS
 from stager.settings.sections.forks import ForksAndIsolation
 from stager.settings.sections.getting_started import GettingStarted
@@ -48,6 +52,17 @@ class Settings(
         **dict.fromkeys(Defaults.model_fields, "belongs under `defaults`, or under one of the `images`"),
     }
 
+    @model_validator(mode="after")
+    def _possible_on_swarm(self) -> Self:
+        if self.is_swarm and (found := [*impossible_on_swarm(self.images, self.defaults, self.pictures)]):
+            refuse(*found)
+        return self
+
+    @property
+    def is_swarm(self) -> bool:
+        """Whether previews run on the nodes of a Docker Swarm."""
+        return self.engine.kind == "swarm"
+
     @property
     def applications(self) -> Applications:
         """The entries of `images` as the domain's applications."""
@@ -59,6 +74,7 @@ class Settings(
                     is_local=name in self.local_forge,
                     shares_builder=forks.unsafe_shared_builder,
                     fork_images=forks.images,
+                    confines_forks=not self.is_swarm,
                 )
                 for name, app in self.images.items()
             }
@@ -85,7 +101,7 @@ class Settings(
     @property
     def builds_forks(self) -> bool:
         """Whether at least one application builds code from forks."""
-        return any(app.build and app.forks != "off" for app in self.images.values())
+        return not self.is_swarm and any(app.build and app.forks != "off" for app in self.images.values())
 
     @property
     def comments(self) -> bool:

@@ -25,6 +25,7 @@ from stager.settings.sections.builds import (
     without_buildkit_arguments,
 )
 from stager.settings.sections.foreign_keys import FOREIGN_KEYS
+from stager.settings.sections.pictures import RepositoryPictures
 from stager.settings.sections.services.keys import ConfiguredServices, ServiceKeys
 from stager.settings.sections.services.service import RepositoryService, as_service
 from stager.settings.values.scalars import Form, PortNumber, UrlPath, Words
@@ -76,6 +77,9 @@ class RepositoryFile(ServiceKeys):
 
     hooks: HookCommands = HookCommands()
     """Commands that run inside an instance."""
+
+    pictures: RepositoryPictures = RepositoryPictures()
+    """Pictures of the preview's pages. See [Pictures of previews](../how-to/pictures.md)."""
 
     services: dict[
         str,
@@ -145,6 +149,7 @@ def read_file(
             health_path=file.health_path,
             variables=file.env,
             hooks=file.hooks.hooks,
+            pictures=file.pictures.spec,
         ),
         file.build,
         file.declared,

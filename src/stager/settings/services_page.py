@@ -80,8 +80,10 @@ set beside `services`, such as `command` and `env`.
 
 ## Limits
 
-`memory` and `cpus` of an application hold for all its services together. A service gets what it declares;
-the others share the rest evenly. Entries of the catalogue have a default for `memory`.
+`memory` of an application holds for all its services together. A service gets what it declares; the others
+share the rest evenly. Entries of the catalogue have a default for `memory`. The declared `cpus` may not
+exceed those of the application, either; each of the other services may use all that they leave, since
+services rarely compute at the same time. Code from forks shares that evenly, too.
 
 ## Code from forks
 

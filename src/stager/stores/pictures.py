@@ -6,13 +6,14 @@ import asyncio
 import json
 import re
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from stager.ports.pictures import Album, Picture, View
+from stager.domain.pictures import View
+from stager.ports.pictures import Album, Picture
 
 ALBUM = "album.json"
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -33,19 +34,28 @@ class FileAlbums:
         """See `ports.pictures.Albums.load`."""
         return await asyncio.to_thread(self._load, environment_id)
 
-    async def save(self, environment_id: str, album: Album, pictures: Sequence[bytes]) -> None:
+    async def save(
+        self, environment_id: str, album: Album, pictures: Mapping[str, bytes], thumbnail: bytes = b""
+    ) -> None:
         """See `ports.pictures.Albums.save`."""
-        await asyncio.to_thread(self._save, environment_id, album, pictures)
+        await asyncio.to_thread(self._save, environment_id, album, pictures, thumbnail)
 
     async def picture(self, environment_id: str, key: str) -> bytes | None:
         """See `ports.pictures.Albums.picture`."""
-        if not _KEY.fullmatch(key) or not _ID.fullmatch(environment_id):
-            return None
-        return await asyncio.to_thread(_read, self._folder / environment_id / f"{key}.png")
+        return await self._file(environment_id, key, ".png")
+
+    async def thumbnail(self, environment_id: str, key: str) -> bytes | None:
+        """See `ports.pictures.Albums.thumbnail`."""
+        return await self._file(environment_id, key, ".jpg")
 
     async def keep(self, environment_ids: Collection[str]) -> int:
         """See `ports.pictures.Albums.keep`."""
         return await asyncio.to_thread(self._keep, frozenset(environment_ids))
+
+    async def _file(self, environment_id: str, key: str, suffix: str) -> bytes | None:
+        if not _KEY.fullmatch(key) or not _ID.fullmatch(environment_id):
+            return None
+        return await asyncio.to_thread(_read, self._folder / environment_id / f"{key}{suffix}")
 
     def _load(self, environment_id: str) -> Album | None:
         if not _ID.fullmatch(environment_id):
@@ -56,15 +66,19 @@ class FileAlbums:
         except (ValueError, KeyError, TypeError):  # of another version, or damaged: it is taken again
             return None
 
-    def _save(self, environment_id: str, album: Album, pictures: Sequence[bytes]) -> None:
+    def _save(
+        self, environment_id: str, album: Album, pictures: Mapping[str, bytes], thumbnail: bytes
+    ) -> None:
         folder = self._folder / environment_id
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        keys = [each.key for each in album.pictures if each.key]
-        for key, png in zip(keys, pictures, strict=True):
-            _write(folder / f"{key}.png", png)
+        content = {f"{key}.png": png for key, png in pictures.items()}
+        if thumbnail:
+            content[f"{album.cover}.jpg"] = thumbnail
+        for name, data in content.items():
+            _write(folder / name, data)
         _write(folder / ALBUM, json.dumps(asdict(album), default=datetime.isoformat).encode())
-        for file in folder.glob("*.png"):
-            if file.stem not in keys:
+        for file in folder.iterdir():
+            if file.name not in content and file.name != ALBUM:
                 file.unlink(missing_ok=True)
 
     def _keep(self, environment_ids: frozenset[str]) -> int:
@@ -83,7 +97,7 @@ def _read(file: Path) -> bytes | None:
 
 
 def _write(file: Path, content: bytes) -> None:
-    temporary = file.with_suffix(".new")
+    temporary = file.with_name(f"{file.name}.new")
     temporary.write_bytes(content)
     temporary.rename(file)
 

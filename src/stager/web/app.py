@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.datastructures import MutableHeaders
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -46,6 +46,7 @@ from stager.web.pages import (
     launching,
     login_link,
     people,
+    picture_files,
     preview,
     settings,
     sign_in,
@@ -65,49 +66,63 @@ CROSS_ORIGIN = problems.Problem(
 NOT_RENEWED = ("/api/", "/static/", dashboard.EVENTS, f"{git_http.PREFIX}/")
 
 
+MODULES = (
+    local_push,
+    compat,  # early, because routes are tried in this order and deliveries come in bursts
+    environments,
+    capacity,
+    snapshots,
+    identity,
+    device_login,
+    diagnostics,
+    deliveries_api,
+    pictures,
+    launching_api,
+    people_api,
+    settings_api,
+    why_api,
+    garbage,
+    home,
+    dashboard,
+    qr,
+    picture_files,
+    preview,
+    preview_actions,
+    log_streams,
+    github_setup,
+    application_setup,
+    deliveries,
+    launching,
+    people,
+    settings,
+    why,
+    share_links,
+    preview_access,
+    login_link,
+    sign_in,
+    account,
+    terminal,
+)
+
+
+def _all_routes() -> APIRouter:
+    router = APIRouter()
+    for module in MODULES:
+        router.include_router(module.router)
+    return router
+
+
+ROUTES = _all_routes()
+"""FastAPI analyses a route when it is first tried, and applications of one process share the result."""
+
+
 def create_app(control: ControlPlane, web: WebContext) -> FastAPI:
     """Return the ASGI application."""
     app = FastAPI(title="Stager", version=__version__, description=DESCRIPTION, docs_url=None, redoc_url=None)
     app.state.control_plane, app.state.web = control, web
     app.openapi = lambda: app.openapi_schema or described(app)  # type: ignore[method-assign]
     problems.install(app)
-    for module in (
-        local_push,
-        compat,  # early, because routes are tried in this order and deliveries come in bursts
-        environments,
-        capacity,
-        snapshots,
-        identity,
-        device_login,
-        diagnostics,
-        deliveries_api,
-        pictures,
-        launching_api,
-        people_api,
-        settings_api,
-        why_api,
-        garbage,
-        home,
-        dashboard,
-        qr,
-        preview,
-        preview_actions,
-        log_streams,
-        github_setup,
-        application_setup,
-        deliveries,
-        launching,
-        people,
-        settings,
-        why,
-        share_links,
-        preview_access,
-        login_link,
-        sign_in,
-        account,
-    ):
-        app.include_router(module.router)
-    app.include_router(terminal.router)
+    app.router.routes += ROUTES.routes
     app.router.routes.append(Route(mcp_endpoint.PATH, mcp_endpoint.McpEndpoint()))
     app.mount(git_http.PREFIX, git_http.GitOverHttp())
     app.mount("/static", static_files.router)

@@ -43,6 +43,10 @@ class Tripwire:
         """Begin to count."""
         self._armed = True
 
+    def disarm(self) -> None:
+        """Count no more points."""
+        self._armed = False
+
     def cut(self) -> None:
         """The process was killed."""
         self.tripped.set()

@@ -30,6 +30,18 @@ def test_what_is_declared_is_given_and_the_rest_is_divided_evenly() -> None:
     assert {each.pids for each in found.values()} == {85}
 
 
+def test_cores_that_nobody_declares_can_be_used_by_each_of_the_others() -> None:
+    services = [ServiceSpec("web"), ServiceSpec("db", cpus=0.4), ServiceSpec("worker")]
+    found = share_limits(LIMITS, services, divides_cpus=False)
+    assert {name: each.cpus for name, each in found.items()} == {"web": 0.6, "db": 0.4, "worker": 0.6}
+    assert sum(each.memory for each in found.values()) <= LIMITS.memory
+
+
+def test_declared_cores_never_exceed_the_limit() -> None:
+    with pytest.raises(Fault, match="more than the application's `cpus` of 1"):
+        share_limits(LIMITS, [ServiceSpec("web"), ServiceSpec("db", cpus=1.0)], divides_cpus=False)
+
+
 @pytest.mark.parametrize(
     ("services", "texts"),
     [

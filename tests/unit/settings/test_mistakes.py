@@ -40,6 +40,11 @@ def app(*lines: str) -> str:
     return "\n".join(["images:", "  shop:", *(f"    {line}" for line in lines), ""])
 
 
+def swarm(*lines: str) -> str:
+    """The engine `swarm`, and one application with these settings, the first of which is in line 4."""
+    return "engine: {kind: swarm, registry: '10.0.0.1:5000'}\n" + app(*lines)
+
+
 def services(*lines: str) -> str:
     """One application with these services, the first of which is in line 5."""
     return app("port: 80", "services:", *(f"  {line}" for line in lines))
@@ -251,6 +256,37 @@ ERRORS = [
         app("build: .", "compose: true", "services: {a: x}"), 4, "conflicts with `services`", "remove one"
     ),
     Mistake("forks: {images: ['a b']}\n", 1, "should be an image", '"elasticsearch:8.*", or "catalogue"'),
+    # Docker Swarm
+    Mistake(
+        "engine:\n  kind: swarm\n", 1, "is required with `kind: swarm`", "`stager swarm init`", "registry"
+    ),
+    Mistake("engine:\n  registry: a.io:5000\n", 2, "has no effect without `kind: swarm`", "add that"),
+    Mistake(
+        "engine:\n  kind: swarm\n  registry: https://a.io:5000/\n",
+        3,
+        "should be without scheme",
+        "write `registry: a.io:5000`",
+    ),
+    Mistake("engine:\n  registry: a.io\n", 2, "should be host:port", '"10.0.0.1:5000"'),
+    Mistake("engine:\n  registry: a.io:5000/Mine\n", 2, "should be host:port", ":443/previews"),
+    Mistake("engine: {kind: swarms}\n", 1, 'not "swarms"', '"docker" or "swarm"', "engine.kind"),
+    Mistake(swarm("port: 80", "forks: approve"), 5, "can't confine code from forks", 'write `forks: "off"`'),
+    Mistake(swarm("port: 80", "egress: none"), 5, "isn't enforced", "remove it", "images.shop.egress"),
+    Mistake(
+        swarm("port: 80", "egress_allow: ['10.0.0.5:1']"), 5, "isn't enforced", "remove it", "egress_allow"
+    ),
+    Mistake(swarm("port: 80", "data: {keep: 3}"), 5, "has no snapshots", "remove it", "images.shop.data"),
+    Mistake(
+        swarm("port: 80", "volumes: {a: clone}", "services: {db: {image: x, volumes: ['a:/a']}}"),
+        5,
+        "has no snapshots",
+        "write `keep` or `fresh`",
+        "images.shop.volumes.a",
+    ),
+    Mistake(
+        "defaults:\n  egress: internet\n" + swarm("port: 80"), 2, "isn't enforced", "nodes' own firewall"
+    ),
+    Mistake(swarm("port: 80") + "pictures: {image: x}\n", 5, "takes no pictures", "remove it"),
     # combinations
     Mistake(app("build: .", "image: shop"), 4, "has no effect, because `build`", "remove one of them"),
     Mistake("github:\n  client_id: x\n", 1, "client_secret: is required", "because `client_id` is given"),

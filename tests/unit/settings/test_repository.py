@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stager.domain.errors import Fault
+from stager.domain.pictures import Box, PictureSpec
 from stager.domain.recipe import EMPTY_MANIFEST, Hook, Hooks, Manifest, Recipe
 from stager.settings.repository_file import MAX_SIZE, ParsedFile, RepositoryFile, read_file
 
@@ -55,6 +56,12 @@ class TestEveryKey:
             hooks:
               after_launch: [bin/migrate, [bin/seed, --small data]]
               before_kill: bin/goodbye
+            pictures:
+              routes: [/, "/cart?full=1"]
+              widths: [1280, 375]
+              ignore:
+                - {x: 0, y: 0, width: 300, height: 40}
+                - {x: 10, y: 20, width: 30, height: 40, route: /, screen: 375}
         """)
 
         assert said.manifest == Manifest(
@@ -72,6 +79,9 @@ class TestEveryKey:
             },
             hooks=Hooks(
                 (Hook(("bin/migrate",)), Hook(("bin/seed", "--small data"))), (Hook(("bin/goodbye",)),)
+            ),
+            pictures=PictureSpec(
+                ("/", "/cart?full=1"), (1280, 375), (Box(0, 0, 300, 40), Box(10, 20, 30, 40, "/", 375))
             ),
         )
         assert said.recipe(Recipe()) == Recipe(
@@ -247,6 +257,29 @@ class TestWrong:
     @pytest.mark.parametrize(
         ("text", "said"),
         [
+            (
+                "pictures: [/]",
+                "line 1: pictures: should be a mapping, not a list; write `pictures: {routes: [/, /cart]}`",
+            ),
+            ("pictures: {image: x}", "line 1: pictures.image: unknown key"),
+            (
+                "pictures: {routes: [cart]}",
+                "line 1: pictures.routes[0]: should be the path of a page such as",
+            ),
+            (
+                "pictures: {routes: [/a, /b, /c, /d, /e]}",
+                "line 1: pictures.routes: has 5 values; at most 4 are possible",
+            ),
+            ("pictures: {widths: [100]}", "line 1: pictures.widths[0]: should be 200 at least, not 100"),
+            (
+                "pictures: {widths: [400, 500, 600]}",
+                "line 1: pictures.widths: has 3 values; at most 2 are possible",
+            ),
+            (
+                "pictures:\n  ignore:\n  - {x: 0, y: 0, width: 10}",
+                "line 3: pictures.ignore[0].height: is required",
+            ),
+            ("pictures: {ignore: [.clock]}", "line 1: pictures.ignore[0]: should be a mapping, not text"),
             ("port: 80x", 'line 1: port: should be an integer such as 3000, not "80x"'),
             ("\n\nport: 0", "line 3: port: should be 1 at least, not 0"),
             ("port: 65536", "line 1: port: should be 65535 at most, not 65536"),

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stager.domain.attempt import Attempt
@@ -33,6 +33,7 @@ from stager.stores.sqlite.database import prepare
 from stager.stores.sqlite.store import SqliteStore
 from stager.testing import MemoryStore
 from tests.contracts.store_samples import later
+from tests.length import length
 
 # Few ids, hosts and times, so that transactions meet one another; any text that UTF-8 can carry besides.
 IDS = ["a", "b"]
@@ -232,7 +233,7 @@ works = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=100)
+@length(40)
 @given(transactions=st.lists(works, min_size=1, max_size=8))
 async def test_stores_agree(fresh: Callable[[], SqliteStore], transactions: list[Work]) -> None:
     real, fake = fresh(), MemoryStore()

@@ -204,6 +204,41 @@ class TestReplay:
             assert (answer.status_code, answer.json()["reason"]) == (409, reason)
 
 
+class TestTwoForges:
+    """Each forge chooses the ids of its deliveries."""
+
+    @pytest.fixture
+    async def both(self, web: WebHarness) -> WebHarness:
+        store, now = web.harness.store, web.harness.running.clock.now()
+        for forge in ("github", "local"):
+            one = Delivery("same", forge, f"ping-{forge}", "{}")
+            await store.write(lambda tx, d=one: tx.add_delivery(d, now))  # type: ignore[misc]
+            await store.write(lambda tx, d=one: tx.finish_delivery(d, "ignored: x", now))  # type: ignore[misc]
+        return web
+
+    async def test_the_forge_must_be_named(self, both: WebHarness) -> None:
+        for method, path in (("GET", "/api/v1/deliveries/same"), ("POST", "/api/v1/deliveries/same/replay")):
+            answer = await both.ask(method, path)
+            assert (answer.status_code, answer.json()["reason"]) == (409, "delivery-ambiguous")
+            assert "local or github" in answer.json()["detail"]
+
+    @pytest.mark.parametrize("forge", ["github", "local"])
+    async def test_each_has_its_own_page_and_replay(self, both: WebHarness, forge: str) -> None:
+        listed_page = (await both.ask("GET", "/deliveries")).text
+        assert f'href="/deliveries/same?forge={forge}"' in listed_page
+        page = (await both.ask("GET", f"/deliveries/same?forge={forge}")).text
+        assert f"ping-{forge}" in page
+        assert f'action="/deliveries/same/replay?forge={forge}"' in page
+
+        await both.ask("POST", f"/api/v1/deliveries/same/replay?forge={forge}")
+        newest = (await listed(both))["deliveries"][0]
+        assert (newest["forge"], newest["replay_of"]) == (forge, "same")
+
+    async def test_another_forge(self, both: WebHarness) -> None:
+        answer = await both.ask("GET", "/api/v1/deliveries/same?forge=none")
+        assert (answer.status_code, answer.json()["reason"]) == (404, "delivery-unknown")
+
+
 class TestSearch:
     async def test_by_text_and_effect(self, web: WebHarness) -> None:
         await opened_in(web, "shop")

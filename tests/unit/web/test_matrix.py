@@ -231,6 +231,10 @@ SURFACES: dict[tuple[str, str], tuple[Action, Asked]] = {
         asking("GET", "/metrics", headers={"x-forwarded-for": "198.51.100.9"}),
     ),
     ("GET", f"{ID_IN_PATH}/pictures"): (Action.SEE, asking("GET", ID + "/pictures")),
+    ("GET", "/previews/{environment}/thumbnail/{key}.jpg"): (
+        Action.SEE,
+        asking("GET", "/previews/{id}/thumbnail/0.jpg"),
+    ),
     ("GET", ID_IN_PATH + "/pictures/{key}.png"): (Action.SEE, asking("GET", ID + "/pictures/0.png")),
     ("GET", f"{ID_IN_PATH}/share-links"): (Action.SHARE, asking("GET", ID + "/share-links")),
     ("POST", f"{ID_IN_PATH}/share-links"): (Action.SHARE, asking("POST", ID + "/share-links", json={})),
@@ -341,6 +345,7 @@ FOR_EVERYBODY = {
     ("GET", "/readyz"),
     ("GET", "/event_receiver"),  # changes nothing; its listeners ask for credentials themselves
     ("POST", "/webhooks/{forge}"),  # signed by the forge
+    ("GET", "/pictures/{link}.png"),  # signed by Stager: test_picture_files.py
 }
 
 

@@ -28,7 +28,7 @@ from stager.domain.snapshot import (
 from stager.domain.source import Trust
 from stager.domain.unexpected import ending_of
 from stager.ports.clock import Clock, Ids
-from stager.ports.data import Data
+from stager.ports.data import Data, StorageKind
 from stager.ports.store import Store, Transaction
 
 log = structlog.get_logger(__name__)
@@ -81,11 +81,13 @@ class Making:
             Refused: with the reason; nothing has changed.
         """
         application = self._applications.get(request.app)
+        status = await self._data.status()
+        if status.storage is StorageKind.NONE:
+            raise Refused(status.problem, hint=status.hint, reason="no-snapshots", status=409)
         origin = await self._origin(request, application)
         id_ = self._ids.new()
         self._beginning.add(id_)
         try:
-            status = await self._data.status()
             new = Snapshot(
                 id=id_,
                 app=application.name,

@@ -238,10 +238,11 @@ class Capacity:
         return Occupants(stored, measured, self._admitted, self.options.min_idle, self.options.sleepers)
 
     async def _room(self) -> Room:
-        machine = await self._ports.machine.state()
+        ports = self._ports
+        machine = await ports.machine.state()
         reclaims = False
         with suppress(StagerError):
-            reclaims = (await self._ports.power.reclaim_support()).works
+            reclaims = ports.power.can_pause and (await ports.power.reclaim_support()).works
         return Room(machine.available_memory, machine.free_disk, reclaims)
 
     async def _measure(self, *, with_memory: bool) -> Measured:

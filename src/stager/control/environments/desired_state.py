@@ -44,12 +44,17 @@ def link_of(change: Change) -> ChangeLink:
 
 
 class DesiredState:
-    """Changes the desired state of environments."""
+    """Changes the desired state of environments.
 
-    def __init__(self, urls: Urls, clock: Clock, ids: Ids) -> None:
+    Args:
+        can_pause: see `ports.engine.Power.can_pause`.
+    """
+
+    def __init__(self, urls: Urls, clock: Clock, ids: Ids, *, can_pause: bool) -> None:
         self._urls = urls
         self._clock = clock
         self._ids = ids
+        self._can_pause = can_pause
 
     def launch(
         self, tx: Transaction, key: EnvironmentKey, launch: LaunchPreview, change: Change | None = None
@@ -147,6 +152,7 @@ class DesiredState:
         """Request that a preview sleeps. One that is stopped asleep stays so.
 
         Args:
+            depth: without effect on an engine that can't pause, where all that sleep are stopped.
             min_idle: see `Desired.min_idle`.
             reason: what is short, a sentence, if it sleeps for another preview.
 
@@ -163,6 +169,7 @@ class DesiredState:
             )
         if desired.is_asleep and depth in {desired.depth, Depth.PAUSED}:
             return environment
+        depth = depth if self._can_pause else Depth.STOPPED
         asleep = replace(environment, desired=desired.asleep(depth, min_idle))
         tx.save_environment(asleep)
         if reason or not desired.is_asleep:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from stager.control.environments.attach import Attach
@@ -28,6 +29,9 @@ from stager.control.plugins.package import Plugins
 from stager.control.ports import Ports
 from stager.control.routing.package import Routing
 from stager.domain.application import Applications
+from stager.domain.environment import Environment
+
+MaskText = Callable[[Environment, str], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +42,13 @@ class Callbacks:
         wake: wakes the worker of an environment.
         show: updates the status page of an environment, then publishes the change.
         check_branch: refuses a manual launch of a branch that doesn't exist.
+        mask: removes the secrets of an environment from a text.
     """
 
     wake: Wake
     show: Show
     check_branch: CheckBranch
+    mask: MaskText
 
 
 class Environments:
@@ -63,7 +69,10 @@ class Environments:
         self.change_log = ChangeLog(ports.ids.new())
         self.change_feed.listen(self.change_log.record)
         self.records = Records(store)
-        self.desired_state = DesiredState(routing.urls, ports.clock, ports.ids)
+        self.desired_state = DesiredState(
+            routing.urls, ports.clock, ports.ids, can_pause=ports.power.can_pause
+        )
+        self.mask = callbacks.mask
         rotation = Rotation(plugins.invoker, routing.urls, plugins.configured.rotation)
         sleepers = frozenset(each.name for each in applications if each.sleep_after is not None)
         self.capacity = Capacity(

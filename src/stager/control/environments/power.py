@@ -93,7 +93,7 @@ class Power:
         environment = await self._store.write(
             lambda tx: self._desired_state.sleep(tx, existing(tx, environment_id), depth, min_idle)
         )
-        log.info("sleep", environment=environment.id, name=environment.name, depth=depth)
+        log.info("sleep", environment=environment.id, name=environment.name, depth=environment.desired.depth)
         self._wake_worker(environment_id)
         return environment
 

@@ -40,6 +40,10 @@ class Records:
             lambda tx: (_of_generations(tx, environment.id, wanted), hosts_of(tx, environment))
         )
 
+    async def deployments(self, environment_id: str) -> list[Deployment]:
+        """The environment's stored deployments, newest first."""
+        return await self._store.read(lambda tx: tx.deployments(environment_id))
+
     async def current(self, environment: Environment) -> Deployment | None:
         """The deployment of the desired generation."""
         return await self._store.read(

@@ -7,8 +7,10 @@ from datetime import timedelta
 
 from stager.control.environments.queries import Queries
 from stager.control.loops import Loop
+from stager.control.pictures.links import PictureLinks
 from stager.control.pictures.rounds import Rounds
 from stager.control.ports import Ports
+from stager.control.routing.package import Routing
 from stager.domain.errors import Refused
 from stager.domain.identity.actor import Actor
 from stager.ports.pictures import Album
@@ -23,11 +25,16 @@ class Pictures:
     Args:
         queries: who may see a preview may see its pictures.
         publish: see `Rounds`.
+        key: signs the links of images in comments.
     """
 
-    def __init__(self, ports: Ports, queries: Queries, publish: Callable[[str], None]) -> None:
+    def __init__(
+        self, ports: Ports, routing: Routing, queries: Queries, publish: Callable[[str], None], key: bytes
+    ) -> None:
         self._ports, self._queries = ports.pictures, queries
         self.rounds = Rounds(ports, ports.pictures, publish) if ports.pictures else None
+        shown = ports.pictures.options.in_comments if ports.pictures else "links"
+        self.links = PictureLinks(ports, routing, key, shown)
 
     @property
     def are_taken(self) -> bool:
@@ -46,11 +53,28 @@ class Pictures:
         await self._queries.visible(environment_id, actor)
         found = await self._ports.albums.picture(environment_id, key) if self._ports else None
         if found is None:
-            raise Refused("There is no such picture.", status=GONE, reason="picture-unknown")
+            raise _gone()
         return found
+
+    async def thumbnail(self, environment_id: str, key: str, actor: Actor) -> bytes:
+        """The small copy of the picture that stands for a preview in lists, as JPEG. Raises what `picture`
+        does."""
+        await self._queries.visible(environment_id, actor)
+        found = await self._ports.albums.thumbnail(environment_id, key) if self._ports else None
+        if found is None:
+            raise _gone()
+        return found
+
+    def cover_of(self, environment_id: str) -> str:
+        """The key of the picture that stands for a preview in lists; empty if there is none."""
+        return self.rounds.covers.get(environment_id, "") if self.rounds else ""
 
     def loops(self) -> list[Loop]:
         """The loop that takes pictures."""
         if self.rounds is None:
             return []
         return [Loop("pictures", self.rounds.run, INTERVAL, after_adoption=True, wake=self.rounds.wake)]
+
+
+def _gone() -> Refused:
+    return Refused("There is no such picture.", status=GONE, reason="picture-unknown")

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 import structlog
 
+from stager.control.pictures.sittings import Result, Sitting, Studio
 from stager.control.ports import Ports
-from stager.domain.environment import Environment, Instance, InstanceState
+from stager.domain.deployment import Deployment
+from stager.domain.environment import Environment
 from stager.domain.errors import Fault, Retry
 from stager.domain.source import Trust
-from stager.ports.pictures import Album, Picture, PicturePorts, Shot
+from stager.ports.pictures import MEMORY_SHORT, Album, PicturePorts
 from stager.ports.store import Transaction
 
 log = structlog.get_logger(__name__)
@@ -26,22 +26,9 @@ ATTEMPTS = 3
 """How often pictures of one deployment are tried."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Sitting:
-    """A deployment that visitors see and that has no pictures yet.
-
-    Args:
-        instance: that of its main service, which runs.
-    """
-
-    environment: Environment
-    deployment: str
-    instance: Instance
-
-
 class Rounds:
-    """Takes pictures of what has been published. An untrusted page gets none: its browser would run beside
-    the previews' other containers without the stronger isolation of its own.
+    """Takes pictures of what has been published. Code from a fork is opened in a browser only if the
+    configuration allows it.
 
     Args:
         publish: called with the id of an environment whose pictures are new. It must not block or raise.
@@ -50,12 +37,14 @@ class Rounds:
     def __init__(
         self, ports: Ports, pictures: PicturePorts, publish: Callable[[str], None] = lambda _: None
     ) -> None:
-        self._store, self._instances = ports.store, ports.instances
-        self._machine, self._clock = ports.machine, ports.clock
-        self._pictures, self._publish = pictures, publish
+        self._store, self._machine, self._clock = ports.store, ports.machine, ports.clock
+        self._albums, self._forks = pictures.albums, pictures.options.forks
+        self._studio, self._publish = Studio(ports, pictures), publish
         self._done: dict[str, int] = {}
         self._soon: asyncio.TimerHandle | None = None
         self._attempts: dict[str, int] = {}
+        self.covers: dict[str, str] = {}
+        """The keys of the albums' covers, by the preview's id; empty for an album without."""
         self.wake = asyncio.Event()
 
     def changed(self, _: str) -> None:
@@ -74,99 +63,86 @@ class Rounds:
             Retry: the engine doesn't answer.
         """
         present = {each.id: each for each in await self._store.read(_present)}
-        self._done = {key: value for key, value in self._done.items() if key in present}
-        await self._pictures.albums.keep(present)
+        await self._forget_others(present)
         for environment in present.values():
-            if (deployment := await self._missing(environment)) and not await self._is_short_of_memory():
+            if deployment := await self._missing(environment):
                 await self._visit(environment, deployment)
 
-    async def _missing(self, environment: Environment) -> str:
-        """The deployment that visitors see, if it has no pictures; else empty."""
+    async def _forget_others(self, present: Mapping[str, Environment]) -> None:
+        self._done = {key: value for key, value in self._done.items() if key in present}
+        self.covers = {key: value for key, value in self.covers.items() if key in present}
+        await self._albums.keep(present)
+        for id_ in present.keys() - self.covers.keys():
+            album = await self._albums.load(id_)
+            self.covers[id_] = album.cover if album else ""
+
+    async def _missing(self, environment: Environment) -> Deployment | None:
+        """The deployment that visitors see, if it has no pictures."""
         serving = environment.serving
         if serving is None or self._done.get(environment.id) == serving:
-            return ""
+            return None
         if not environment.desired.should_run:
-            return ""
+            return None
         found = await self._store.read(lambda tx: tx.deployment_of(environment.id, serving))
         if found is None:
-            return ""
-        album = await self._pictures.albums.load(environment.id)
-        if album is not None and album.deployment == found.id:
+            return None
+        album = await self._albums.load(environment.id)
+        if album is not None and album.deployment == found.id and album.is_final:
             self._done[environment.id] = serving
-            return ""
-        return found.id
+            return None
+        return found
 
-    async def _is_short_of_memory(self) -> bool:
-        available = (await self._machine.state()).available_memory
-        return available is not None and available < FREE_MEMORY
-
-    async def _visit(self, environment: Environment, deployment: str) -> None:
-        if environment.desired.trust is not Trust.TRUSTED:
-            why = "Code from a fork isn't opened in a browser."
-            return await self._save_none(environment, deployment, Fault(why, reason="pictures-untrusted"))
-        sitting = await self._sitting(environment, deployment)
+    async def _visit(self, environment: Environment, deployment: Deployment) -> None:
+        if environment.desired.trust is not Trust.TRUSTED and not self._forks:
+            return await self._save_none(environment, deployment, _untrusted())
+        if (available := await self._available()) < FREE_MEMORY:
+            return await self._postpone(environment, deployment, available)
+        sitting = await self._studio.sitting(environment, deployment)
         if sitting is None:  # it is being stopped or replaced
             return None
         try:
-            await self._take(sitting)
+            result = await self._studio.take(sitting)
+            await self._save(environment, result)
         except Fault as fault:
             await self._save_none(environment, deployment, fault)
         except Retry as retry:
             await self._count_failure(sitting, retry)
         except (OSError, ValueError, SyntaxError) as error:  # Pillow raises all of them
             what = f"The pictures can't be read or stored ({type(error).__name__})."
-            unusable = Retry(what, reason="pictures-unusable")
-            await self._count_failure(sitting, unusable)
+            await self._count_failure(sitting, Retry(what, reason="pictures-unusable"))
 
-    async def _count_failure(self, sitting: _Sitting, retry: Retry) -> None:
-        count = self._attempts[sitting.deployment] = self._attempts.get(sitting.deployment, 0) + 1
+    async def _available(self) -> float:
+        """Bytes of memory; unlimited where that can't be measured."""
+        available = (await self._machine.state()).available_memory
+        return float("inf") if available is None else available
+
+    async def _postpone(self, environment: Environment, deployment: Deployment, available: float) -> None:
+        """Say once why there are no pictures yet."""
+        album = await self._albums.load(environment.id)
+        if album is None or album.deployment != deployment.id:
+            await self._save_none(environment, deployment, _short_of_memory(available))
+
+    async def _count_failure(self, sitting: Sitting, retry: Retry) -> None:
+        id_ = sitting.deployment.id
+        count = self._attempts[id_] = self._attempts.get(id_, 0) + 1
         log.info("pictures_failed", environment=sitting.environment.id, error=str(retry), attempt=count)
         if count >= ATTEMPTS:
-            await self._save_none(
-                sitting.environment, sitting.deployment, Fault(str(retry), reason=retry.reason)
-            )
+            fault = Fault(retry.message, hint=retry.hint, reason=retry.reason)
+            await self._save_none(sitting.environment, sitting.deployment, fault)
 
-    async def _sitting(self, environment: Environment, deployment: str) -> _Sitting | None:
-        found = await self._store.read(lambda tx: tx.deployment(deployment))
-        for instance in await self._instances.find(environment.id):
-            is_up = instance.state is InstanceState.RUNNING and environment.serving is not None
-            of_it = instance.deployment == deployment or environment.serving in instance.generations
-            if is_up and of_it and found is not None and found.is_main(instance.service):
-                return _Sitting(environment, deployment, instance)
-        return None
-
-    async def _take(self, sitting: _Sitting) -> None:
-        environment = sitting.environment
-        shots = await self._pictures.photographer.take(
-            sitting.instance.id, environment.host, self._pictures.views
-        )
-        base = await self._store.read(lambda tx: _base_of(tx, environment))
-        pictures = tuple([await self._compared(shot, base) for shot in shots])
-        compared = base.name if base and any(each.changed is not None for each in pictures) else ""
-        album = Album(sitting.deployment, self._clock.now(), pictures, compared_with=compared)
-        await self._save(environment, album, [shot.png for shot in shots if shot.png])
-        log.info("pictures_taken", environment=environment.id, count=sum(1 for shot in shots if shot.png))
-
-    async def _compared(self, shot: Shot, base: Environment | None) -> Picture:
-        key = hashlib.sha256(shot.png).hexdigest() if shot.png else ""
-        before = await self._before(shot, base) if base and key else None
-        changed = await self._pictures.photographer.compare(before, shot.png) if before else None
-        return Picture(shot.view, key, shot.status, shot.problems, shot.failed, changed)
-
-    async def _before(self, shot: Shot, base: Environment) -> bytes | None:
-        album = await self._pictures.albums.load(base.id)
-        found = (each for each in album.pictures if each.view == shot.view and each.key) if album else ()
-        picture = next(iter(found), None)
-        return await self._pictures.albums.picture(base.id, picture.key) if picture else None
-
-    async def _save_none(self, environment: Environment, deployment: str, why: Fault) -> None:
+    async def _save_none(self, environment: Environment, deployment: Deployment, why: Fault) -> None:
         log.info("pictures_failed", environment=environment.id, error=str(why), reason=why.reason)
-        album = Album(deployment, self._clock.now(), (), why.reason, str(why), why.hint)
-        await self._save(environment, album, [])
+        album = Album(deployment.id, self._clock.now(), (), why.reason, why.message, why.hint)
+        await self._save(environment, Result(album, {}, b""))
 
-    async def _save(self, environment: Environment, album: Album, pictures: Sequence[bytes]) -> None:
-        await self._pictures.albums.save(environment.id, album, pictures)
+    async def _save(self, environment: Environment, result: Result) -> None:
+        album = result.album
+        await self._albums.save(environment.id, album, result.pictures, result.thumbnail)
+        self.covers[environment.id] = album.cover
         self._attempts.pop(album.deployment, None)
+        if not album.reason:
+            count = sum(1 for each in album.pictures if each.key)
+            log.info("pictures_taken", environment=environment.id, count=count)
         self._publish(environment.id)
 
 
@@ -175,12 +151,18 @@ def _present(tx: Transaction) -> list[Environment]:
     return [each for each in tx.environments(present=True) if not each.key.is_of_snapshot]
 
 
-def _base_of(tx: Transaction, environment: Environment) -> Environment | None:
-    """The preview of the branch that the pull request would be merged into, if there is one."""
-    if environment.change is None:
-        return None
-    wanted = environment.change.base_ref
-    for each in tx.environments(present=True):
-        if each.app == environment.app and each.change is None and each.name == wanted:
-            return each
-    return None
+def _untrusted() -> Fault:
+    return Fault(
+        "Code from a fork isn't opened in a browser.",
+        hint="`pictures.forks: allow` in the configuration allows it.",
+        reason="pictures-untrusted",
+    )
+
+
+def _short_of_memory(available: float) -> Fault:
+    return Fault(
+        f"There are no pictures yet: a browser needs 1 GB of memory, and {available / (1 << 30):.1f} GB are "
+        "available.",
+        hint="They are taken once previews are removed or asleep.",
+        reason=MEMORY_SHORT,
+    )

@@ -16,10 +16,8 @@ RECLAIM_INTERVAL = timedelta(seconds=30)
 
 
 def loops_of(ports: Ports, applications: Applications, power: Power) -> list[Loop]:
-    """The loops that put idle previews to sleep and take their memory back."""
-    idle_sleep = IdleSleep(ports, applications, power)
-    reclamation = Reclamation(ports)
-    return [
-        Loop("sleep", idle_sleep.run, SLEEP_INTERVAL, after_adoption=True),
-        Loop("memory", reclamation.run, RECLAIM_INTERVAL, after_adoption=True),
-    ]
+    """The loops that put idle previews to sleep and, where the engine can pause, take their memory back."""
+    sleep = Loop("sleep", IdleSleep(ports, applications, power).run, SLEEP_INTERVAL, after_adoption=True)
+    if not ports.power.can_pause:
+        return [sleep]
+    return [sleep, Loop("memory", Reclamation(ports).run, RECLAIM_INTERVAL, after_adoption=True)]

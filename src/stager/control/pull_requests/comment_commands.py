@@ -72,7 +72,7 @@ class CommentCommands:
         self._forges = forges
         self._applications = applications
         self._commands, self._queries = environments.commands, environments.queries
-        self._rollback = environments.rollback
+        self._rollback, self._mask = environments.rollback, environments.mask
         self._power = environments.power
         self._change_feed = environments.change_feed
 
@@ -165,8 +165,7 @@ class CommentCommands:
             case Verb.PIN | Verb.EXTEND:
                 return await self._keep(verb, environment, actor)
             case Verb.LOGS:
-                lines = await self._queries.log_of(environment.id, LOG_LINES, actor)
-                return Note("Last lines of the log:" if lines else "The log is empty.", tuple(lines))
+                return await self._logs(environment, actor)
             case Verb.HELP:
                 return _help("Commands, for people with push access:")
         return None
@@ -177,6 +176,12 @@ class CommentCommands:
             return Note("The preview is pinned: it doesn't expire, and isn't evicted in favour of another.")
         await self._commands.extend(environment.id, actor)
         return Note("The preview counts as used now.")
+
+    async def _logs(self, environment: Environment, actor: Actor) -> Note:
+        """The last lines, without secrets: everybody who sees the pull request can read them."""
+        lines = await self._queries.log_of(environment.id, LOG_LINES, actor)
+        text = await self._mask(environment, "\n".join(lines))
+        return Note("Last lines of the log:" if text else "The log is empty.", tuple(text.splitlines()))
 
     async def _roll_back(self, event: CommentAdded, environment: Environment, actor: Actor) -> Note:
         done = await self._rollback.roll_back(environment.id, actor, _second_word(event.text))

@@ -117,24 +117,44 @@ class DeliveryLog:
         found = [one for one in recent if effect is None or effect_of(one) is effect]
         return DeliveryOverview(tuple(found[:limit]), tuple(refused))
 
-    async def one(self, actor: Actor, delivery_id: str) -> StoredDelivery:
-        """A delivery with its content. Raises `Refused`: 403 without the permission, 404 for another id."""
-        await self._authorizer.check(actor, Action.READ_DELIVERIES)
-        found = await self._store.read(lambda tx: tx.stored_delivery(delivery_id))
-        if found is None:
-            raise Refused(f'There is no delivery "{delivery_id}".', reason="delivery-unknown", status=404)
-        return found
+    async def one(self, actor: Actor, delivery_id: str, forge: str = "") -> StoredDelivery:
+        """A delivery with its content.
 
-    async def replay(self, actor: Actor, delivery_id: str) -> str:
-        """Process a delivery again, as a new one. Returns the new one's id, which contains the first one's. A
-        second replay within a second is the same one.
+        Args:
+            forge: empty for the only one that has a delivery of this id.
 
         Raises:
-            Refused: 403 without the permission, 404 for an unknown id, 409 while it isn't finished or if its
-                content isn't kept.
+            Refused: 403 without the permission, 404 for another id, 409 if deliveries of several forges have
+                it and none is named.
+        """
+        await self._authorizer.check(actor, Action.READ_DELIVERIES)
+        stored = await self._store.read(lambda tx: tx.stored_deliveries(delivery_id))
+        found = [one for one in stored if forge in ("", one.record.forge)]
+        if not found:
+            raise Refused(f'There is no delivery "{delivery_id}".', reason="delivery-unknown", status=404)
+        if len(found) > 1:
+            forges = " or ".join(one.record.forge for one in found)
+            raise Refused(
+                f'Several forges have a delivery "{delivery_id}".',
+                hint=f"Name its forge: {forges}.",
+                reason="delivery-ambiguous",
+                status=409,
+            )
+        return found[0]
+
+    async def replay(self, actor: Actor, delivery_id: str, forge: str = "") -> str:
+        """Process a delivery again, as a new one of the same forge. Returns the new one's id, which contains
+        the first one's. A second replay within a second is the same one.
+
+        Args:
+            forge: see `one`.
+
+        Raises:
+            Refused: 403 without the permission, 404 for an unknown id, 409 while it isn't finished, if its
+                content isn't kept, or if its forge must be named.
         """
         async with self._authorizer.authorized(actor, Action.REPLAY_DELIVERIES, "", delivery_id):
-            found = await self.one(actor, delivery_id)
+            found = await self.one(actor, delivery_id, forge)
             if found.record.finished_at is None:
                 raise Refused(
                     "The delivery isn't processed yet.",

@@ -9,7 +9,7 @@ from stager.control.environments.records import previews_of
 from stager.control.forges import Forges
 from stager.control.identity.authorizer import Authorizer
 from stager.control.pull_requests.repositories import application_of, why_not
-from stager.domain.application import Applications
+from stager.domain.application import Application, Applications
 from stager.domain.environment import Environment, EnvironmentKey
 from stager.domain.identity.actor import Actor
 from stager.domain.identity.roles import Action
@@ -33,6 +33,23 @@ class WhyAnswer:
     environment: Environment | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What a question is about, which decides who may ask it."""
+
+    repository: Repository
+    application: Application | None
+    change: Change | None
+    environment: Environment | None
+
+    @property
+    def apps(self) -> frozenset[str]:
+        """The applications that it concerns. A repository may have changed its application: then there may be
+        a preview of the former one."""
+        app = self.application.name if self.application else ""
+        return frozenset({app, self.environment.app if self.environment else app} - {""})
+
+
 class WhyQuery:
     """Answers "why is there no preview?"."""
 
@@ -46,17 +63,17 @@ class WhyQuery:
 
     async def ask(self, target: Target, actor: Actor) -> WhyAnswer:
         """Why there is no preview of this pull request or branch. About a repository whose previews the actor
-        may not see, the answer is the same as about an unknown one."""
-        app, facts = await self._store.read(lambda tx: self._facts(tx, target))
+        may not see, the answer is the same as about an unknown one, and takes no longer: the rest is read
+        only for those who may."""
+        found = await self._store.read(lambda tx: self._subject(tx, target))
         shows_deliveries = await self._authorizer.may(actor, Action.READ_DELIVERIES)
-        # A repository may have changed its application: then there may be a preview of the former one.
-        apps = {app, facts.environment.app if facts.environment else app} - {""}
         if not (
-            all([await self._authorizer.may(actor, Action.SEE, each) for each in apps])
-            if apps
+            all([await self._authorizer.may(actor, Action.SEE, each) for each in found.apps])
+            if found.apps
             else shows_deliveries
         ):
             return WhyAnswer(unknown(target))
+        facts = await self._store.read(lambda tx: self._facts(tx, target, found))
         shown = replace(
             facts,
             shows_deliveries=shows_deliveries,
@@ -65,24 +82,27 @@ class WhyQuery:
         present = facts.environment is not None and facts.environment.desired.is_present
         return WhyAnswer(why(shown), facts.environment if present else None)
 
-    def _facts(self, tx: Transaction, target: Target) -> tuple[str, Facts]:
-        """The application's name, empty if there is none, and the facts."""
+    def _subject(self, tx: Transaction, target: Target) -> _Subject:
         repository = _repository(tx, target)
         application = application_of(tx, self._applications, repository)
         change = _change(tx, repository, target)
         app = application.name if application else ""
         environment = _environment(tx, repository, target, change, app)
+        return _Subject(repository, application, change, environment)
+
+    def _facts(self, tx: Transaction, target: Target, found: _Subject) -> Facts:
+        change, application = found.change, found.application
         facts = Facts(
             target,
             application,
-            unbound="" if application else why_not(tx, self._applications, repository),
+            unbound="" if application else why_not(tx, self._applications, found.repository),
             is_pull_request=bool(target.number) or change is not None,
             change=change,
-            environment=environment,
+            environment=found.environment,
             has_forge=bool(self._forges),
         )
-        facts = _with_deliveries(tx, facts, repository, change.number if change else target.number)
-        return app or (environment.app if environment else ""), _with_deployments(tx, facts)
+        facts = _with_deliveries(tx, facts, found.repository, change.number if change else target.number)
+        return _with_deployments(tx, facts)
 
 
 def _repository(tx: Transaction, target: Target) -> Repository:

@@ -37,10 +37,10 @@ class Actions:
         self._context = context
         self.status_page = StatusPage(context)
         preparation = Preparation(context, self.status_page)
-        self._masks = Masks(context, preparation)
+        self.masks = Masks(context, preparation)
         self._rollout = Rollout(context, preparation)
         self._publication = Publication(context, self.status_page)
-        self._retirement = Retirement(context, self._masks)
+        self._retirement = Retirement(context, self.masks)
         self._sleep = Sleep(context, self.status_page)
 
     def now(self) -> datetime:
@@ -145,7 +145,7 @@ class Actions:
             hint = await self._context.instances.post_mortem(instance.id, text)
             ending = replace(ending, hint=hint)
 
-        mask = await self._masks.of(state.environment, deployment)
+        mask = await self.masks.of(state.environment, deployment)
 
         def ended(d: Deployment) -> Deployment:
             is_live = d.live_at is not None
@@ -176,7 +176,7 @@ class Actions:
             raise error
         service = state.service(deployment.generation, name) if name else None
 
-        mask = await self._masks.of(state.environment, deployment)
+        mask = await self.masks.of(state.environment, deployment)
 
         def failed(d: Deployment) -> Deployment:
             is_live = d.live_at is not None

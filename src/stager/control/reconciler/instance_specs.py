@@ -10,7 +10,7 @@ from stager.domain import catalogue
 from stager.domain.application import Container
 from stager.domain.deployment import DeployedService
 from stager.domain.environment import InstanceLabels
-from stager.domain.profile import Profile, profile_name
+from stager.domain.profile import Profile, ProfileName, profile_name
 from stager.domain.service import share_limits, with_generated
 from stager.ports.engine import Clone, Content, InstanceSpec
 
@@ -92,7 +92,8 @@ def _profile(launch: Launch, service: DeployedService) -> Profile:
     services = launch.deployment.services
     if len(services) == 1:
         return profile
-    limits = share_limits(profile.limits, (each.spec for each in services))
+    is_restricted = profile.name is ProfileName.RESTRICTED
+    limits = share_limits(profile.limits, (each.spec for each in services), divides_cpus=is_restricted)
     return replace(profile, limits=limits[service.name])
 
 

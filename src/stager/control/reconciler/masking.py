@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import reduce
 
 from stager.control.reconciler.context import WorkerContext
 from stager.control.reconciler.preparation import Preparation
@@ -48,6 +49,13 @@ class Masks:
                 *_probable({**environment.desired.parameters, **amended}),
             ]
         )
+
+    async def of_all(self, environment: Environment) -> Mask:
+        """A function that masks the secrets that services of any stored deployment have: for output that may
+        come from an instance of an earlier one."""
+        deployments = await self._context.records.deployments(environment.id)
+        masks = [await self.of(environment, deployment) for deployment in deployments]
+        return lambda text: reduce(lambda rest, mask: mask(rest), masks, text)
 
 
 def masked(deployment: Deployment, mask: Mask) -> Deployment:

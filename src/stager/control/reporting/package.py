@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stager.control.pictures.links import PictureLinks
 from stager.control.ports import Ports
 from stager.control.reporting.commit_status import CommitStatusSink
 from stager.control.reporting.deployments import DeploymentSink
@@ -35,7 +36,14 @@ class ReportOptions:
 class Reporting:
     """Reports in pull requests. `reporter` is None if nothing is reported."""
 
-    def __init__(self, ports: Ports, urls: Urls, applications: Applications, options: ReportOptions) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        urls: Urls,
+        applications: Applications,
+        options: ReportOptions,
+        picture_links: PictureLinks,
+    ) -> None:
         parts = (ports.store, ports.forges, urls)
         sinks: dict[str, Sink] = {}
         if options.comments:
@@ -43,6 +51,7 @@ class Reporting:
                 ports,
                 urls,
                 applications,
+                picture_links,
                 options.installation,
                 removes=options.removes_comments,
             )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
+from stager.control.pictures.links import PictureLinks
 from stager.control.ports import Ports
 from stager.control.reporting.pictures import pictures_text
 from stager.control.reporting.pr_comment_template import comment_body
@@ -41,12 +42,13 @@ class PullRequestCommentSink:
         ports: Ports,
         addresses: Urls,
         applications: Applications,
+        picture_links: PictureLinks,
         installation: str,
         *,
         removes: bool = False,
     ) -> None:
         self._store, self._data, self._forges = ports.store, ports.data, ports.forges
-        self._pictures = ports.pictures
+        self._pictures, self._picture_links = ports.pictures, picture_links
         self._addresses = addresses
         self._applications = applications
         self._installation = installation
@@ -75,7 +77,7 @@ class PullRequestCommentSink:
             self._warnings(state),
             self._urls_of_services(state),
         )
-        if pictures := await self._pictures_of(state):
+        if pictures := await self._pictures_of(state, change):
             body += f"\n{pictures}"
         digest = hashlib.sha256(body.encode()).hexdigest()
         if digest == await self._store.read(
@@ -88,12 +90,14 @@ class PullRequestCommentSink:
         )
         await self._store.write(lambda tx: _remember(tx, environment.id, comment_id, digest))
 
-    async def _pictures_of(self, state: ReportState) -> str:
+    async def _pictures_of(self, state: ReportState, change: ChangeLink) -> str:
         """What is said of the pictures of what visitors see; empty if there are none."""
         if self._pictures is None or state.serving is None:
             return ""
-        album = await self._pictures.albums.load(state.environment.id)
-        return pictures_text(album, state.serving.id, self._addresses.page(state.environment.id))
+        environment = state.environment
+        album = await self._pictures.albums.load(environment.id)
+        urls = await self._picture_links.of_album(environment, change, album) if album else {}
+        return pictures_text(album, state.serving.id, self._addresses.page(environment.id), urls)
 
     async def _changed_data(self, state: ReportState) -> int | None:
         """How many bytes of the clones had changed when the deployment was first reported as live: by

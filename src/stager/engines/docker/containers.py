@@ -89,7 +89,7 @@ def instance_of(container: Mapping[str, Any], *, loopback: bool) -> Instance:
         state,
         started_at="" if state is InstanceState.CREATED else facts["StartedAt"],
         exit_code=None if state in ALIVE else facts["ExitCode"],
-        memory_exceeded=_memory_exceeded(container),
+        memory_exceeded=memory_exceeded(container),
         endpoint=endpoint if is_running else None,
     )
 
@@ -132,7 +132,7 @@ def _address(container: Mapping[str, Any]) -> Endpoint | None:
     return Endpoint(address, int(container_labels[labels.PORT])) if address else None
 
 
-def _memory_exceeded(container: Mapping[str, Any]) -> int:
+def memory_exceeded(container: Mapping[str, Any]) -> int:
     """See `Instance.memory_exceeded`. Docker sets `OOMKilled` when any process of the container exceeded the
     limit. A container that went on and exited with 0, or was stopped, didn't end because of it."""
     facts = container["State"]

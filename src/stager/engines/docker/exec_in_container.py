@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ import aiodocker
 from stager.domain.errors import Fault, Retry
 from stager.engines.docker import labels
 from stager.engines.docker.client import engine_errors
+from stager.engines.docker.command_ending import CommandMark, end_command
 from stager.ports.engine import Checked, Ran
 
 OUTPUT_KEPT = 64 * 1024
@@ -47,9 +49,17 @@ async def run_inside(docker: aiodocker.Docker, container: str, command: Sequence
 async def _execute(docker: aiodocker.Docker, container: str, command: Sequence[str], timeout: float) -> Ran:
     with engine_errors():
         try:
-            execution = await docker.containers.container(container).exec(list(command))
-            output, ended = await _output_of(execution, timeout)
-            code = (await execution.inspect())["ExitCode"] if ended else None
+            mark = CommandMark()
+            execution = await docker.containers.container(container).exec(
+                list(command), environment=mark.environment
+            )
+            ended = False
+            try:
+                output, ended = await _output_of(execution, timeout)
+                code = (await execution.inspect())["ExitCode"] if ended else None
+            finally:
+                if not ended:
+                    await end_command(docker, container, execution, mark)
         except aiodocker.DockerError as error:
             if error.status in (404, 409):  # it is gone, or it doesn't run
                 raise Retry("The container isn't running any more.", reason="instance-gone") from error
@@ -82,8 +92,11 @@ async def check(docker: aiodocker.Docker, container: str) -> Checked | None:
             if not found["State"]["Running"]:
                 return Checked(healthy=False)
             config = found["Config"]
-            if config["Labels"].get(labels.HEALTHCHECK) == "image":
+            own = config["Labels"].get(labels.HEALTHCHECK, "")
+            if own == "image":
                 config = (await docker.images.inspect(found["Image"]))["Config"]
+            elif own:
+                config = {**config, "Healthcheck": json.loads(own)}
         except aiodocker.DockerError as error:
             if error.status == 404:
                 return Checked(healthy=False)

@@ -26,6 +26,11 @@ class DockerPower:
         self._docker = docker
         self._memory = memory
 
+    @property
+    def can_pause(self) -> bool:
+        """See `ports.engine.Power.can_pause`."""
+        return True
+
     async def pause(self, instance: str) -> None:
         """See `ports.engine.Power.pause`."""
         await set_state(self._docker, instance, "paused")

@@ -12,12 +12,18 @@ ENDS_WITH_GRACE = aiohttp.ClientTimeout(total=None, sock_connect=60.0)
 """Docker answers once the container has ended, which its own grace period limits."""
 
 
-async def stop_container(docker: aiodocker.Docker, container: str) -> int:
-    """See `ports.engine.Instances.stop`."""
+async def stop_container(docker: aiodocker.Docker, container: str, grace: float | None = None) -> int:
+    """See `ports.engine.Instances.stop`.
+
+    Args:
+        grace: seconds until SIGKILL; None for the StopTimeout of its creation.
+    """
+    params = {} if grace is None else {"t": round(grace)}
     with engine_errors():
         try:
-            # With the signal and the StopTimeout of its creation. 304 means that it doesn't run.
-            async with request(docker, f"containers/{container}/stop", "POST", timeout=ENDS_WITH_GRACE):
+            # With the signal of its creation. 304 means that it doesn't run.
+            path = f"containers/{container}/stop"
+            async with request(docker, path, "POST", params=params, timeout=ENDS_WITH_GRACE):
                 pass
             state = (await docker.containers.container(container).show())["State"]
         except aiodocker.DockerError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import aiodocker
@@ -11,11 +11,12 @@ import aiohttp
 
 from stager.domain.errors import Retry
 from stager.engines.docker.client import engine_errors
+from stager.engines.docker.command_ending import CommandMark, end_command
 from stager.ports.engine import Size
 
 HANG_UP = (b"\x03", b"\x04", b"\x04")
 """Interrupt, then end of file, twice for shells that ask back (POSIX, General Terminal Interface, 11.1.9).
-Docker doesn't end the process of an exec when its client disconnects, and has no call to end it."""
+What still runs then is killed."""
 HANG_UP_PAUSE = 0.1
 """Seconds between them: an interrupt discards the input that follows it."""
 CODE_TRIES = 20
@@ -28,11 +29,14 @@ async def open_terminal(
     """See `ports.engine.Instances.open`."""
     with engine_errors():
         try:
+            mark = CommandMark()
             execution = await docker.containers.container(container).exec(
-                list(command), stdin=True, tty=True, environment={"TERM": kind}
+                list(command), stdin=True, tty=True, environment={"TERM": kind, **mark.environment}
             )
             stream = execution.start(detach=False)
-            terminal = DockerTerminal(execution, stream)
+            terminal = DockerTerminal(
+                execution, stream, lambda: end_command(docker, container, execution, mark)
+            )
             await stream.__aenter__()  # starts it; `DockerTerminal.close` ends it
         except aiodocker.DockerError as error:
             if error.status in (404, 409):  # it is gone, or it doesn't run
@@ -43,11 +47,21 @@ async def open_terminal(
 
 
 class DockerTerminal:
-    """See `ports.engine.Terminal`."""
+    """See `ports.engine.Terminal`.
 
-    def __init__(self, execution: aiodocker.execs.Exec, stream: aiodocker.stream.Stream) -> None:
+    Args:
+        kill: ends the command for certain.
+    """
+
+    def __init__(
+        self,
+        execution: aiodocker.execs.Exec,
+        stream: aiodocker.stream.Stream,
+        kill: Callable[[], Awaitable[None]],
+    ) -> None:
         self._execution = execution
         self._stream = stream
+        self._kill = kill
 
     async def read(self) -> bytes:
         """See `ports.engine.Terminal.read`."""
@@ -81,8 +95,18 @@ class DockerTerminal:
 
     async def close(self) -> None:
         """See `ports.engine.Terminal.close`."""
-        for key in HANG_UP:
-            await self.write(key)
-            await asyncio.sleep(HANG_UP_PAUSE)
-        with suppress(aiohttp.ClientError, OSError, AssertionError):
-            await self._stream.close()
+        try:
+            if await self._runs():
+                for key in HANG_UP:
+                    await self.write(key)
+                    await asyncio.sleep(HANG_UP_PAUSE)
+                # Also if the command has ended by now: what it has started may ignore SIGHUP.
+                await self._kill()
+        finally:
+            with suppress(aiohttp.ClientError, OSError, AssertionError):
+                await self._stream.close()
+
+    async def _runs(self) -> bool:
+        with suppress(aiodocker.DockerError, aiohttp.ClientError, OSError):
+            return bool((await self._execution.inspect())["Running"])
+        return False

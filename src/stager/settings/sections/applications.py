@@ -51,7 +51,7 @@ from stager.settings.values.secret import Secret
 
 RepositoryKey = Literal[
     "port", "command", "health_path", "env", "build", "hooks",
-    "services", "compose", "web", "volumes", "profiles",
+    "pictures", "services", "compose", "web", "volumes", "profiles",
 ]  # fmt: skip
 
 
@@ -274,6 +274,7 @@ class App(ServiceKeys, Defaults):
         is_local: bool = False,
         shares_builder: bool = False,
         fork_images: tuple[str, ...] = (OFFICIAL,),
+        confines_forks: bool = True,
     ) -> Application:
         """Return the application that this entry describes. A setting becomes the field of the same name,
         unless `_converted` has it.
@@ -283,10 +284,12 @@ class App(ServiceKeys, Defaults):
             is_local: whether its repository is one of `local_forge`.
             shares_builder: see `Application.shares_builder`.
             fork_images: `forks.images`. Images of services in the configuration are allowed as well.
+            confines_forks: whether the engine can confine code from forks; otherwise they get no preview.
         """
         same = {each.name for each in fields(Application)} & type(self).model_fields.keys()
         given: dict[str, Any] = {key: getattr(self, key) for key in same}
         converted = self._converted(is_local=is_local)
+        converted |= {} if confines_forks else {"forks": "off"}
         images = (*fork_images, *(entry.image for entry in self.services.values() if entry.image))
         return Application(
             **{**given, **converted, "name": name, "shares_builder": shares_builder, "fork_images": images}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -12,13 +10,12 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from stager.settings.loading.context import Context, FolderPath, NameOf
 from stager.settings.loading.refusals import InvalidValue, refuse
 from stager.settings.sections.capacity import CapacitySettings
+from stager.settings.sections.engine import Engine
 from stager.settings.sections.pictures import PictureSettings
 from stager.settings.values.network import Network, NetworkV4
 from stager.settings.values.scalars import NOT_BOOLEAN, ONE_OR_MANY, POSITIVE, Duration
 from stager.settings.values.section import Section, Task
 
-DEFAULT_ENGINE = "unix:///var/run/docker.sock"
-_ENGINE = re.compile(r"(unix:///|tcp://|https?://)\S")
 HANDOVER_SOCKET = Path("front", "handover.sock")
 MAX_SOCKET_PATH = 100
 """Unix allows 107 bytes on Linux and 103 on macOS."""
@@ -144,35 +141,6 @@ class Networks(Section):
             message = f"should be {self.pool.prefixlen} at least, to fit into the pool {self.pool}"
             refuse((("prefix_length",), message))
         return self
-
-
-class Engine(Section):
-    """The container engine."""
-
-    socket: str = ""
-    """Address of Docker: `unix://`, `tcp://`, `http://` or `https://`. If empty, the environment variable
-    `DOCKER_HOST`, and without it `unix:///var/run/docker.sock`."""
-
-    connect_via: Literal["auto", "address", "loopback"] = "auto"
-    """How Stager connects to instances: by their own `address`, by a port published on the `loopback`
-    interface, or, with `auto`, by whichever works."""
-
-    @field_validator("socket")
-    @classmethod
-    def _address(cls, socket: str) -> str:
-        if socket and not _ENGINE.match(socket):
-            raise InvalidValue(f'should be an address such as "{DEFAULT_ENGINE}"')
-        return socket
-
-    def resolved(self, environ: Mapping[str, str]) -> Self:
-        """Return these settings with the address filled in. Raises ValueError if that of the environment is
-        invalid."""
-        default = environ.get("DOCKER_HOST", "") or DEFAULT_ENGINE
-        if not self.socket and not _ENGINE.match(default):
-            raise ValueError(
-                f"has no valid address: the environment variable DOCKER_HOST is {default}; set `socket`"
-            )
-        return self.model_copy(update={"socket": self.socket or default})
 
 
 class Metrics(Section):

@@ -7,7 +7,7 @@ read as they were saved, times in UTC.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ from stager.domain.environment import (
     SuspensionReason,
 )
 from stager.domain.errors import Outcome
+from stager.domain.pictures import Box, PictureSpec
 from stager.domain.pull_requests.events import Delivery
 from stager.domain.recipe import Hook, Hooks, Manifest
 from stager.domain.snapshot import Snapshot, SnapshotState, SnapshotVolume
@@ -316,7 +317,14 @@ def _manifest_of(data: dict[str, Any]) -> Manifest:
         for moment, found in data.pop("hooks", {}).items()
     }
     command, findings = (tuple(data.pop(key, ())) for key in ("command", "findings"))
-    return Manifest(**data, command=command, hooks=Hooks(**hooks), findings=findings)
+    pictures = _pictures_of(**data.pop("pictures", {}))
+    return Manifest(**data, command=command, hooks=Hooks(**hooks), findings=findings, pictures=pictures)
+
+
+def _pictures_of(
+    routes: Sequence[str] = (), widths: Sequence[int] = (), ignored: Sequence[Mapping[str, Any]] = ()
+) -> PictureSpec:
+    return PictureSpec(tuple(routes), tuple(widths), tuple(Box(**box) for box in ignored))
 
 
 def _attempt_of(row: DeploymentRow) -> Attempt:

@@ -134,6 +134,7 @@ deliveries = Table(
     Column("payload", Text, nullable=False),
     Column("about", Text, nullable=False, server_default=text("''")),
     UniqueConstraint("forge", "id"),
+    Index("ix_deliveries_payload", "seq", sqlite_where=text("payload <> ''")),
 )
 
 # Deliveries that weren't accepted, counted by cause: anyone can send any number of them, so they aren't

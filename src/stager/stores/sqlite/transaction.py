@@ -129,10 +129,12 @@ _FINISH_DELIVERY = """
     WHERE forge = :forge AND id = :id
 """
 _DROP_DELIVERY = "DELETE FROM deliveries WHERE forge = :forge AND id = :id"
-_DISCARD_PAYLOAD = f"""
+# The sub-query searches the table in its own order, 501 rows of it. The condition on the payload is of
+# the index `ix_deliveries_payload`.
+_DISCARD_PAYLOADS = f"""
     UPDATE deliveries SET payload = ''
-    WHERE seq = (SELECT seq FROM deliveries WHERE forge = :forge AND id = :id) - {MAX_PAYLOADS}
-    AND finished_at IS NOT NULL
+    WHERE seq <= (SELECT seq FROM deliveries WHERE seq > 0 ORDER BY seq DESC LIMIT 1 OFFSET {MAX_PAYLOADS})
+    AND finished_at IS NOT NULL AND payload <> ''
 """
 
 _BEGIN_DELIVERY = """
@@ -168,8 +170,8 @@ _FOUND_DELIVERIES = f"""
     WHERE instr(lower(id || ' ' || event || ' ' || about || ' ' || coalesce(outcome, '')), :search) > 0
     ORDER BY seq DESC LIMIT :limit
 """
-_STORED_DELIVERY = f"""
-    SELECT {_LISTED}, payload FROM deliveries LEFT {_WITH_ATTEMPTS} WHERE id = :id ORDER BY seq DESC LIMIT 1
+_STORED_DELIVERIES = f"""
+    SELECT {_LISTED}, payload FROM deliveries LEFT {_WITH_ATTEMPTS} WHERE id = :id ORDER BY seq DESC
 """
 _REFUSED_DELIVERIES = select("refused_deliveries", RefusedRow._fields) + " ORDER BY at DESC, forge, reason"
 _COUNT_REFUSED = f"""
@@ -332,12 +334,13 @@ class SqliteTransaction(SqliteAccountRecords):
     def finish_delivery(self, delivery: Delivery, outcome: str, at: datetime, about: str = "") -> None:
         if self._finish(delivery, outcome, at, about):
             self._change(_END_ATTEMPTS, _key(delivery))
-            self._change(_DISCARD_PAYLOAD, _key(delivery))
+            self._change(_DISCARD_PAYLOADS, {})
 
     def set_delivery_aside(self, delivery: Delivery, outcome: str, at: datetime) -> None:
         if self._finish(delivery, outcome, at):
             row = {"forge": delivery.forge, "delivery_id": delivery.id, "count": 0, "set_aside": True}
             self._change(_SET_DELIVERY_ASIDE, row)
+            self._change(_DISCARD_PAYLOADS, {})
 
     def _finish(self, delivery: Delivery, outcome: str, at: datetime, about: str | None = None) -> bool:
         """Returns whether there is such a delivery. Payloads that are too long to be kept are dropped."""
@@ -353,8 +356,8 @@ class SqliteTransaction(SqliteAccountRecords):
             return self._all(_RECENT_DELIVERIES, delivery_record_of, limit=limit)
         return self._all(_FOUND_DELIVERIES, delivery_record_of, limit=limit, search=_lower(search))
 
-    def stored_delivery(self, delivery_id: str) -> StoredDelivery | None:
-        return self._first(_STORED_DELIVERY, _stored_delivery_of, id=delivery_id)
+    def stored_deliveries(self, delivery_id: str) -> list[StoredDelivery]:
+        return self._all(_STORED_DELIVERIES, _stored_delivery_of, id=delivery_id)
 
     def count_refused(self, refused: RefusedDeliveries) -> None:
         self._change(_COUNT_REFUSED, refused_row(refused)._asdict())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-VERSION = "v6"
+VERSION = "v7"
 """The newest migration: it brings a database to the tables of `schema`."""
 
 PRE_RELEASE = frozenset({"0001", "0002", "0003", "0004"})

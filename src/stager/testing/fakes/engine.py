@@ -75,6 +75,7 @@ class FakeEngine:
         ran: instance and command of each command that was run inside, in order.
         used_memory: bytes that each running instance of an environment uses, by the environment's id.
         processor_time: seconds that an environment's instances have used, by its id.
+        can_pause: see `ports.engine.Power.can_pause`.
         used_disk: bytes that an environment has written, by its id.
         stored: the contents of volumes, and the snapshots, which `FakeData` makes.
         support: what the machine can do with the memory of paused instances.
@@ -89,6 +90,7 @@ class FakeEngine:
         self.used_memory: dict[str, int] = {}
         self.processor_time: dict[str, float] = {}
         self.used_disk: dict[str, int] = {}
+        self.can_pause = True
         self.stored = FakeVolumes()
         self.support = Reclaim("a fake", "4.0 GB of zram")
         self.reclaimed: list[str] = []

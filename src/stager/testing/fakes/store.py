@@ -271,8 +271,7 @@ class MemoryTransaction(MemoryAccountRecords):
             payload = delivery.payload if len(delivery.payload) <= MAX_PAYLOAD else ""
             kept = replace(ended.delivery, payload=payload)
             receipts[key] = replace(ended, delivery=kept, is_set_aside=is_set_aside)
-            if not is_set_aside:
-                _discard_payload(receipts, key)
+            _discard_payloads(receipts)
 
     def deliveries_set_aside(self) -> list[SetAsideDelivery]:
         return [
@@ -285,10 +284,9 @@ class MemoryTransaction(MemoryAccountRecords):
         newest = (receipt.record for receipt in reversed(self._tables.receipts.values()))
         return [one for one in newest if _is_in(search, one)][:limit]
 
-    def stored_delivery(self, delivery_id: str) -> StoredDelivery | None:
+    def stored_deliveries(self, delivery_id: str) -> list[StoredDelivery]:
         newest = reversed(self._tables.receipts.values())
-        found = (StoredDelivery(r.record, r.delivery.payload) for r in newest if r.delivery.id == delivery_id)
-        return next(found, None)
+        return [StoredDelivery(r.record, r.delivery.payload) for r in newest if r.delivery.id == delivery_id]
 
     def count_refused(self, refused: RefusedDeliveries) -> None:
         counts, key = self._to_write.refused, (refused.forge, refused.reason)
@@ -394,12 +392,11 @@ class MemoryTransaction(MemoryAccountRecords):
         return self._tables
 
 
-def _discard_payload(receipts: dict[tuple[str, str], _Receipt], key: tuple[str, str]) -> None:
-    """Discard the payload of the delivery that is `MAX_PAYLOADS` older than this one."""
-    keys = list(receipts)
-    older = keys.index(key) - MAX_PAYLOADS
-    if older >= 0 and (found := receipts[keys[older]]).finished_at is not None:
-        receipts[keys[older]] = replace(found, delivery=replace(found.delivery, payload=""))
+def _discard_payloads(receipts: dict[tuple[str, str], _Receipt]) -> None:
+    """Discard the payloads of finished deliveries that aren't among the newest `MAX_PAYLOADS`."""
+    for key in list(receipts)[:-MAX_PAYLOADS]:
+        if (found := receipts[key]).finished_at is not None:
+            receipts[key] = replace(found, delivery=replace(found.delivery, payload=""))
 
 
 def _is_in(search: str, one: DeliveryRecord) -> bool:

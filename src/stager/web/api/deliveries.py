@@ -17,12 +17,15 @@ from stager.web.context import Control, Known
 router = APIRouter(prefix="/api/v1", tags=["installation"], responses=ANSWERS)
 
 Id = Annotated[str, Path(max_length=300, description="The delivery's id.")]
+ForgeName = Annotated[
+    str, Query(max_length=100, description="Its forge, where deliveries of several have this id.")
+]
 
 
 class DeliveryView(BaseModel):
     """A webhook delivery, without its content."""
 
-    id: str = Field(description="The forge's id, the same for a redelivery.")
+    id: str = Field(description="The forge's id, the same for a redelivery. Two forges may use the same.")
     forge: str
     event: str = Field(description="The forge's name for the kind of event, such as `pull_request`.")
     about: str = Field(description="Such as `acme/shop#7`; empty if unknown.")
@@ -117,12 +120,14 @@ async def list_deliveries(
 
 
 @router.get("/deliveries/{delivery}")
-async def get_delivery(control: Control, actor: Known, delivery: Id) -> DeliveryDetailView:
+async def get_delivery(
+    control: Control, actor: Known, delivery: Id, forge: ForgeName = ""
+) -> DeliveryDetailView:
     """Get a webhook delivery with a summary of its content. For administrators."""
-    return DeliveryDetailView.detailed(await control.pull_requests.deliveries.one(actor, delivery))
+    return DeliveryDetailView.detailed(await control.pull_requests.deliveries.one(actor, delivery, forge))
 
 
 @router.post("/deliveries/{delivery}/replay", status_code=202)
-async def replay_delivery(control: Control, actor: Known, delivery: Id) -> ReplayView:
+async def replay_delivery(control: Control, actor: Known, delivery: Id, forge: ForgeName = "") -> ReplayView:
     """Process a webhook delivery again, as a new one. For administrators."""
-    return ReplayView(id=await control.pull_requests.deliveries.replay(actor, delivery))
+    return ReplayView(id=await control.pull_requests.deliveries.replay(actor, delivery, forge))

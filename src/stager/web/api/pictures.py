@@ -40,20 +40,27 @@ class PictureView(BaseModel):
         description="The share of pixels that differ from the base branch's preview, from 0 to 1; null if "
         "there is nothing to compare with."
     )
+    before_path: str | None = Field(
+        description="Where Stager serves the base branch's picture; null if there is none."
+    )
 
     @classmethod
     def of(cls, environment: str, one: Picture) -> PictureView:
         """Return the view of a picture."""
-        path = f"/api/v1/environments/{environment}/pictures/{one.key}.png" if one.key else None
         return cls(
             route=one.view.route,
             width=one.view.width,
-            path=path,
+            path=_path(environment, one.key),
             status=one.status,
             problems=list(one.problems),
             failed=one.failed,
             changed=one.changed,
+            before_path=_path(environment, one.before),
         )
+
+
+def _path(environment: str, key: str) -> str | None:
+    return f"/api/v1/environments/{environment}/pictures/{key}.png" if key else None
 
 
 class PicturesView(BaseModel):
@@ -67,6 +74,13 @@ class PicturesView(BaseModel):
     hint: str
     compared_with: str = Field(description="The preview of the base branch; empty for none.")
     pictures: list[PictureView]
+
+
+def in_percent(changed: float) -> str:
+    """Return a share of changed pixels in words. A small one isn't called none."""
+    if not changed:
+        return "unchanged"
+    return "less than 0.1 % changed" if changed < 0.001 else f"{changed * 100:.1f} % changed"
 
 
 async def pictures_view(control: ControlPlane, environment: str, actor: Actor) -> PicturesView:

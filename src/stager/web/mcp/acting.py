@@ -30,7 +30,7 @@ class CommandView(BaseModel):
     """The result of a command."""
 
     exit_code: int | None
-    """Null if it hadn't ended after `seconds`; it may go on if it ignores Ctrl-C."""
+    """Null if it hadn't ended after `seconds` and was killed."""
     output: str
     truncated: bool
     """Whether the beginning of the output is left out."""
@@ -92,7 +92,7 @@ async def run_command(
         Field(min_length=1, max_length=MAX_COMMAND, description='Words; ["sh", "-c", ...] for a shell.'),
     ],
     service: Service = "",
-    seconds: Annotated[int, Field(ge=1, le=MAX_SECONDS, description="Then it gets Ctrl-C.")] = 50,
+    seconds: Annotated[int, Field(ge=1, le=MAX_SECONDS, description="Then it is killed.")] = 50,
 ) -> CommandView:
     """Run a command inside a running preview, without input."""
     caller = current_caller()

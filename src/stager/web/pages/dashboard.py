@@ -28,7 +28,7 @@ from stager.web.pages.overview.selection import (
     is_mine,
     ordered,
 )
-from stager.web.pages.preview_items import item, matches
+from stager.web.pages.preview_items import cover_of, item, matches
 from stager.web.pages.rendering import render
 
 router = APIRouter(include_in_schema=False)
@@ -56,7 +56,10 @@ async def dashboard(control: ControlPlane, web: WebContext, actor: Actor, select
         selection=selection,
         filters=_filters([view for view, _ in views], selection, actor.name),
         sorts=SORT_LABELS,
-        items=[item(view, visibilities[view.id], now, figures.get(view.id)) for view in shown],
+        items=[
+            item(view, visibilities[view.id], now, figures.get(view.id), cover_of(control, view))
+            for view in shown
+        ],
         found=len(found),
         known=len(views),
         max_items=MAX_ITEMS,

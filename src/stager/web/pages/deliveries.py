@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated
 from urllib.parse import quote, urlencode
 
-from fastapi import APIRouter, Path, Query, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import RedirectResponse, Response
 
 from stager.control.pull_requests.delivery_log import REPLAY, Effect, effect_of, original_of
 from stager.domain.identity.roles import Action
 from stager.domain.pull_requests.delivery_summary import summary
 from stager.ports.store import DeliveryRecord
+from stager.web.api.deliveries import ForgeName, Id
 from stager.web.context import Control, Known, Web
 from stager.web.pages.frame import frame_of
 from stager.web.pages.rendering import SECURITY, render
@@ -30,7 +31,6 @@ TITLES = {
     Effect.FAILED: "Failed or refused",
     Effect.PENDING: "In progress",
 }
-Id = Annotated[str, Path(max_length=300)]
 
 
 @router.get(PATH)
@@ -48,7 +48,7 @@ async def deliveries(
     return render(
         "deliveries.html",
         frame=await frame_of(control, actor, "deliveries"),
-        recent=[(one, tone_of(one), path_of(one.delivery)) for one in found.recent],
+        recent=[(one, tone_of(one), path_of(one.forge, one.delivery)) for one in found.recent],
         refused=found.refused,
         home=control.routing.urls.home,
         has_setup=web.setup is not None,
@@ -61,9 +61,9 @@ async def deliveries(
 
 
 @router.get(PATH + "/{delivery}")
-async def show_delivery(control: Control, actor: Known, delivery: Id) -> Response:
+async def show_delivery(control: Control, actor: Known, delivery: Id, forge: ForgeName = "") -> Response:
     """Show a delivery with a summary of its content. For administrators."""
-    found = await control.pull_requests.deliveries.one(actor, delivery)
+    found = await control.pull_requests.deliveries.one(actor, delivery, forge)
     one = found.record
     original = original_of(one.delivery)
     return render(
@@ -72,8 +72,8 @@ async def show_delivery(control: Control, actor: Known, delivery: Id) -> Respons
         one=one,
         tone=tone_of(one),
         summary=summary(found.payload),
-        path=path_of(one.delivery),
-        original=(original, path_of(original)) if REPLAY in one.delivery else None,
+        replay_path=path_of(one.forge, one.delivery, "/replay"),
+        original=(original, path_of(one.forge, original)) if REPLAY in one.delivery else None,
         why=f"/why?{urlencode({'target': one.about})}" if "#" in one.about else "",
         replayable=bool(found.payload) and one.finished_at is not None,
         may_replay=await control.identity.authorizer.may(actor, Action.REPLAY_DELIVERIES),
@@ -81,16 +81,19 @@ async def show_delivery(control: Control, actor: Known, delivery: Id) -> Respons
 
 
 @router.post(PATH + "/{delivery}/replay")
-async def replay(request: Request, control: Control, actor: Known, delivery: Id) -> Response:
+async def replay(
+    request: Request, control: Control, actor: Known, delivery: Id, forge: ForgeName = ""
+) -> Response:
     """Replay a delivery, and show the new one."""
     check_origin(request)
-    again = await control.pull_requests.deliveries.replay(actor, delivery)
-    return RedirectResponse(path_of(again), 303, headers=SECURITY)
+    again = await control.pull_requests.deliveries.replay(actor, delivery, forge)
+    return RedirectResponse(path_of(forge, again), 303, headers=SECURITY)
 
 
-def path_of(delivery: str) -> str:
-    """The path of a delivery's page."""
-    return f"{PATH}/{quote(delivery, safe='')}"
+def path_of(forge: str, delivery: str, action: str = "") -> str:
+    """The path of a delivery's page, or of what it does."""
+    query = f"?{urlencode({'forge': forge})}" if forge else ""
+    return f"{PATH}/{quote(delivery, safe='')}{action}{query}"
 
 
 def tone_of(one: DeliveryRecord) -> str:

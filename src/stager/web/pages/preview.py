@@ -20,7 +20,7 @@ from stager.domain.identity.actor import Actor
 from stager.domain.status import State
 from stager.domain.text import as_on_screen, binary_size, lines_on_screen
 from stager.web.api.environments import Id
-from stager.web.api.pictures import pictures_view
+from stager.web.api.pictures import in_percent, pictures_view
 from stager.web.api.snapshots import data_view_of
 from stager.web.api.views import (
     EnvironmentView,
@@ -56,6 +56,7 @@ STAGE_WORDS = {
 """What failed, as the headline of a failure."""
 
 templates.filters["stage_words"] = STAGE_WORDS.__getitem__
+templates.filters["changed"] = in_percent
 templates.filters["size"] = lambda count: "unknown" if count is None else binary_size(count)
 
 

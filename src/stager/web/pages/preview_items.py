@@ -94,11 +94,18 @@ def can_be_removed(view: EnvironmentView, visibility: Visibility) -> bool:
     return visibility.kill and view.state is not State.GONE and not (view.change and is_stopped)
 
 
-def item(view: EnvironmentView, visibility: Visibility, now: datetime, figures: Figures | None = None) -> str:
+def item(
+    view: EnvironmentView,
+    visibility: Visibility,
+    now: datetime,
+    figures: Figures | None = None,
+    cover: str | None = None,
+) -> str:
     """Return a preview as an item of the list, as HTML.
 
     Args:
         figures: what it uses of the machine; None while that isn't known.
+        cover: the key of its picture; empty while it has none; None if no pictures are taken.
     """
     return templates.get_template("preview-item.html").render(
         view=view,
@@ -114,12 +121,19 @@ def item(view: EnvironmentView, visibility: Visibility, now: datetime, figures: 
         figures=in_words(figures) if figures else "",
         megabytes=shown(figures)[0] if figures else 0,
         is_elsewhere=is_reachable_elsewhere(view.url),
+        cover=cover,
+        with_pictures=cover is not None,
     )
 
 
 def _item_of(control: ControlPlane, view: EnvironmentView, visibility: Visibility) -> str:
     figures = control.environments.consumption.figures.get(view.id)
-    return item(view, visibility, control.ports.clock.now(), figures)
+    return item(view, visibility, control.ports.clock.now(), figures, cover_of(control, view))
+
+
+def cover_of(control: ControlPlane, view: EnvironmentView) -> str | None:
+    """Return the key of a preview's picture in the list; None if no pictures are taken."""
+    return control.pictures.cover_of(view.id) if control.pictures.are_taken else None
 
 
 def event(kind: str, position: str, data: str) -> str:

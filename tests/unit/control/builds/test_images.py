@@ -16,6 +16,7 @@ from stager.control.reconciler.status_page import live_status
 from stager.domain.deployment import Phase, phase_of
 from stager.domain.errors import Fault, Refused
 from stager.domain.identity.access_policy import Privacy
+from stager.domain.pictures import PictureSpec
 from stager.domain.pull_requests.events import ChangeEvent
 from stager.domain.recipe import Hook, Hooks, Manifest, Recipe
 from stager.domain.route import Page
@@ -32,7 +33,7 @@ from tests.unit.control.harness import ANN, SHOP, Harness
 BUILT = replace(
     SHOP, image="", port=None, owner="acme", build=Recipe(), repository_file=".stager.yml", forks="open"
 )
-MAY = frozenset({"port", "command", "health_path", "env", "build", "hooks"})
+MAY = frozenset({"port", "command", "health_path", "env", "build", "hooks", "pictures"})
 READER = replace(BUILT, repository_file_keys=MAY)
 URL = "https://forge.test/acme/shop.git"
 FORK_URL = "https://forge.test/mallory/shop.git"
@@ -387,6 +388,13 @@ class TestRepositoryFile:
             None,
             "ours",
         )
+
+    async def test_of_a_fork_doesnt_say_what_is_photographed(self, works: Works) -> None:
+        works.file("port: 4000\npictures: {routes: [/ours]}", "m1", "refs/heads/main")
+        works.file("port: 4000\npictures: {routes: [/theirs]}", "f1")
+        await works.opened_by_fork("f1")
+
+        assert (await works.deployment()).manifest.pictures == PictureSpec(("/ours",))
 
     async def test_of_a_fork_whose_base_branch_is_gone(self, works: Works) -> None:
         """A tag of that name isn't the base."""

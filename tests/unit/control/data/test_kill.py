@@ -24,6 +24,7 @@ from stager.domain.snapshot import (
 )
 from stager.domain.status import State
 from stager.ports.engine import Ran
+from tests.length import LONGER
 from tests.unit.control.data.test_snapshots import DataHarness, shop
 from tests.unit.control.harness import ANN
 from tests.unit.control.tripwire import Tripwire
@@ -31,8 +32,8 @@ from tests.unit.control.tripwire import Tripwire
 FINISHED = 120.0
 SETTLED = 150.0
 """Seconds in which a full reconciliation and the repair of snapshots have run."""
-POINTS = 60
-"""Points of one scenario that are played; more are a sample of even distance."""
+POINTS = 30 if LONGER == 1 else 10_000
+"""Points of one scenario that are played: all with `LONGER`, else a sample of even distance."""
 
 
 class Scenario:

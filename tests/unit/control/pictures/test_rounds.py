@@ -13,13 +13,15 @@ from PIL import Image
 from stager.control.pictures.rounds import Rounds
 from stager.control.reporting.pictures import pictures_text
 from stager.domain.errors import Fault, Retry
+from stager.domain.pictures import Box, PictureOptions, PictureSpec, View
 from stager.domain.source import Trust
-from stager.engines.docker.pictures.comparison import changed_share, is_usable
-from stager.ports.pictures import PicturePorts, Shot, View
+from stager.engines.docker.pictures.comparison import changed_share, is_usable, thumbnail_of
+from stager.ports.pictures import PicturePorts, Shot
 from stager.stores.pictures import FileAlbums
 from tests.unit.control.harness import SHOP, Harness
 
 VIEW = View("/", 800)
+OPTIONS = PictureOptions(PictureSpec(("/",), (800,)))
 
 
 def png(*, black: int = 0) -> bytes:
@@ -46,8 +48,11 @@ class Camera:
             raise self.error
         return [Shot(view, self.shown, 200) for view in views]
 
-    async def compare(self, before: bytes, after: bytes) -> float:
-        return changed_share(before, after)
+    async def compare(self, before: bytes, after: bytes, ignored: Sequence[Box] = ()) -> float:
+        return changed_share(before, after, ignored)
+
+    async def thumbnail(self, png: bytes) -> bytes:
+        return thumbnail_of(png)
 
 
 @pytest.fixture
@@ -66,8 +71,8 @@ def albums(tmp_path: Path) -> FileAlbums:
     return FileAlbums(tmp_path / "pictures")
 
 
-def rounds(harness: Harness, camera: Camera, albums: FileAlbums) -> Rounds:
-    return Rounds(harness.running.control_plane.ports, PicturePorts(camera, albums, [VIEW]))
+def rounds(harness: Harness, camera: Camera, albums: FileAlbums, options: PictureOptions = OPTIONS) -> Rounds:
+    return Rounds(harness.running.control_plane.ports, PicturePorts(camera, albums, options))
 
 
 async def test_each_deployment_is_taken_once(harness: Harness, camera: Camera, albums: FileAlbums) -> None:
@@ -117,7 +122,80 @@ async def test_a_pull_request_is_compared_with_its_base(
     await one.run()
     album = await albums.load(row.id)
     assert album is not None
-    assert (album.compared_with, album.pictures[0].changed) == (base.name, 0.25)
+    picture = album.pictures[0]
+    assert (album.compared_with, picture.changed) == (base.name, 0.25)
+    assert await albums.picture(row.id, picture.before) == png()
+    shown = pictures_text(album, album.deployment, "", {key: f"https://x/{key}" for key in album.keys})
+    assert shown.index(picture.key) < shown.index(picture.before)
+
+
+async def test_differences_in_ignored_boxes_dont_count() -> None:
+    before, after = png(), png(black=25)
+    assert changed_share(before, after) == 0.25
+    assert changed_share(before, after, [Box(0, 0, 10, 2)]) == 5 / 80
+    assert changed_share(before, after, [Box(0, 0, 10, 2), Box(0, 2, 5, 1)]) == 0
+    assert changed_share(before, after, [Box(0, 0, 3840, 3840)]) == 0
+
+
+def test_which_pictures_a_box_is_of() -> None:
+    spec = PictureSpec(
+        ignored=(
+            Box(1, 0, 1, 1),
+            Box(2, 0, 1, 1, "/cart"),
+            Box(3, 0, 1, 1, "", 375),
+            Box(4, 0, 1, 1, "/", 375),
+        )
+    )
+    assert [box.x for box in spec.ignored_of(View("/", 1280))] == [1]
+    assert [box.x for box in spec.ignored_of(View("/", 375))] == [1, 3, 4]
+    assert [box.x for box in spec.ignored_of(View("/cart", 375))] == [1, 2, 3]
+
+
+async def test_the_commit_says_what_is_taken(harness: Harness, camera: Camera, albums: FileAlbums) -> None:
+    environment = await harness.launch("x")
+    await harness.rest(60)
+    deployment = await harness.deployment()
+    wanted = replace(deployment.manifest, pictures=PictureSpec(("/cart", "/help")))
+    await harness.store.write(lambda tx: tx.save_deployment(replace(deployment, manifest=wanted)))
+    await rounds(harness, camera, albums).run()
+    album = await albums.load(environment.id)
+    assert album is not None
+    assert [each.view for each in album.pictures] == [View("/cart", 800), View("/help", 800)]
+
+
+async def test_without_memory_the_pictures_are_postponed(
+    harness: Harness, camera: Camera, albums: FileAlbums
+) -> None:
+    environment = await harness.launch("x")
+    await harness.rest(60)
+    machine, one = harness.machine, rounds(harness, camera, albums)
+    machine.set(available_memory=600 << 20)
+    await one.run()
+    await one.run()
+    album = await albums.load(environment.id)
+    assert album is not None
+    assert (album.reason, camera.taken) == ("memory-short", [])
+    assert "0.6 GB" in pictures_text(album, album.deployment, "", {})
+    machine.set(available_memory=4 << 30)
+    await one.run()
+    album = await albums.load(environment.id)
+    assert album is not None
+    assert (album.reason, len(album.pictures)) == ("", 1)
+    assert one.covers == {environment.id: album.cover}
+    small = await albums.thumbnail(environment.id, album.cover)
+    assert small is not None
+    assert small.startswith(b"\xff\xd8")
+
+
+async def test_code_of_a_fork_is_opened_if_allowed(
+    harness: Harness, camera: Camera, albums: FileAlbums
+) -> None:
+    environment = await harness.launch("x")
+    await harness.rest(60)
+    foreign = replace(environment, serving=1, desired=replace(environment.desired, trust=Trust.FORK))
+    await harness.store.write(lambda tx: tx.save_environment(foreign))
+    await rounds(harness, camera, albums, replace(OPTIONS, forks=True)).run()
+    assert len(camera.taken) == 1
 
 
 async def test_code_of_a_fork_is_not_opened(harness: Harness, camera: Camera, albums: FileAlbums) -> None:
@@ -170,15 +248,13 @@ async def test_a_path_is_no_key(albums: FileAlbums) -> None:
 
 
 async def test_the_comment_has_the_pictures(harness: Harness, camera: Camera, albums: FileAlbums) -> None:
-    running = harness.running.control_plane
     repository = harness.forge.add_repository("acme", "shop")
     await harness.deliver(harness.forge.open(repository, "feature", "a1b2c3d4" * 5))
     await harness.rest(60)
     (environment,) = await harness.environments()
-    pictures = PicturePorts(camera, albums, [VIEW])
-    await Rounds(running.ports, pictures).run()
+    await rounds(harness, camera, albums).run()
     album = await albums.load(environment.id)
-    text = pictures_text(album, (await harness.deployment()).id, "http://demo/previews/x")
+    text = pictures_text(album, (await harness.deployment()).id, "http://demo/previews/x", {})
     assert "[Pictures](http://demo/previews/x#pictures)" in text
     assert "- `/`, 800 px" in text
-    assert pictures_text(album, "another", "") == ""
+    assert pictures_text(album, "another", "", {}) == ""

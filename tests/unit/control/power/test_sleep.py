@@ -347,3 +347,33 @@ class TestPullRequest:
         await harness.rest(20 * MINUTE)
         there = await harness.the()
         assert (there.desired.generation, there.desired.is_asleep) == (1, True)
+
+
+class TestWithoutPause:
+    """Docker Swarm can't pause."""
+
+    @pytest.fixture
+    async def harness(self) -> AsyncIterator[Harness]:
+        harness = Harness([SLEEPER])
+        harness.engine.can_pause = False
+        async with harness.open() as opened:
+            yield opened
+
+    async def test_is_stopped_at_once_and_started_by_a_visit(
+        self, harness: Harness, preview: Environment
+    ) -> None:
+        await harness.rest(31 * MINUTE)
+
+        assert (await harness.status()).state is State.ASLEEP
+        assert states(harness) == {InstanceState.STOPPED}
+        assert (await harness.the()).desired.depth is Depth.STOPPED
+        async with harness.router.visit(preview.host) as visit:
+            assert isinstance(visit.target, Endpoint)
+        await harness.rest(MINUTE)
+        assert (await harness.status()).state is State.LIVE
+        assert states(harness) == {InstanceState.RUNNING}
+
+    async def test_a_command_stops_it_once(self, harness: Harness, preview: Environment) -> None:
+        for _ in range(2):
+            await sleep(harness, preview)
+            assert states(harness) == {InstanceState.STOPPED}

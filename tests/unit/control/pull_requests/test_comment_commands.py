@@ -120,6 +120,16 @@ class TestVerbs:
 
         assert await talk.note(event) == Note("Last lines of the log:", tuple(lines[-LOG_LINES:]))
 
+    async def test_logs_have_no_secrets(self) -> None:
+        secret = "correct-horse-battery"
+        async with Talk([replace(APP, secrets={"PASSPHRASE": secret})]).open() as talk:
+            talk.engine.add_image(IMAGE, Program(output=f"starts\nwith {secret}."))
+            event = await talk.opened()
+            assert await talk.say(event, "/stager logs") == "+1"
+
+            assert await talk.note(event) == Note("Last lines of the log:", ("starts", "with ***."))
+            assert secret not in repr(talk.forge.comments)
+
     async def test_logs_where_there_are_none(self, talk: Talk) -> None:
         event = await talk.opened()
         assert await talk.say(event, "/stager logs") == "+1"

@@ -38,7 +38,11 @@ from stager.handlers.pull_requests import (
 )
 from stager.ports.handlers import EventListener
 from stager.testing import FakeForge, FaultMode
+from tests.length import LONGER
 from tests.unit.control.harness import SHOP, Harness, listeners
+
+SETTLED = 60.0
+"""Seconds in which a preview comes to rest."""
 
 Event = ChangeEvent | Call
 Story = Callable[[FakeForge], list[ChangeEvent]]
@@ -80,9 +84,17 @@ STORIES = [pushed, pushed_and_closed, reopened, pushed_while_closed, merged, pus
 
 def orders(events: Sequence[ChangeEvent]) -> list[Sequence[ChangeEvent]]:
     """Every order; and, where one comes twice, every order of that."""
-    repeated = [[*events, event] for event in events] if len(events) < 4 else []
-    every = itertools.chain(itertools.permutations(events), *map(itertools.permutations, repeated))
-    return list(every)
+    numbers = range(len(events))
+    repeated = [[*numbers, number] for number in numbers] if len(events) < 4 else []
+    every = itertools.chain(itertools.permutations(numbers), *map(itertools.permutations, repeated))
+    return [[events[number] for number in order] for order in dict.fromkeys(every)]
+
+
+def played(events: Sequence[ChangeEvent], pause: float) -> range:
+    """The orders that are played: half of them at once, the other half one by one; with `LONGER`, all both
+    ways."""
+    count = len(orders(events))
+    return range(count) if LONGER > 1 else range(pause > 0, count, 2)
 
 
 async def assert_as_the_last_says(harness: Harness, last: ChangeEvent) -> None:
@@ -101,20 +113,20 @@ class TestAnyOrder:
     @pytest.mark.parametrize("pause", [0.0, 30.0], ids=["at-once", "one-by-one"])
     @pytest.mark.parametrize("story", STORIES)
     async def test_asking_the_forge(self, story: Story, pause: float) -> None:
-        for order in range(len(orders(story(FakeForge())))):
+        for order in played(story(FakeForge()), pause):
             await self.play(story, 1.0, pause, order, credentials=True)
 
     @pytest.mark.parametrize("pause", [0.0, 30.0], ids=["at-once", "one-by-one"])
     @pytest.mark.parametrize("story", STORIES)
     async def test_asking_the_forge_about_one_second(self, story: Story, pause: float) -> None:
         """Its stamps count whole seconds, so that they tell nothing of the order."""
-        for order in range(len(orders(story(FakeForge(tick=0.01))))):
+        for order in played(story(FakeForge(tick=0.01)), pause):
             await self.play(story, 0.01, pause, order, credentials=True)
 
     @pytest.mark.parametrize("pause", [0.0, 30.0], ids=["at-once", "one-by-one"])
     @pytest.mark.parametrize("story", STORIES)
     async def test_without_requests_to_the_forge(self, story: Story, pause: float) -> None:
-        for order in range(len(orders(story(FakeForge())))):
+        for order in played(story(FakeForge()), pause):
             await self.play(story, 1.0, pause, order, credentials=False)
 
     @pytest.mark.parametrize("pause", [0.0, 30.0], ids=["at-once", "one-by-one"])
@@ -132,14 +144,15 @@ class TestAnyOrder:
 
     async def play(self, story: Story, tick: float, pause: float, order: int, *, credentials: bool) -> None:
         harness = Harness(credentials=credentials, forge=FakeForge(tick=tick))
-        async with harness.open():
+        async with harness.open(rest=False):
+            await harness.rest(SETTLED)
             told = story(harness.forge)
             deliveries = orders(told)[order]
             for number, event in enumerate(deliveries):
                 # A repetition with an id of its own, such as a redelivery of another hook.
                 await harness.running.inbox.receive(harness.forge.delivery(event, f"d{number}"))
                 await harness.rest(pause)
-            await harness.rest()
+            await harness.rest(SETTLED)
             await assert_as_the_last_says(harness, told[-1])
 
 

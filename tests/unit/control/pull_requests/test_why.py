@@ -147,7 +147,7 @@ class TestLife:
     async def test_expired(self) -> None:
         async with Gate([replace(APP, expire_after=86_400.0)]).open() as gate:
             event = await gate.opened()
-            await gate.rest(200_000)
+            await gate.rest(87_000)
 
             await assert_why(
                 gate, named(event), "expired", rule="images.shop.expire_after", said="no visit and no push"
@@ -189,7 +189,7 @@ class TestLife:
     async def test_no_room_any_more(self) -> None:
         async with Gate([APP], max_previews=1).open() as gate:
             event = await gate.opened()
-            await gate.rest(90_000)
+            await gate.skip(90_000)
             await gate.opened(OTHER, "feature-y")
             await gate.rest(300)
 
@@ -328,6 +328,19 @@ class TestWhoMay:
             assert (
                 answer.why.message == f"No application is for {repository}, or you may not see its previews."
             )
+
+    @pytest.mark.parametrize("target", ["acme/shop#1", "acme/none#1"])
+    async def test_deliveries_arent_read_for_somebody_who_may_not_see_it(
+        self, target: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with ruled(drafts=False).open() as gate:
+            await gate.opened(draft=True)
+
+            def refuse(*_: object) -> None:
+                raise AssertionError("read before the permission was checked")
+
+            monkeypatch.setattr("stager.control.pull_requests.why._with_deliveries", refuse)
+            assert (await why(gate, target, NOBODY)).why.code == "application-unknown"
 
 
 class TestTargets:

@@ -608,7 +608,9 @@ class TestRemoval:
             await harness.rest()
             assert kinds()
 
-            await harness.rest((keep + timedelta(hours=2)).total_seconds())
+            await harness.skip((keep - timedelta(hours=2)).total_seconds())
+            assert kinds()
+            await harness.rest(timedelta(hours=4).total_seconds())
             assert await harness.environments() == []
             assert kinds() == set()
 
@@ -688,9 +690,9 @@ class TestRemoval:
             environment = await harness.launch()
             await harness.rest()
             await harness.stop()
-            await harness.rest(6 * 86_400)
+            await harness.skip(7 * 86_400 - 7_200)
             assert await harness.environments() != []
-            await harness.rest(2 * 86_400)
+            await harness.rest(4 * 3_600)
 
             assert await harness.environments() == []
             assert harness.target(environment.host) is None

@@ -11,15 +11,18 @@ from mcp_types import ImageContent
 from stager.control.pictures.package import Pictures
 from stager.ports.pictures import PicturePorts
 from stager.stores.pictures import FileAlbums
-from tests.unit.control.pictures.test_rounds import VIEW, Camera
+from tests.unit.control.pictures.test_rounds import OPTIONS, VIEW, Camera
 from tests.unit.web.harness import WebHarness
 from tests.unit.web.mcp.client import call, connected
 
 
 async def test_a_page_is_shown_as_a_picture(web: WebHarness, tmp_path: Path) -> None:
     control, camera = web.harness.running.control_plane, Camera()
-    ports = replace(control.ports, pictures=PicturePorts(camera, FileAlbums(tmp_path / "pictures"), [VIEW]))
-    control.pictures = Pictures(ports, control.environments.queries, control.environments.change_feed.changed)
+    ports = replace(control.ports, pictures=PicturePorts(camera, FileAlbums(tmp_path / "pictures"), OPTIONS))
+    environments = control.environments
+    control.pictures = Pictures(
+        ports, control.routing, environments.queries, environments.change_feed.changed, b"key"
+    )
     environment = await web.harness.launch("x")
     await web.harness.rest(60)
 

@@ -145,6 +145,10 @@ class Api:
         """Return the pictures of its pages."""
         return _object(self.connection.get(f"{ENVIRONMENTS}/{id_}/pictures"), "pictures", "message")
 
+    def picture(self, path: str) -> AbstractContextManager[Iterator[bytes]]:
+        """Return one of these pictures as PNG."""
+        return self.connection.download(path, "image/png")
+
     def reset(self, id_: str) -> Preview:
         """Replace its data. Doesn't wait."""
         return _preview(self.connection.post(f"{ENVIRONMENTS}/{id_}/reset"))

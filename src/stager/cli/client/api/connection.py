@@ -103,8 +103,8 @@ class Connection:
         return response.json()
 
     @contextmanager
-    def download(self, path: str) -> Iterator[Iterator[bytes]]:
-        """Send a GET request and stream the tar archive of the response. Raises `ClientError`."""
+    def download(self, path: str, content_type: str = "application/x-tar") -> Iterator[Iterator[bytes]]:
+        """Send a GET request and stream the file of the response. Raises `ClientError`."""
         timeout = httpx.Timeout(UPLOAD_SECONDS, connect=CONNECT_SECONDS)
         with (
             self._network_errors(),
@@ -112,7 +112,7 @@ class Connection:
         ):
             if not r.is_success:
                 r.read()
-            self._check(r, "application/x-tar")
+            self._check(r, content_type)
             yield r.iter_bytes()
 
     @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import typer
 
@@ -30,6 +30,10 @@ def deliveries(
     replay: Annotated[
         str, typer.Option("--replay", metavar="ID", help="Process this delivery again, as a new one.")
     ] = "",
+    forge: Annotated[
+        str,
+        typer.Option("--forge", help="With --replay: its forge, if two forges have a delivery of this id."),
+    ] = "",
     endpoint: EndpointOption = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -39,7 +43,7 @@ def deliveries(
     --json: the new delivery's `id`.
     """
     if replay:
-        _replay(endpoint, replay, as_json=as_json)
+        _replay(endpoint, replay, forge, as_json=as_json)
         return
     with server(endpoint) as api:
         found = api.connection.get(DELIVERIES, limit=limit, q=search)
@@ -65,9 +69,10 @@ def deliveries(
         note(f"{one['forge']}: {one['count']} refused, last at {last}: {one['message']}")
 
 
-def _replay(endpoint: str, delivery: str, *, as_json: bool) -> None:
+def _replay(endpoint: str, delivery: str, forge: str, *, as_json: bool) -> None:
+    query = f"?{urlencode({'forge': forge})}" if forge else ""
     with server(endpoint) as api:
-        found = api.connection.post(f"{DELIVERIES}/{quote(delivery, safe='')}/replay")
+        found = api.connection.post(f"{DELIVERIES}/{quote(delivery, safe='')}/replay{query}")
     if as_json:
         echo_json(found)
     else:

@@ -5,9 +5,14 @@ from __future__ import annotations
 
 import io
 import struct
+from collections.abc import Sequence
+
+from stager.domain.pictures import Box
 
 MAX_WIDTH, MAX_HEIGHT = 3840, 4320
 """Pixels."""
+THUMBNAIL = (160, 112)
+"""Pixels: twice the size in lists, for sharp screens."""
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -19,11 +24,11 @@ def is_usable(png: bytes) -> bool:
     return bool(0 < width <= MAX_WIDTH and 0 < height <= MAX_HEIGHT)
 
 
-def changed_share(before: bytes, after: bytes) -> float:
-    """The share of pixels that differ, from 0 to 1."""
+def changed_share(before: bytes, after: bytes, ignored: Sequence[Box] = ()) -> float:
+    """The share of pixels outside the ignored boxes that differ, from 0 to 1."""
     if before == after:
         return 0.0
-    from PIL import Image, ImageChops  # noqa: PLC0415 (takes 50 ms, and only pictures need it)
+    from PIL import Image, ImageChops, ImageDraw  # noqa: PLC0415 (takes 50 ms, and only pictures need it)
 
     with (
         Image.open(io.BytesIO(before), formats=["PNG"]) as one,
@@ -37,4 +42,20 @@ def changed_share(before: bytes, after: bytes) -> float:
     most = bands[0]
     for band in bands[1:]:
         most = ImageChops.lighter(most, band)
-    return 1 - most.histogram()[0] / (size[0] * size[1])
+    counted = Image.new("1", size, 1)
+    for box in ignored:
+        far = (box.x + box.width - 1, box.y + box.height - 1)
+        ImageDraw.Draw(counted).rectangle(((box.x, box.y), far), fill=0)
+    found = most.histogram(counted)
+    return 1 - found[0] / sum(found) if sum(found) else 0.0
+
+
+def thumbnail_of(png: bytes) -> bytes:
+    """A small copy of the picture's upper part, as JPEG."""
+    from PIL import Image, ImageOps  # noqa: PLC0415 (see above)
+
+    with Image.open(io.BytesIO(png), formats=["PNG"]) as image:
+        small = ImageOps.fit(image.convert("RGB"), THUMBNAIL, centering=(0, 0))
+    file = io.BytesIO()
+    small.save(file, "JPEG", quality=75, optimize=True)
+    return file.getvalue()

@@ -8,17 +8,19 @@ import base64
 import binascii
 import json
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
 import aiodocker
 
 from stager.domain.errors import Fault, Retry
+from stager.domain.pictures import Box, View
 from stager.engines.docker import labels
 from stager.engines.docker.client import engine_errors, list_containers, remove_container
-from stager.engines.docker.pictures.comparison import changed_share, is_usable
+from stager.engines.docker.pictures.comparison import changed_share, is_usable, thumbnail_of
 from stager.engines.docker.seccomp import browser_profile
-from stager.ports.pictures import Shot, View
+from stager.ports.pictures import Shot
 
 MEMORY = 512 << 20
 """Bytes. A page that needs more gets no picture."""
@@ -31,8 +33,33 @@ MAX_OUTPUT = 32 << 20
 """Bytes of all results."""
 HEIGHT = 900
 OTHER_USER = "65534:65534"
+DEFAULT_RUNTIME = "runc"
 CAMERA = "stager.camera"
 """The label of a browser's container."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What is photographed.
+
+    Args:
+        address: where the instance listens, as seen from its own network namespace.
+        network: that of the preview.
+        runtime: the instance's OCI runtime, which the browser gets as well: the configuration may set one
+            with a stronger isolation.
+    """
+
+    instance: str
+    address: str
+    network: str
+    runtime: str
+
+    @property
+    def network_mode(self) -> str:
+        """The instance's own network namespace. A runtime with a network stack of its own can't share it and
+        joins the preview's network, which has the same firewall rules."""
+        is_shared = self.runtime in ("", DEFAULT_RUNTIME) or not self.network
+        return f"container:{self.instance}" if is_shared else self.network
 
 
 class DockerPhotographer:
@@ -46,15 +73,19 @@ class DockerPhotographer:
     def __init__(self, docker: aiodocker.Docker, installation: str, image: str) -> None:
         self._docker, self._installation, self._image = docker, installation, image
 
-    async def compare(self, before: bytes, after: bytes) -> float:
+    async def compare(self, before: bytes, after: bytes, ignored: Sequence[Box] = ()) -> float:
         """See `ports.pictures.Photographer.compare`."""
-        return await asyncio.to_thread(changed_share, before, after)
+        return await asyncio.to_thread(changed_share, before, after, ignored)
+
+    async def thumbnail(self, png: bytes) -> bytes:
+        """See `ports.pictures.Photographer.thumbnail`."""
+        return await asyncio.to_thread(thumbnail_of, png)
 
     async def take(self, instance: str, host: str, views: Sequence[View]) -> list[Shot]:
         """See `ports.pictures.Photographer.take`."""
         await self._remove_left()
-        name = f"stager-{self._installation}-camera"
-        container = await self._create(name, self._body(instance, await self._order(instance, host, views)))
+        name, target = f"stager-{self._installation}-camera", await self._target(instance)
+        container = await self._create(name, self._body(target, _order(target, host, views)))
         try:
             output = await self._output(container)
             shots = await asyncio.to_thread(_shots, output, views)
@@ -70,27 +101,18 @@ class DockerPhotographer:
         for row in await list_containers(self._docker, json.dumps(wanted)):
             await remove_container(self._docker, row["Id"])
 
-    async def _order(self, instance: str, host: str, views: Sequence[View]) -> str:
-        target = await self._address(instance)
-        pages = [
-            {"route": v.route, "url": f"http://{host}{v.route}", "width": v.width, "height": HEIGHT}
-            for v in views
-        ]
-        mapping = f"--host-resolver-rules=MAP {host} {target}"
-        order = {"seconds": SECONDS, "page_seconds": PAGE_SECONDS, "arguments": [mapping], "pages": pages}
-        return json.dumps(order)
-
-    async def _address(self, instance: str) -> str:
-        """Where the instance listens, as seen from its own network namespace."""
+    async def _target(self, instance: str) -> _Target:
         with engine_errors():
             try:
                 found = await self._docker.containers.container(instance).show()
             except aiodocker.DockerError as error:
                 raise Retry("The preview isn't running any more.", reason="instance-gone") from error
         named = found["Config"]["Labels"]
-        return f"{named[labels.ADDRESS]}:{named[labels.PORT]}"
+        runtime = str(found["HostConfig"].get("Runtime") or "")
+        address = f"{named[labels.ADDRESS]}:{named[labels.PORT]}"
+        return _Target(instance, address, named.get(labels.NETWORK, ""), runtime)
 
-    def _body(self, instance: str, order: str) -> dict[str, Any]:
+    def _body(self, target: _Target, order: str) -> dict[str, Any]:
         script = files("stager.engines.docker.pictures").joinpath("camera.py").read_text()
         return {
             "Image": self._image,
@@ -99,11 +121,12 @@ class DockerPhotographer:
             "User": OTHER_USER,
             "WorkingDir": "/tmp",  # noqa: S108 (of the container)
             "Env": [f"ORDER={order}", "HOME=/tmp", "LANG=C.UTF-8"],
-            "Labels": {labels.INSTALLATION: self._installation, CAMERA: instance},
+            "Labels": {labels.INSTALLATION: self._installation, CAMERA: target.instance},
             "AttachStdout": True,
             "HostConfig": {
                 "Init": True,
-                "NetworkMode": f"container:{instance}",
+                "NetworkMode": target.network_mode,
+                "Runtime": target.runtime,
                 "Memory": MEMORY,
                 "MemorySwap": MEMORY,
                 "PidsLimit": PROCESSES,
@@ -159,6 +182,16 @@ class DockerPhotographer:
             )
         if not state.get("Running") and state.get("ExitCode"):
             raise _failed(f"exit code {state['ExitCode']}")
+
+
+def _order(target: _Target, host: str, views: Sequence[View]) -> str:
+    pages = [
+        {"route": v.route, "url": f"http://{host}{v.route}", "width": v.width, "height": HEIGHT}
+        for v in views
+    ]
+    mapping = f"--host-resolver-rules=MAP {host} {target.address}"
+    order = {"seconds": SECONDS, "page_seconds": PAGE_SECONDS, "arguments": [mapping], "pages": pages}
+    return json.dumps(order)
 
 
 async def _parts(stream: aiodocker.stream.Stream) -> AsyncIterator[bytes]:

@@ -115,7 +115,8 @@ class RepositoryService(Section):
     application's `memory`."""
 
     cpus: Annotated[float | None, Field(ge=0.01, allow_inf_nan=False, examples=["0.5"]), NOT_BOOLEAN] = None
-    """CPU limit in cores. If absent, a share as with `memory`."""
+    """CPU limit in cores. If absent, what the other services leave of the application's `cpus`; code from
+    forks gets a share as with `memory`."""
 
     user: str = ""
     """User that it runs as, such as `node` or `1000:1000`. If empty, the image's."""

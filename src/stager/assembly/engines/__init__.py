@@ -1,0 +1,1 @@
+"""The engine that the settings name, one module for each."""

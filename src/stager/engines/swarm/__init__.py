@@ -1,0 +1,1 @@
+"""Docker Swarm: previews run as services on several nodes."""

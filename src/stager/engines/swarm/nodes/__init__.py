@@ -1,0 +1,1 @@
+"""The nodes of a swarm: connections, readiness, load, drain."""
