@@ -248,4 +248,6 @@ CREATE INDEX ix_environments_subject ON environments (subject, created_at)
 
 CREATE INDEX ix_service_hosts_environment_id ON service_hosts (environment_id)
 
-INSERT INTO alembic_version VALUES ('v6')
+CREATE INDEX ix_deliveries_payload ON deliveries (seq) WHERE payload <> ''
+
+INSERT INTO alembic_version VALUES ('v7')
