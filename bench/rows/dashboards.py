@@ -24,6 +24,8 @@ RATE, DURATION = 20, 50.0
 """Changes a second, and for how many seconds: each environment changes once."""
 SETTLE = 10.0
 PATIENCE = 900.0
+MOST_PERCENT = 25
+"""Of a core, that the streams may cost the control plane."""
 ITEM = re.compile(rb'id="preview-([a-z0-9]+)"')
 
 
@@ -143,9 +145,9 @@ def lines(figures: Figures) -> list[Line]:
             "The control plane's processor time meanwhile",
             f"{shares['without']:.0f} % of a core (without dashboards)",
             f"{shares['with']:.0f} % of a core",
-            "at most 60 % of a core more",
+            f"at most {MOST_PERCENT} % of a core more",
             shares["with"] - shares["without"],
-            60,
+            MOST_PERCENT,
         ),
         Line(
             "Its memory meanwhile",

@@ -100,7 +100,7 @@ class PicturedPull:
     def comment(self) -> str:
         """Stager's comment in the pull request."""
         said = zip(self.github.comments(self._number), self.github.commenters(self._number), strict=True)
-        return next((body for body, author in said if author == "stager-bot"), "")
+        return next((str(body) for body, author in said if author == "stager-bot"), "")
 
     def commented(self, text: str) -> str:
         """Wait until the comment has this text."""
@@ -132,7 +132,9 @@ def settings(github: Github, **pictures: Any) -> dict[str, Any]:
     """The configuration of its Stager."""
     return {
         "github": github.settings,
-        "images": {"shop": {"repo_owner": "acme", "build": ".", "image": None, "port": None, "command": None}},
+        "images": {
+            "shop": {"repo_owner": "acme", "build": ".", "image": None, "port": None, "command": None}
+        },
         "post_launch_handlers": ["AddGithubPullRequestCommentOnLaunch"],
         "pictures": {"image": BROWSER, **pictures},
     }

@@ -27,6 +27,7 @@ from stager.stores.sqlite.rows import deployment_row, environment_row
 from stager.stores.sqlite.store import open_store
 from stager.stores.sqlite.version import VERSION
 from tests.contracts.store_samples import NOON, delivery, deployment, environment
+from tests.unit.stores import schema_script
 
 
 @pytest.fixture
@@ -63,6 +64,9 @@ def before_v5(saved: Environment) -> dict[str, object]:
 
 
 class TestMigrations:
+    def test_make_what_a_new_database_is_made_of(self) -> None:
+        assert schema_script.SCRIPT.read_text("utf-8") == schema_script.migrated(), schema_script.__doc__
+
     def test_make_the_tables_that_the_schema_declares(self, path: Path, tmp_path: Path) -> None:
         prepare(path)
         declared = tmp_path / "declared.db"
@@ -152,18 +156,22 @@ class TestMigrations:
 
         # It runs after the last migration.
         monkeypatch.setattr(migrations, "_check_foreign_keys", fail)
-        with pytest.raises(ZeroDivisionError):
-            prepare(path)
+        path.parent.mkdir(parents=True)
+        with (
+            closing(sqlite3.connect(path, isolation_level=None)) as connection,
+            pytest.raises(ZeroDivisionError),
+        ):
+            migrations.upgrade(connection)
         assert declarations(path) == set()
         monkeypatch.undo()
         prepare(path)
         assert "environments" in {table for table, *_ in declarations(path)}
 
-    def test_sqlalchemy_is_not_loaded_for_a_database_that_is_up_to_date(self, path: Path) -> None:
-        prepare(path)
+    def test_sqlalchemy_is_not_loaded_for_a_database_that_is_new_or_up_to_date(self, path: Path) -> None:
         script = (
             "import sys; from pathlib import Path; import stager.stores.sqlite.store;"
-            "from stager.stores.sqlite.database import prepare; prepare(Path(sys.argv[1]));"
+            "from stager.stores.sqlite.database import prepare;"
+            "prepare(Path(sys.argv[1])); prepare(Path(sys.argv[1]));"
             "sys.exit(not {'alembic', 'sqlalchemy'}.isdisjoint(sys.modules))"
         )
         subprocess.run([sys.executable, "-c", script, str(path)], check=True)

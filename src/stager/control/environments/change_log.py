@@ -72,17 +72,22 @@ class ChangeLog:
             return False
         return not self.is_closed
 
-    def since(self, position: str) -> list[Change] | None:
+    def since(self, position: str, until: str = "") -> list[Change] | None:
         """Return the environments that have changed since this position, each once, the earliest change
         first. None if the position is too old or unknown, as after a restart: the reader must read everything
-        again."""
+        again.
+
+        Args:
+            until: leave out those that have changed after this position, too, which was this log's once.
+        """
         run, _, number = position.rpartition("-")
         if run != self._run or not (number.isascii() and number.isdigit() and len(number) < 20):
             return None
         if not self._dropped <= int(number) <= self._last:
             return None
+        last = int(until.rpartition("-")[2]) if until else self._last
         newer = takewhile(lambda item: item[1] > int(number), reversed(self._latest.items()))
-        return [Change(self._position(at), environment) for environment, at in newer][::-1]
+        return [Change(self._position(at), environment) for environment, at in newer if at <= last][::-1]
 
     def _position(self, number: int) -> str:
         return f"{self._run}-{number}"

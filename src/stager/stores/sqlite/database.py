@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from importlib.resources import files
 from pathlib import Path
 
 from stager.stores.sqlite.errors import broken, inaccessible, newer, pre_release, translated
@@ -80,9 +81,18 @@ def _create_file(path: Path) -> None:
 
 
 def _checked_version(path: Path, connection: sqlite3.Connection) -> str:
-    with transaction(connection, writable=True):  # a program that has the database open is noticed here
+    """Check the file, and create the tables in a new one. Returns the schema's version."""
+    with transaction(connection, writable=True):
         _check_integrity(path, connection)
+        if not _tables(connection):
+            _create_tables(connection)
         return _version(path, connection)
+
+
+def _create_tables(connection: sqlite3.Connection) -> None:
+    """Run `schema.sql`, whose statements are separated by empty lines."""
+    for statement in files("stager.stores.sqlite").joinpath("schema.sql").read_text("utf-8").split("\n\n"):
+        connection.execute(statement)
 
 
 def _check_integrity(path: Path, connection: sqlite3.Connection) -> None:
@@ -91,23 +101,23 @@ def _check_integrity(path: Path, connection: sqlite3.Connection) -> None:
         raise broken(path, str(complaint))
 
 
+def _tables(connection: sqlite3.Connection) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+
+
 def _version(path: Path, connection: sqlite3.Connection) -> str:
-    """The schema's version; empty for a new database."""
-    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if "alembic_version" in tables:
-        [version] = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-        return str(version)
-    if tables:
+    if "alembic_version" not in (tables := _tables(connection)):
         raise broken(path, f"it contains tables of another program, such as {min(tables)}")
-    return ""
+    [version] = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return str(version)
 
 
 def _migrate(path: Path, connection: sqlite3.Connection, version: str) -> None:
     if version in PRE_RELEASE:
         raise pre_release(path, version)
-    # Imported only where needed: Alembic and SQLAlchemy cost 30 MB and a third of a second.
+    # Imported only where needed: Alembic and SQLAlchemy cost 20 MB and a third of a second.
     from stager.stores.sqlite.migrations import is_known, upgrade  # noqa: PLC0415
 
-    if version and not is_known(version):
+    if not is_known(version):
         raise newer(path, version)
     upgrade(connection)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -17,13 +16,12 @@ from stager.control.environments.queries import Visibility
 from stager.domain.errors import Retry
 from stager.domain.identity.actor import Actor
 from stager.ports.handlers import Credentials
+from stager.web.pages.change_texts import ChangeTexts, Rounds
 from stager.web.pages.overview.figure_events import FigureEvents
-from stager.web.pages.overview.shared_checks import CHECK_SECONDS, SharedChecks
+from stager.web.pages.overview.shared_checks import CHECK_SECONDS, Audience, SharedChecks
 from stager.web.pages.overview.tally import Tally
-from stager.web.pages.preview_items import ChangeEvents, event
+from stager.web.pages.preview_items import event
 
-COALESCE_SECONDS = 0.5
-"""Changes of this long are sent together."""
 HEARTBEAT_SECONDS = 10.0
 """Interval of comments in a stream without changes; the credentials are checked then, too."""
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -100,6 +98,10 @@ class Viewer:
         checked."""
         return await self._checks.actor(self._control, self._credentials) == self.actor
 
+    async def audience(self, apps: Collection[str]) -> Audience:
+        """Those of the applications whose previews the person may see."""
+        return await self._checks.audience(self._control, self.actor, apps)
+
     async def visibility(self, app: str) -> Visibility:
         """What the person may see of this application's previews, and do with them."""
         return await self._checks.visibility(self._control, self.actor, app)
@@ -113,7 +115,8 @@ class Shared:
         logs: the streams of logs, which have a limit of their own.
     """
 
-    events: ChangeEvents = field(default_factory=ChangeEvents)
+    rounds: Rounds = field(default_factory=Rounds)
+    texts: ChangeTexts = field(default_factory=ChangeTexts)
     streams: OpenStreams = field(default_factory=lambda: OpenStreams(DASHBOARDS))
     logs: OpenStreams = field(default_factory=lambda: OpenStreams(LOGS))
     checks: SharedChecks = field(default_factory=SharedChecks)
@@ -150,58 +153,51 @@ class _Stream:
         self._shared = shared
         self._viewer = viewer
         self._position = position
-        self._numbers: dict[str, int] | None = None
+        self._numbers = b""
         self._measured = 0
 
-    async def texts(self) -> AsyncIterator[str]:
+    async def texts(self) -> AsyncIterator[bytes]:
         """Yield the text of the response, part by part."""
         changes = self._control.environments.change_log
-        yield ": open\n\n"
+        yield b": open\n\n"
         while True:
             self._control.environments.consumption.look()
-            has_changed = await changes.wait(self._position, HEARTBEAT_SECONDS)
-            if has_changed:
-                await asyncio.sleep(COALESCE_SECONDS)
+            until = await self._shared.rounds.next(changes, self._position, HEARTBEAT_SECONDS)
             if changes.is_closed:
                 return
             try:
                 is_known = await self._viewer.is_known()
             except Retry:  # nothing is sent unchecked, and nothing is lost: the position stays
-                yield ": busy\n\n"
+                yield b": busy\n\n"
                 await asyncio.sleep(CHECK_SECONDS)
                 continue
             if not is_known:
-                yield event("end", self._position, "")
+                yield event("end", self._position, "").encode()
                 return
-            text = await self._news() if has_changed else ""
+            has_changed = until != self._position
+            text = await self._news(until) if has_changed else b""
             text += await self._new_figures()
             if text or not has_changed:
-                yield text or ": heartbeat\n\n"
+                yield text or b": heartbeat\n\n"
 
-    async def _news(self) -> str:
-        """Return the events of what has changed; empty if the viewer may see none of it."""
-        changes = self._control.environments.change_log
-        news = changes.since(self._position)
-        self._position = changes.position if news is None else news[-1].position
-        if news is None:
-            return event("reload", self._position, "")
-        rendered = await self._shared.events.render(self._control, news, self._viewer.visibility)
-        return "".join(rendered) + await self._new_numbers() if rendered else ""
+    async def _news(self, until: str) -> bytes:
+        """Return the events of what has changed until a position; empty if the viewer may see none of it."""
+        shared, after, self._position = self._shared, self._position, until
+        await shared.tally.refresh(self._control)
+        audience = await self._viewer.audience(shared.tally.apps)
+        text = await shared.texts.changes(self._control, after, until, audience)
+        if not text:
+            return b""
+        numbers = await shared.texts.numbers(shared.tally, audience, self._viewer.actor.name)
+        before, self._numbers = self._numbers, numbers
+        return text if numbers == before else text + numbers
 
-    async def _new_numbers(self) -> str:
-        await self._shared.tally.refresh(self._control)
-        numbers = await self._shared.tally.numbers(self._viewer.visibility, self._viewer.actor.name)
-        if numbers == self._numbers:
-            return ""
-        self._numbers = numbers
-        return event("numbers", "", json.dumps(numbers))
-
-    async def _new_figures(self) -> str:
+    async def _new_figures(self) -> bytes:
         """Return an event with the figures that have changed since the last one; empty if none have."""
         meter, tally = self._control.environments.consumption, self._shared.tally
         if meter.number == self._measured:
-            return ""
+            return b""
         await tally.refresh(self._control)
-        apps = frozenset([app for app in tally.apps if await self._viewer.visibility(app)])
+        apps = frozenset(app for app, _ in await self._viewer.audience(tally.apps))
         before, self._measured = self._measured, meter.number
-        return self._shared.figures.text(meter, tally, apps, before)
+        return self._shared.figures.text(meter, tally, apps, before).encode()

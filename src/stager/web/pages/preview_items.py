@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -57,8 +57,6 @@ _UNITS = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minute
 templates.filters["label"] = lambda state: LABELS.get(state, str(state))
 templates.filters["tone"] = lambda state: TONES.get(state, "wait")
 templates.filters["service_tone"] = lambda state: SERVICE_TONES.get(state, "wait")
-
-VisibilityOf = Callable[[str], Awaitable[Visibility]]
 
 
 def age(since: datetime, now: datetime) -> str:
@@ -159,20 +157,19 @@ class ChangeEvents:
         self._reading = asyncio.Lock()
 
     async def render(
-        self, control: ControlPlane, changes: Sequence[Change], visibility_of: VisibilityOf
+        self, control: ControlPlane, changes: Sequence[Change], visibilities: Mapping[str, Visibility]
     ) -> list[str]:
         """Return the events of those changes that a viewer may see.
 
         Args:
-            visibility_of: what the viewer may see of an application's previews.
+            visibilities: what the viewer may see of previews, by application; nothing of others.
         """
         rows = await self._rows_of(control, changes)
-        events: list[str] = []
-        for change, row in zip(changes, rows, strict=True):
-            visibility = await visibility_of(row.environment.app) if row is not None else None
-            if row is not None and visibility:
-                events.append(self._event(control, change, replace(row, visibility=visibility)))
-        return events
+        return [
+            self._event(control, change, replace(row, visibility=visibilities[row.environment.app]))
+            for change, row in zip(changes, rows, strict=True)
+            if row is not None and row.environment.app in visibilities
+        ]
 
     async def _rows_of(self, control: ControlPlane, changes: Sequence[Change]) -> list[Row | None]:
         async with self._reading:

@@ -1,7 +1,9 @@
 """Migrates an older database to `schema`, with Alembic and without a configuration file.
 
 Each file in `versions/` is one migration, written manually; one that is on `main` is never changed.
-`version.VERSION` names the newest. A new migration comes with a run of `tests/integration/test_upgrade.py`.
+`version.VERSION` names the newest. A new migration comes with a new `schema.sql`
+(`python -m tests.unit.stores.schema_script`), from which new databases are made, and a run of
+`tests/integration/test_upgrade.py`.
 """
 
 from __future__ import annotations

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable
-from typing import cast
+from collections.abc import Collection
 
 from stager.control.control_plane import ControlPlane
 from stager.control.environments.queries import Visibility
 from stager.domain.errors import Refused
 from stager.domain.identity.actor import Actor
 from stager.ports.handlers import Credentials
+from stager.web.pages.overview.shared_answers import SharedAnswers
 
 CHECK_SECONDS = 2.0
 """For this long, the result of a check is used."""
 
+Audience = frozenset[tuple[str, Visibility]]
+"""The applications whose previews a person may see, each with what the person may do. All who have the same
+get the same events."""
+
 
 class SharedChecks:
-    """Asks once per `CHECK_SECONDS` for each person, however many streams they have open. Requests for the
-    same check at the same time wait for one answer."""
+    """Asks once per `CHECK_SECONDS` for each person, however many streams they have open."""
 
     def __init__(self) -> None:
-        self._answers: OrderedDict[Hashable, tuple[float, asyncio.Future[object]]] = OrderedDict()
+        self._answers = SharedAnswers(CHECK_SECONDS)
 
     async def actor(self, control: ControlPlane, credentials: Credentials) -> Actor | None:
         """Return the person whom the credentials identify; None if they are no longer valid. Raises `Retry`
@@ -38,7 +39,7 @@ class SharedChecks:
             except Refused:
                 return None
 
-        return cast("Actor | None", await self._once(key, ask))
+        return await self._answers.once(key, ask)
 
     async def visibility(self, control: ControlPlane, actor: Actor, app: str) -> Visibility:
         """Return what a person may see of an application's previews, and do with them."""
@@ -47,15 +48,13 @@ class SharedChecks:
             return await control.environments.queries.visibility(actor, app)
 
         # Actors are equal whatever their proof is, but the role may depend on it.
-        return cast("Visibility", await self._once(("visibility", actor, actor.proof, app), ask))
+        return await self._answers.once(("visibility", actor, actor.proof, app), ask)
 
-    async def _once(self, key: Hashable, ask: Callable[[], Awaitable[object]]) -> object:
-        now = asyncio.get_running_loop().time()
-        self._forget_old(now)
-        if key not in self._answers:
-            self._answers[key] = now, asyncio.ensure_future(ask())
-        return await asyncio.shield(self._answers[key][1])
+    async def audience(self, control: ControlPlane, actor: Actor, apps: Collection[str]) -> Audience:
+        """Return those of the applications whose previews a person may see."""
 
-    def _forget_old(self, now: float) -> None:
-        while self._answers and now - next(iter(self._answers.values()))[0] >= CHECK_SECONDS:
-            self._answers.popitem(last=False)
+        async def ask() -> Audience:
+            found = [(app, await self.visibility(control, actor, app)) for app in apps]
+            return frozenset((app, visibility) for app, visibility in found if visibility)
+
+        return await self._answers.once(("audience", actor, actor.proof, frozenset(apps)), ask)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from stager.control.control_plane import ControlPlane
@@ -40,6 +40,7 @@ class Tally:
         self._numbers: Counter[tuple[str, str]] = Counter()
         self._authors: Counter[tuple[str, str]] = Counter()
         self._states: Counter[State] = Counter()
+        self._apps: frozenset[str] = frozenset()
         self._position = ""
         self._reading = asyncio.Lock()
 
@@ -56,6 +57,8 @@ class Tally:
             rows = await self._read(control, ids)
             for id_ in set(rows) | (ids or set()):
                 self._count(control, id_, rows.get(id_))
+            configured = {application.name for application in control.applications}
+            self._apps = frozenset({app for app, name in self._numbers if name == ALL} | configured)
             self._position = position
 
     async def _read(self, control: ControlPlane, ids: Collection[str] | None) -> Mapping[str, Row]:
@@ -93,8 +96,13 @@ class Tally:
 
     @property
     def apps(self) -> frozenset[str]:
-        """The applications that have or had previews."""
-        return frozenset(app for app, name in self._numbers if name == ALL)
+        """The applications that are configured, and those that have or had previews."""
+        return self._apps
+
+    @property
+    def position(self) -> str:
+        """The position in the change log up to which it has counted."""
+        return self._position
 
     def app_of(self, environment_id: str) -> str:
         """Return the application of an environment; empty if it is unknown."""
@@ -105,13 +113,12 @@ class Tally:
         """Return the number of all previews in a state."""
         return self._states[state]
 
-    async def numbers(self, may_see: Callable[[str], Awaitable[object]], viewer: str) -> dict[str, int]:
-        """Return the number of previews in each group, among those that a person may see.
+    def numbers(self, apps: Collection[str], viewer: str) -> dict[str, int]:
+        """Return the number of previews in each group.
 
         Args:
-            may_see: whether the person may see an application's previews.
-            viewer: the person's name.
+            apps: the applications whose previews are counted.
+            viewer: the name of the person whose own previews are counted.
         """
-        apps = [app for app in self.apps if await may_see(app)]
         found = {str(name): sum(self._numbers[app, name] for app in apps) for name in (ALL, *Group)}
         return {**found, Group.MINE.value: sum(self._authors[app, viewer.lower()] for app in apps)}
