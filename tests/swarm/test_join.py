@@ -19,8 +19,8 @@ from stager.ports.nodes import NodeState
 from stager.state import StateDirectory
 from stager.systemd.node import KEYS, USER
 from tests.integration.stager import until
-from tests.swarm.cluster import Cluster, ClusterError
-from tests.swarm.node import Node
+from tests.swarm.cluster import Cluster
+from tests.swarm.node import ClusterError, Node
 
 
 def leave(cluster: Cluster, node: Node) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 from pydantic import BaseModel, Field
 
 from stager.control.nodes import NodeReport
 from stager.ports.nodes import NodeState
-from stager.web.api.environments import ANSWERS
+from stager.web.api.router import api_router
 from stager.web.context import Control, Known
 
-router = APIRouter(prefix="/api/v1", tags=["installation"], responses=ANSWERS)
+router = api_router("installation")
 
 NodeName = Annotated[str, Path(max_length=100, description="The node's host name or id.")]
 

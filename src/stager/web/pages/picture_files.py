@@ -8,8 +8,8 @@ from fastapi import APIRouter, Path
 from fastapi.responses import Response
 
 from stager.control.pictures.links import PATH
-from stager.web.api.environments import Id
 from stager.web.api.pictures import HEADERS, Key
+from stager.web.api.router import Id
 from stager.web.context import Control, Known
 
 router = APIRouter(include_in_schema=False)
