@@ -21,6 +21,7 @@ from stager.systemd.node import KEYS, USER
 from tests.integration.stager import until
 from tests.swarm.cluster import Cluster
 from tests.swarm.node import ClusterError, Node
+from tests.unit.docs.written import page_sample, typed
 
 
 def leave(cluster: Cluster, node: Node) -> None:
@@ -37,24 +38,45 @@ def removed(cluster: Cluster, node_id: str) -> bool:
     return True
 
 
-def stager(*arguments: str) -> list[str]:
+HOST = "10.0.0.1"
+"""The manager's address in the how-to."""
+
+
+def as_written(sample: str, arguments: str) -> str:
+    """A script with a command of the how-to.
+
+    Args:
+        arguments: of `stager`, besides those on the page.
+    """
+    [(command, _)] = typed(sample)
     source = Path(__file__).parents[2] / "src"
-    return ["env", f"PYTHONPATH={source}", sys.executable, "-m", "stager", *arguments]
+    return f"""
+set -e
+sudo() {{ "$@"; }}
+stager() {{ env PYTHONPATH={source} {sys.executable} -m stager "$@" {arguments}; }}
+{command}
+"""
 
 
-def join(node: Node, line: str) -> subprocess.CompletedProcess[str]:
-    command = [*node.enter, *stager("node", "join", "--without-systemd")]
-    return subprocess.run(command, input=line, capture_output=True, text=True, check=False)
+def join(node: Node, line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    (folder / "invitation").write_text(line)
+    script = as_written(page_sample("two-machines.md", "$ sudo stager node join"), "--without-systemd")
+    command = [*node.enter, "bash", "-c", f"cd {folder}\n{script}"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def invitation(cluster: Cluster, folder: Path) -> str:
     socket = cluster.manager.docker_url.removeprefix("unix://")
     (folder / "config.yml").write_text(f"state_dir: {folder}/state\n")
-    command = stager("swarm", "init", "--docker-socket", socket, "--config", str(folder / "config.yml"))
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    init = page_sample("two-machines.md", "$ stager swarm init")
+    script = as_written(init, f"--docker-socket {socket} --config config.yml")
+    done = subprocess.run(
+        ["bash", "-c", script.replace(HOST, cluster.manager.address)],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "secret" in done.stderr
-    return done.stdout
+    return (folder / "invitation").read_text()
 
 
 async def test_a_machine_joins_and_takes_previews(cluster: Cluster, tmp_path: Path) -> None:
@@ -62,9 +84,9 @@ async def test_a_machine_joins_and_takes_previews(cluster: Cluster, tmp_path: Pa
     leave(cluster, node)
     line = invitation(cluster, tmp_path)
 
-    done = join(node, line)
+    done = join(node, line, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    again = join(node, line)
+    again = join(node, line, tmp_path)
     assert again.returncode == 0, again.stdout + again.stderr
     node.run("pkill -HUP -o -x sshd")
     node.start_helper(USER)
@@ -98,7 +120,7 @@ def refuses_all_else(node: Node, key: Path) -> None:
 def test_what_a_joined_machine_has(cluster: Cluster, tmp_path: Path) -> None:
     node = cluster.workers[0]
 
-    done = join(node, invitation(cluster, tmp_path))  # it is in the swarm already
+    done = join(node, invitation(cluster, tmp_path), tmp_path)  # it is in the swarm already
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "SWMTKN" not in done.stdout + done.stderr
@@ -107,8 +129,8 @@ def test_what_a_joined_machine_has(cluster: Cluster, tmp_path: Path) -> None:
     assert node.run(f"cat {KEYS}").startswith('restrict,port-forwarding,command="/bin/false" ssh-ed25519 ')
 
 
-def test_nonsense_is_refused(cluster: Cluster) -> None:
-    done = join(cluster.workers[0], "stager-node-nonsense\n")
+def test_nonsense_is_refused(cluster: Cluster, tmp_path: Path) -> None:
+    done = join(cluster.workers[0], "stager-node-nonsense\n", tmp_path)
 
     assert done.returncode == 1
     assert "isn't an invitation" in done.stderr

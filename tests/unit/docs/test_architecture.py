@@ -26,6 +26,7 @@ QUESTIONS = {
     "comment commands?": "comment_commands",
     "the dashboard?": "dashboard",
     "a preview's page?": "preview",
+    "nodes?": "nodes",
     "`/mcp`?": "mcp",
     "a failure's cause?": "failure",
     "the first run?": "setup",

@@ -258,6 +258,7 @@ ERRORS = [
     Mistake("forks: {images: ['a b']}\n", 1, "should be an image", '"elasticsearch:8.*", or "catalogue"'),
     # Docker Swarm
     Mistake("engine:\n  kind: swarm\n", 1, "is required with `kind: swarm`", "`docker-registry`", "registry"),
+    Mistake("engine:\n  ssh_user: -oProxyCommand=x\n", 2, "should be the name of a user", "stager-node"),
     Mistake("engine:\n  registry: a.io:5000\n", 2, "has no effect without `kind: swarm`", "add that"),
     Mistake(
         "engine:\n  kind: swarm\n  registry: https://a.io:5000/\n",

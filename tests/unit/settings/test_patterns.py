@@ -28,6 +28,9 @@ MADE_OF_OUR_OWN = {
     "routers/haproxy/commands.py": "re.escape of the file",
     "routers/nginx/template.py": "the names of our variables",
     "routers/nginx/vhosts.py": "re.escape of the installation",
+    "cli/swarm/invitation.py": "forms of the fields, a table of ours",
+    "settings/sections/engine.py": "the form of a user, our own",
+    "settings/sections/pictures.py": "a route's form, our own",
     "settings/values/scalars.py": "our own patterns put together",
 }
 """Modules with a pattern that isn't written out in one piece, and what it is made of."""

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import field_validator, model_validator
+from pydantic import AfterValidator, field_validator, model_validator
 
 from stager.settings.loading.refusals import InvalidValue, Path, refuse
 from stager.settings.sections.applications import App
@@ -24,6 +24,15 @@ _WHY_A_REGISTRY = "because nodes pull images from it; Debian's package `docker-r
 
 EngineKind = Literal["docker", "swarm"]
 
+_USER = r"[a-z_][a-z0-9_-]{0,31}"
+"""A name of a user as `useradd` of Debian takes it. It never is an option of `ssh`."""
+
+
+def _user(value: str) -> str:
+    if not re.fullmatch(_USER, value):
+        raise InvalidValue('should be the name of a user, such as "stager-node"')
+    return value
+
 
 class Engine(Section):
     """The container engine."""
@@ -39,7 +48,7 @@ class Engine(Section):
     `10.0.0.1:5000` or `registry.example.org:443/previews`. Docker's own configuration has the credentials
     (`docker login`) and allows a registry without TLS (`insecure-registries`)."""
 
-    ssh_user: str = "stager-node"
+    ssh_user: Annotated[str, AfterValidator(_user)] = "stager-node"
     """With `kind: swarm`: the user on each node, in its group `docker`, by whom Stager reaches the node's
     Docker over SSH."""
 
