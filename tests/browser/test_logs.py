@@ -87,7 +87,7 @@ def test_a_build_is_followed_searched_and_downloaded(
         expect(log).to_contain_text("line 3\n")
         proxy.cut()
         expect(log).to_contain_text("line 12\n")
-        expect(page.locator("#status")).to_contain_text("The preview is live.")
+        expect(page.locator("#status")).to_contain_text("is live.")
         text = str(log.text_content())
         assert [f"line {number}\n" in text for number in range(1, 21)] == [True] * 20
         assert text.count("line 7\n") == 1

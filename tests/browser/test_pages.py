@@ -49,13 +49,13 @@ def test_the_page_follows_a_build_until_it_is_live(make_rig: MakeRig, browser: B
         expect(page.locator("#build pre")).to_contain_text("line 3")
         expect(page.locator("#build pre")).to_contain_text(NASTY)
         assert page.locator("#build img").count() == 0
-        expect(page.locator("#status")).to_contain_text("The preview is live.")
+        expect(page.locator("#status")).to_contain_text("is live.")
         expect(page.locator("#build pre")).to_contain_text("line 15")
         expect(page.locator("#deployments")).to_contain_text("live")
         assert page.title() == "feature: live"
         rig.push("feature", {"Dockerfile": slow(3)})
         expect(page.locator("#deployments .timeline > li")).to_have_count(2)
-        expect(page.locator("#status")).to_contain_text("The preview is live.")
+        expect(page.locator("#status")).to_contain_text("is live.")
     pushing.join()
     assert errors == []
 

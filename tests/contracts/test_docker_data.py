@@ -18,6 +18,7 @@ import pytest
 from stager.domain.errors import Fault, Refused
 from stager.domain.service import ServiceCheck
 from stager.engines.docker import labels
+from stager.engines.docker.command_ending import MARK
 from stager.engines.docker.data import archives
 from stager.engines.docker.data.names import volume_name
 from tests.contracts.data import DockerDataUnderTest, cloned, copies_under_test
@@ -261,7 +262,7 @@ class TestWorkbenches:
         names = {line.partition("=")[0] for line in ran.output.splitlines() if "=" in line}
         shown = json.loads(docker("image", "inspect", "--format", "{{json .Config.Env}}", PYTHON))
         of_image = {pair.partition("=")[0] for pair in shown}
-        assert names <= {"PASSWORD", "HOME", "HOSTNAME", "PWD", "SHLVL", "_", "LC_CTYPE"} | of_image
+        assert names <= {"PASSWORD", MARK, "HOME", "HOSTNAME", "PWD", "SHLVL", "_", "LC_CTYPE"} | of_image
 
     async def test_arent_instances(self, storage: DockerDataUnderTest) -> None:
         await storage.workbench.open("b1", {"data": None})

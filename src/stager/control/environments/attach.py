@@ -71,7 +71,7 @@ class Attach:
             Retry: the engine doesn't answer.
         """
         following = _Following(self._instances, lines)
-        with self._change_feed.of(environment_id) as changed:
+        with self._change_feed.with_instances(environment_id) as changed:
             if after:
                 found = await self._instances_of(environment_id, service, generation)
                 async for piece in following.resumed(found, after):

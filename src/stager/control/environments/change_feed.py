@@ -13,6 +13,7 @@ class ChangeFeed:
 
     def __init__(self) -> None:
         self._waiting: dict[str, set[asyncio.Event]] = defaultdict(set)
+        self._watching: dict[str, set[asyncio.Event]] = defaultdict(set)
         self._listeners: list[Callable[[str], None]] = []
 
     def listen(self, listener: Callable[[str], None]) -> None:
@@ -27,20 +28,32 @@ class ChangeFeed:
             listener(environment)
 
     def instances_changed(self, environment: str = "") -> None:
-        """Wake those who wait for a change of this environment, empty for any: its instances have changed,
-        or may have. This isn't a change for listeners."""
-        for name in [environment] if environment else list(self._waiting):
-            for event in self._waiting.get(name, ()):
+        """Wake those who wait for the instances of this environment, empty for any: they have changed, or may
+        have. This isn't a change of the environment, whose removal ends with its networks."""
+        for name in [environment] if environment else list(self._watching):
+            for event in self._watching.get(name, ()):
                 event.set()
 
     @contextmanager
     def of(self, environment: str) -> Iterator[asyncio.Event]:
         """An event that is set at each change of this environment. Clear it before reading the state."""
         event = asyncio.Event()
-        self._waiting[environment].add(event)
-        try:
+        with _member(self._waiting, environment, event):
             yield event
-        finally:
-            self._waiting[environment].discard(event)
-            if not self._waiting[environment]:
-                del self._waiting[environment]
+
+    @contextmanager
+    def with_instances(self, environment: str) -> Iterator[asyncio.Event]:
+        """As `of`; the event is set when its instances may have changed, too."""
+        with self.of(environment) as event, _member(self._watching, environment, event):
+            yield event
+
+
+@contextmanager
+def _member(events: dict[str, set[asyncio.Event]], environment: str, event: asyncio.Event) -> Iterator[None]:
+    events[environment].add(event)
+    try:
+        yield
+    finally:
+        events[environment].discard(event)
+        if not events[environment]:
+            del events[environment]
