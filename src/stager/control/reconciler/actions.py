@@ -58,8 +58,10 @@ class Actions:
     async def settle(self, state: ObservedState) -> None:
         """Bring the store and the visitor's page up to date with an environment that is at rest."""
         environment = state.environment
-        if not environment.desired.keeps_instances and not state.instances:
-            await self._retirement.clear_networks(environment)
+        if environment.desired.keeps_instances or state.instances:
+            self._retirement.expect_networks(environment)
+        else:
+            await self._retirement.clear_networks_once(environment)
         if not environment.desired.is_asleep:
             await self._settle_serving(state)
         await self.status_page.update(environment.id)

@@ -23,6 +23,9 @@ class Retirement:
     def __init__(self, context: WorkerContext, masks: Masks) -> None:
         self._context, self._masks = context, masks
         self._sweeping = asyncio.Lock()
+        self._cleared: dict[str, tuple[bool, int]] = {}
+        """By the id of an environment that has had no instance since its networks were removed, what decided
+        on its volumes then."""
         self._calls = 0
         self._swept = 0
         """The number of calls of `clear_networks` before the last sweep."""
@@ -53,9 +56,20 @@ class Retirement:
             )
         await self._context.instances.remove(instance.id)
 
-    async def clear_networks(self, environment: Environment) -> None:
+    def expect_networks(self, environment: Environment) -> None:
+        """Have `clear_networks_once` look again: this environment has instances, or may get some."""
+        self._cleared.pop(environment.id, None)
+
+    async def clear_networks_once(self, environment: Environment) -> None:
+        """As `clear_networks`, unless nothing of this environment can have come since the last time. Most
+        changes of an environment without instances, such as a pin, have nothing to remove."""
+        volumes = environment.keeps_volumes, environment.volume_epoch
+        if self._cleared.get(environment.id) != volumes and await self.clear_networks(environment):
+            self._cleared[environment.id] = volumes
+
+    async def clear_networks(self, environment: Environment) -> bool:
         """Remove the networks and volumes that nothing uses. A sweep lists everything, so calls that wait for
-        one share the next. The full reconciliation repeats what fails here."""
+        one share the next. The full reconciliation repeats what fails here. Returns whether it succeeded."""
         self._calls += 1
         this_call = self._calls
         try:
@@ -66,6 +80,8 @@ class Retirement:
                     self._swept = calls
         except StagerError as error:
             log.warning("networks_left", environment=environment.id, reason=error.reason, error=error.message)
+            return False
+        return True
 
     def _drain_timeout(self, environment: Environment) -> float:
         try:

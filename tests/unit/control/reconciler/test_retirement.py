@@ -46,7 +46,7 @@ def retirement(engine: Engine) -> Retirement:
     return Retirement(context, cast("Masks", None))  # sweeps mask nothing
 
 
-def asked(retirement: Retirement, count: int) -> list[asyncio.Task[None]]:
+def asked(retirement: Retirement, count: int) -> list[asyncio.Task[bool]]:
     environment = cast("Environment", SimpleNamespace(id="e1"))
     return [asyncio.create_task(retirement.clear_networks(environment)) for _ in range(count)]
 
@@ -76,3 +76,33 @@ async def test_a_failed_sweep_serves_none(engine: Engine, retirement: Retirement
     engine.go_on.set()
     await asyncio.gather(*asked(retirement, 3))
     assert engine.sweeps == 3
+
+
+def at_rest(*, keeps_volumes: bool = True, epoch: int = 0) -> Environment:
+    facts = SimpleNamespace(id="e1", keeps_volumes=keeps_volumes, volume_epoch=epoch)
+    return cast("Environment", facts)
+
+
+async def test_an_environment_at_rest_is_cleared_once(engine: Engine, retirement: Retirement) -> None:
+    engine.go_on.set()
+    for _ in range(3):
+        await retirement.clear_networks_once(at_rest())
+    assert engine.sweeps == 1
+
+    retirement.expect_networks(at_rest())
+    await retirement.clear_networks_once(at_rest())
+    assert engine.sweeps == 2, "it had instances"
+    await retirement.clear_networks_once(at_rest(epoch=3))
+    assert engine.sweeps == 3, "its volumes were reset"
+    await retirement.clear_networks_once(at_rest(keeps_volumes=False))
+    assert engine.sweeps == 4, "its volumes go"
+
+
+async def test_what_fails_is_cleared_again(engine: Engine, retirement: Retirement) -> None:
+    engine.go_on.set()
+    engine.error = Retry("Docker doesn't answer.", reason="engine-unreachable")
+    await retirement.clear_networks_once(at_rest())
+    engine.error = None
+    for _ in range(2):
+        await retirement.clear_networks_once(at_rest())
+    assert engine.sweeps == 2
